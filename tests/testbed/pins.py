@@ -1,0 +1,93 @@
+"""Which binaries the testbed consists of, from which pinned Go modules and with which flags.
+
+The versions themselves stand in the go.mod files; this module only reads them. It must not build anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+MODULES = Path(__file__).parent / "go"
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """One program to build: its file name, the folder of its Go module below `go/`, and its Go package."""
+
+    name: str
+    module: str
+    package: str
+
+
+# etcd and kwok share the Kubernetes module: the same client-go and gRPC are then compiled once, not three times.
+BINARIES = (
+    Binary("etcd", "kubernetes", "go.etcd.io/etcd/server/v3"),
+    Binary("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    Binary("kube-controller-manager", "kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    Binary("kube-scheduler", "kubernetes", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Binary("kubectl", "kubernetes", "k8s.io/kubernetes/cmd/kubectl"),
+    Binary("kwok", "kubernetes", "sigs.k8s.io/kwok/cmd/kwok"),
+    Binary("promtool", "prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
+    Binary("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),
+)
+
+# Service discovery of the clouds is left out of Prometheus: it would be a third of its code, and targets are static here.
+BUILD_TAGS = "netgo,osusergo,remove_all_sd"
+
+
+def module_file(module: str) -> Path:
+    return MODULES / module / "go.mod"
+
+
+def required_version(go_mod: str, module_path: str) -> str:
+    """The version that the text of a go.mod requires of `module_path`; ValueError when it does not mention it."""
+    found = re.search(rf"^(?:require)?\s*{re.escape(module_path)} (v\S+)", go_mod, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"go.mod does not require {module_path}")
+    return found.group(1)
+
+
+def needed_go_version() -> tuple[int, int, int]:
+    """The newest Go version that one of the go.mod files asks for."""
+    wanted = [re.search(r"^go (\d+)\.(\d+)(?:\.(\d+))?$", text, re.MULTILINE) for text in _go_mod_texts()]
+    return max((int(found[1]), int(found[2]), int(found[3] or 0)) for found in wanted if found)
+
+
+def linker_flags() -> str:
+    """Strips symbols and writes the versions that the programs report; both come from the go.mod files."""
+    kubernetes = required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes")
+    prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
+    major, minor, _ = kubernetes.removeprefix("v").split(".")
+    written = {
+        "k8s.io/component-base/version.gitVersion": kubernetes,
+        "k8s.io/component-base/version.gitMajor": major,
+        "k8s.io/component-base/version.gitMinor": minor,
+        "github.com/prometheus/common/version.Version": prometheus_release(prometheus),
+    }
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in written.items())])
+
+
+def prometheus_release(module_version: str) -> str:
+    """Prometheus numbers its Go module v0.3XX.Y for release 3.XX.Y: v0.315.0 -> 3.15.0."""
+    found = re.fullmatch(r"v0\.(\d)(\d{2})\.(\d+)", module_version)
+    if found is None:
+        raise ValueError(f"not a version of the Prometheus module: {module_version}")
+    return f"{found[1]}.{int(found[2])}.{found[3]}"
+
+
+def cache_key() -> str:
+    """Changes when a pin, a flag or the platform changes; 16 hexadecimal digits."""
+    digest = hashlib.sha256(f"{sys.platform} {platform.machine()} {BINARIES} {BUILD_TAGS} {linker_flags()}".encode())
+    for module in sorted({binary.module for binary in BINARIES}):
+        digest.update(module_file(module).read_bytes())
+        digest.update(module_file(module).with_name("go.sum").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _go_mod_texts() -> list[str]:
+    return [module_file(module).read_text() for module in sorted({binary.module for binary in BINARIES})]
