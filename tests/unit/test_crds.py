@@ -1,0 +1,218 @@
+"""The custom resource definitions as files: what can be said about a schema without an API server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rightsizer.change import Outcome
+from rightsizer.profile import parse_profile
+
+CRDS = Path(__file__).parents[2] / "crds"
+PLURALS = ("resourceprofiles", "resourcerecommendations")
+
+Schema = dict[str, Any]
+
+RATIO_LIMIT = {"policy": "Ratio", "ratio": 2.0}
+SPEC_DEFAULTS = {
+    "mode": "Recommend",
+    "workloads": {"kinds": ["Deployment", "StatefulSet", "DaemonSet"]},
+    "method": "Measured",
+    "window": "14d",
+    "minimumHistory": {"raise": "24h", "lower": "7d"},
+    "cpu": {"statistic": "p95", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
+    "memory": {
+        "statistic": "max",
+        "buffer": "20%",
+        "limit": {"policy": "Ratio", "ratio": 1.5, "maxRatio": 2.0},
+        "min": "32Mi",
+        "max": "64Gi",
+    },
+    "apply": {"strategy": "Rollout", "minimumChange": "10%", "lowerAtMostEvery": "24h"},
+}
+
+
+def definition(plural: str) -> Schema:
+    loaded: Schema = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
+    return loaded
+
+
+def version(plural: str) -> Schema:
+    (only,) = definition(plural)["spec"]["versions"]
+    return dict(only)
+
+
+def root(plural: str) -> Schema:
+    return dict(version(plural)["schema"]["openAPIV3Schema"])
+
+
+def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Every schema below and including this one, with its path."""
+    yield path or ".", schema
+    for name, child in schema.get("properties", {}).items():
+        yield from walk(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from walk(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from walk(schema["additionalProperties"], f"{path}.*")
+
+
+def filled(schema: Schema, value: Any) -> Any:
+    """The value with the schema's defaults filled in, as the API server does."""
+    if not isinstance(value, dict):
+        return value
+    result = dict(value)
+    for name, child in schema.get("properties", {}).items():
+        if name not in result and "default" in child:
+            result[name] = child["default"]
+        if name in result:
+            result[name] = filled(child, result[name])
+    return result
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind", "short_name"),
+    [("resourceprofiles", "ResourceProfile", "rp"), ("resourcerecommendations", "ResourceRecommendation", "rr")],
+)
+def test_names_of_the_kind(plural: str, kind: str, short_name: str) -> None:
+    spec = definition(plural)["spec"]
+    assert definition(plural)["metadata"]["name"] == f"{plural}.rightsizer.dev"
+    assert (spec["group"], spec["scope"]) == ("rightsizer.dev", "Namespaced")
+    assert spec["names"] == {
+        "kind": kind,
+        "listKind": f"{kind}List",
+        "plural": plural,
+        "singular": kind.lower(),
+        "shortNames": [short_name],
+        "categories": ["rightsizer"],
+    }
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_one_version_served_and_stored_with_a_status_subresource(plural: str) -> None:
+    only = version(plural)
+    assert (only["name"], only["served"], only["storage"]) == ("v1alpha1", True, True)
+    assert only["subresources"] == {"status": {}}
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_field_has_a_type_and_a_description(plural: str) -> None:
+    types = {"object", "array", "string", "integer", "number"}
+    assert [path for path, schema in walk(root(plural)) if schema.get("type") not in types] == []
+    assert [path for path, schema in walk(root(plural)) if not is_sentence(schema.get("description", ""))] == []
+
+
+def is_sentence(text: str) -> bool:
+    return len(text) >= 10 and text.endswith(".") and (text[0].isupper() or text[0].isdigit())
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_field_has_an_end_to_its_size(plural: str) -> None:
+    assert [path for path, schema in walk(root(plural)) if not is_bounded(schema)] == []
+
+
+def is_bounded(schema: Schema) -> bool:
+    if schema["type"] == "string":
+        return "maxLength" in schema or "enum" in schema
+    if schema["type"] == "array":
+        return "maxItems" in schema
+    return "additionalProperties" not in schema or "maxProperties" in schema
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_every_list_says_how_it_is_merged(plural: str) -> None:
+    lists = [(path, schema) for path, schema in walk(root(plural)) if schema["type"] == "array"]
+    assert lists
+    assert [path for path, schema in lists if "x-kubernetes-list-type" not in schema] == []
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_no_field_lets_unknown_fields_through(plural: str) -> None:
+    objects = [(path, schema) for path, schema in walk(root(plural)) if schema["type"] == "object"]
+    assert [path for path, schema in objects if not schema.keys() & {"properties", "additionalProperties"}] == []
+    assert "x-kubernetes-preserve-unknown-fields" not in (CRDS / f"{plural}.yaml").read_text()
+
+
+def test_every_rule_says_in_words_what_is_expected_and_of_which_field() -> None:
+    rules = [(path, schema, rule) for path, schema in walk(root("resourceprofiles")) for rule in schema.get("x-kubernetes-validations", [])]
+    assert len(rules) > 20
+    assert [path for path, _, rule in rules if not rule.get("message")] == []
+    of_objects = [(path, rule) for path, schema, rule in rules if "properties" in schema]
+    assert [path for path, rule in of_objects if "fieldPath" not in rule] == []
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_formats_are_checked_in_words_and_not_by_patterns(plural: str) -> None:
+    assert [path for path, schema in walk(root(plural)) if "pattern" in schema] == []
+
+
+def test_an_empty_profile_is_filled_with_every_default() -> None:
+    assert filled(root("resourceprofiles"), {})["spec"] == SPEC_DEFAULTS
+    assert filled(root("resourceprofiles"), {"spec": {}})["spec"] == SPEC_DEFAULTS
+
+
+def test_the_operator_has_the_same_defaults_as_the_schema() -> None:
+    spelled_out = parse_profile({"spec": SPEC_DEFAULTS})
+    assert spelled_out.problems == ()
+    assert parse_profile({"spec": {}}) == spelled_out
+
+
+def test_the_schema_knows_every_outcome_of_a_change() -> None:
+    known = dict(walk(root("resourcerecommendations")))[".status.lastChange.outcome"]["enum"]
+    assert known == [outcome.value for outcome in Outcome]
+
+
+def test_exceptions_of_a_container_have_no_defaults() -> None:
+    exceptions = root("resourceprofiles")["properties"]["spec"]["properties"]["containers"]
+    assert [path for path, schema in walk(exceptions) if "default" in schema] == []
+
+
+@pytest.mark.parametrize("resource", ["cpu", "memory"])
+def test_exceptions_of_a_container_offer_the_same_fields_as_the_profile(resource: str) -> None:
+    spec = root("resourceprofiles")["properties"]["spec"]["properties"]
+    exception = spec["containers"]["items"]["properties"][resource]
+    assert [path for path, _ in walk(exception)] == [path for path, _ in walk(spec[resource])]
+
+
+@pytest.mark.parametrize("resource", ["cpu", "memory"])
+def test_exceptions_of_a_container_are_checked_like_the_profile(resource: str) -> None:
+    spec = root("resourceprofiles")["properties"]["spec"]["properties"]
+    checks = ("type", "enum", "minimum", "maximum", "maxLength", "x-kubernetes-validations")
+    ours = dict(walk(spec["containers"]["items"]["properties"][resource]))
+    for path, schema in walk(spec[resource]):
+        if schema["type"] != "object":  # pairs of fields are compared with the profile's values, at the top
+            assert {key: ours[path].get(key) for key in checks} == {key: schema.get(key) for key in checks}, path
+
+
+@pytest.mark.parametrize("plural", PLURALS)
+def test_printer_columns_point_at_fields_of_the_schema(plural: str) -> None:
+    known = {path for path, _ in walk(root(plural))} | {".metadata.creationTimestamp"}
+    for column in version(plural)["additionalPrinterColumns"]:
+        path = column["jsonPath"].replace("[?(@.type==", "[]|").split("|")[0]
+        assert path in known, column
+
+
+@pytest.mark.parametrize(
+    ("plural", "columns", "wide"),
+    [
+        ("resourceprofiles", ["Mode", "Workloads", "Ready", "Measuring", "Age"], []),
+        (
+            "resourcerecommendations",
+            ["Workload", "Mode", "CPU", "Memory", "State", "Reason", "Age"],
+            ["Profile", "Message"],
+        ),
+    ],
+)
+def test_columns_of_kubectl_get(plural: str, columns: list[str], wide: list[str]) -> None:
+    shown = version(plural)["additionalPrinterColumns"]
+    assert [column["name"] for column in shown if not column.get("priority")] == columns
+    assert [column["name"] for column in shown if column.get("priority")] == wide
+
+
+def test_kustomization_names_every_definition() -> None:
+    listed = yaml.safe_load((CRDS / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == sorted(f"{plural}.yaml" for plural in PLURALS)
