@@ -1,0 +1,52 @@
+"""A ResourceProfile as frozen values with every default filled in, and how a workload finds its profile.
+
+The schema of the custom resource refuses what it can. `parse_profile` collects what only the operator can see as problems that
+name the field; the rest of the profile goes on working with the default in that field's place.
+"""
+
+from __future__ import annotations
+
+from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
+from rightsizer.profile.profile import DEFAULT_KINDS, Problem, Profile
+from rightsizer.profile.rule import (
+    DAY_SECONDS,
+    DEFAULT_RULE,
+    ApplyRule,
+    ContainerRule,
+    LimitPolicy,
+    LimitRule,
+    Mode,
+    ResourceRule,
+    Statistic,
+    lowest,
+    parse_statistic,
+)
+from rightsizer.profile.selection import EffectiveMode, Selection, effective_mode, select_profile
+from rightsizer.profile.selector import LabelSelector, Requirement
+
+__all__ = [
+    "API_VERSION",
+    "DAY_SECONDS",
+    "DEFAULT_KINDS",
+    "DEFAULT_RULE",
+    "KIND",
+    "ApplyRule",
+    "ContainerRule",
+    "EffectiveMode",
+    "LabelSelector",
+    "LimitPolicy",
+    "LimitRule",
+    "Mode",
+    "Problem",
+    "Profile",
+    "Requirement",
+    "ResourceRule",
+    "Selection",
+    "Statistic",
+    "effective_mode",
+    "load_profile",
+    "lowest",
+    "parse_profile",
+    "parse_statistic",
+    "select_profile",
+]

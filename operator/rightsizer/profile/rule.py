@@ -1,0 +1,114 @@
+"""The rules of a profile as frozen values, with the defaults of the custom resource's schema.
+
+A rule says how a size follows from measured usage and when it may be applied. It must not know how either is done.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rightsizer.errors import InvalidQuantity
+from rightsizer.quantities import GIBIBYTE, MEBIBYTE
+from rightsizer.workload import ResourceName
+
+DAY_SECONDS = 86_400
+
+
+class Mode(StrEnum):
+    """What may happen to a workload, from nothing to everything. Compared by `allows`, never by `<` (that compares letters)."""
+
+    IGNORE = "Ignore"
+    RECOMMEND = "Recommend"
+    APPLY = "Apply"
+
+    def allows(self, other: Mode) -> bool:
+        """Whether what `other` does may be done under this mode. Ignore < Recommend < Apply."""
+        return _MODES.index(self) >= _MODES.index(other)
+
+
+_MODES = tuple(Mode)
+
+
+def lowest(*modes: Mode) -> Mode:
+    """The mode that allows least; at least one is given."""
+    return min(modes, key=_MODES.index)
+
+
+class LimitPolicy(StrEnum):
+    """What becomes of a limit: a ratio of the request, removed, or left as it is."""
+
+    RATIO = "Ratio"
+    NONE = "None"
+    KEEP = "Keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """Which figure of the measured usage counts: `percentile` is 50.0 to 99.9, 100.0 for `max` and None for `mean`."""
+
+    name: str
+    percentile: float | None
+
+
+_STATISTIC = re.compile(r"p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
+
+
+def parse_statistic(text: str) -> Statistic:
+    """The statistic of a name: `p50` to `p99.9`, `mean`, `max`. Raises InvalidQuantity."""
+    if text == "mean":
+        return Statistic(text, None)
+    if text == "max":
+        return Statistic(text, 100.0)
+    match = _STATISTIC.fullmatch(text)
+    if match is None:
+        raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95), mean or max, is {text!r}")
+    return Statistic(text, float(match["percentile"]))
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """How a limit follows from a request. `max_ratio` is how far a recent peak may lift it (None: not at all)."""
+
+    policy: LimitPolicy = LimitPolicy.RATIO
+    ratio: float = 2.0
+    max_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRule:
+    """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes."""
+
+    statistic: str
+    buffer: float
+    limit: LimitRule
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRule:
+    """The rules for one container after the exceptions of its name were applied."""
+
+    cpu: ResourceRule
+    memory: ResourceRule
+    ignored: bool = False
+
+    def resource(self, name: ResourceName) -> ResourceRule:
+        return self.cpu if name == "cpu" else self.memory
+
+
+DEFAULT_RULE = ContainerRule(
+    cpu=ResourceRule("p95", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000),
+    memory=ResourceRule("max", 0.2, LimitRule(ratio=1.5, max_ratio=2.0), minimum=32 * MEBIBYTE, maximum=64 * GIBIBYTE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRule:
+    """When a recommendation is applied. `minimum_change` is a share; times in seconds."""
+
+    strategy: str = "Rollout"
+    minimum_change: float = 0.10
+    lower_at_most_every_seconds: int = DAY_SECONDS

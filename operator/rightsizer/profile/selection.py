@@ -1,0 +1,69 @@
+"""How a workload finds its profile, and what the opt-out annotations leave of the profile's mode.
+
+Pure functions of values; where profiles and annotations come from is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rightsizer.profile.profile import Profile
+from rightsizer.profile.rule import Mode, lowest
+from rightsizer.workload import MODE_ANNOTATION, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The profile that rules a workload, None without one, and the matching profiles that lost to it, in their order."""
+
+    profile: Profile | None
+    losers: tuple[Profile, ...] = ()
+
+
+def select_profile(workload: Workload, profiles: Iterable[Profile]) -> Selection:
+    """The profile of the workload's namespace whose kinds and selector match; of several the older, then by name."""
+    matching = sorted((profile for profile in profiles if _matches(profile, workload)), key=_age)
+    return Selection(matching[0], tuple(matching[1:])) if matching else Selection(None)
+
+
+def _age(profile: Profile) -> tuple[float, str]:
+    return profile.created_at, profile.name
+
+
+def _matches(profile: Profile, workload: Workload) -> bool:
+    same_namespace = profile.namespace == workload.ref.namespace
+    return same_namespace and workload.ref.kind in profile.kinds and profile.selector.matches(workload.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveMode:
+    """What may happen to one workload, and what a person should know about its annotations."""
+
+    mode: Mode
+    notes: tuple[str, ...] = ()
+
+
+def effective_mode(profile: Profile, *, workload_annotations: Mapping[str, str], namespace_annotations: Mapping[str, str]) -> EffectiveMode:
+    """The profile's mode, lowered by the annotation `rightsizer.dev/mode` of the workload and of its namespace.
+
+    Safety first: whoever sets the annotation wants less to happen, so a value that cannot be read (`off`, `ignore`) lowers to
+    Recommend, which touches nothing, and is reported in `notes`. It does not count as Ignore, because then its report would be lost
+    with the recommendation. A value above the profile's mode changes nothing and is reported too.
+    """
+    mode, notes = profile.mode, []
+    for place, found in (("workload", workload_annotations), ("namespace", namespace_annotations)):
+        value = found.get(MODE_ANNOTATION)
+        if value is not None:
+            asked, note = _asked_mode(value, profile.mode)
+            mode = lowest(mode, asked)
+            notes += [f"annotation {MODE_ANNOTATION} of the {place}: {note}"] if note else []
+    return EffectiveMode(mode, tuple(notes))
+
+
+def _asked_mode(value: str, allowed: Mode) -> tuple[Mode, str]:
+    try:
+        asked = Mode(value)
+    except ValueError:
+        return Mode.RECOMMEND, f"{value!r} is neither Ignore nor Recommend; nothing is applied until it is"
+    return asked, "" if allowed.allows(asked) else f"it can only lower the mode of the profile, which is {allowed}"

@@ -1,0 +1,242 @@
+"""The workloads of a cluster as frozen values: what is declared, what runs, who scales it.
+
+Nothing here knows where the values come from. CPU is in millicores and memory in bytes, both whole numbers, because that is
+the finest step that Kubernetes keeps for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Literal
+
+ResourceName = Literal["cpu", "memory"]
+RESOURCES: tuple[ResourceName, ResourceName] = ("cpu", "memory")
+SizeField = Literal["request", "limit"]
+
+MODE_ANNOTATION = "rightsizer.dev/mode"
+PAUSED_ANNOTATION = "rightsizer.dev/paused"
+
+_REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OwnerRef:
+    """The controller of a pod as the pod or kube-state-metrics names it, such as ReplicaSet/web-5d9c7b."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WorkloadRef:
+    """Which workload: its namespace, kind and name."""
+
+    namespace: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ContainerKey:
+    """One container of a workload over all its pods, past and present: the unit that is measured and sized."""
+
+    workload: WorkloadRef
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Requests and limits of one container; None where a field is not set. CPU in millicores, memory in bytes."""
+
+    cpu_request: int | None = None
+    cpu_limit: int | None = None
+    memory_request: int | None = None
+    memory_limit: int | None = None
+
+    def request(self, resource: ResourceName) -> int | None:
+        return self.cpu_request if resource == "cpu" else self.memory_request
+
+    def limit(self, resource: ResourceName) -> int | None:
+        return self.cpu_limit if resource == "cpu" else self.memory_limit
+
+    def get(self, resource: ResourceName, field: SizeField) -> int | None:
+        return self.request(resource) if field == "request" else self.limit(resource)
+
+    def with_value(self, resource: ResourceName, field: SizeField, value: int | None) -> Sizes:
+        """A copy with one of the four numbers set to `value`, or unset with None."""
+        return replace(self, **{f"{resource}_{field}": value})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FieldPath:
+    """One of the four numbers of a container: `app.cpu.request`."""
+
+    container: str
+    resource: ResourceName
+    field: SizeField
+
+    def __str__(self) -> str:
+        return f"{self.container}.{self.resource}.{self.field}"
+
+
+class Role(StrEnum):
+    """What a container is in its pod. Plain init containers are never sized, but count for the QoS class."""
+
+    MAIN = "container"
+    SIDECAR = "sidecar"
+    INIT = "init"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the pod template declares it."""
+
+    name: str
+    sizes: Sizes
+    role: Role = Role.MAIN
+
+
+class RolloutPhase(StrEnum):
+    """Where a workload stands with its newest template."""
+
+    COMPLETE = "Complete"
+    IN_PROGRESS = "InProgress"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, StatefulSet or DaemonSet with the fields that sizing needs.
+
+    `replicas` is the number of pods wanted now. `rollout_message` says why a rollout is not complete, in the API's words.
+    `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
+    `metadata.managedFields`.
+    """
+
+    ref: WorkloadRef
+    uid: str
+    api_version: str
+    resource_version: str
+    generation: int
+    containers: tuple[Container, ...]
+    replicas: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    paused: bool = False
+    rollout: RolloutPhase = RolloutPhase.COMPLETE
+    rollout_message: str = ""
+    owned: frozenset[FieldPath] = frozenset()
+    managers: Mapping[FieldPath, str] = field(default_factory=dict)
+
+    @property
+    def sizable(self) -> tuple[Container, ...]:
+        """The containers that can be sized: main containers and native sidecars."""
+        return tuple(container for container in self.containers if container.role is not Role.INIT)
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether its pods are of QoS class Guaranteed: each container has limits for both, and requests equal to them."""
+        return bool(self.containers) and all(_guaranteed(container.sizes) for container in self.containers)
+
+    def container(self, name: str) -> Container | None:
+        return next((container for container in self.containers if container.name == name), None)
+
+
+def _guaranteed(sizes: Sizes) -> bool:
+    # A request that is left out is set to the limit by the API server; a limit of 0 counts as none for the QoS class.
+    cpu = bool(sizes.cpu_limit) and sizes.cpu_request in (None, sizes.cpu_limit)
+    memory = bool(sizes.memory_limit) and sizes.memory_request in (None, sizes.memory_limit)
+    return cpu and memory
+
+
+@dataclass(frozen=True, slots=True)
+class PodContainer:
+    """One container of a running pod, with what its last end was. `oom_killed_at` is in unix seconds."""
+
+    name: str
+    memory_limit: int | None
+    restarts: int = 0
+    oom_killed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod as the API server shows it now. `created_at` is in unix seconds; `owner` is None for a pod without controller."""
+
+    namespace: str
+    name: str
+    owner: OwnerRef | None
+    phase: str
+    created_at: float
+    containers: tuple[PodContainer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OomKill:
+    """A container that was killed for memory. `memory_limit` in bytes, None where it had none or it is not known."""
+
+    key: ContainerKey
+    at: float
+    memory_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingMetric:
+    """One metric of a HorizontalPodAutoscaler: what is scaled on, and how the target is written."""
+
+    resource: str
+    target_type: str
+    container: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler with the workload that it scales."""
+
+    namespace: str
+    name: str
+    target: WorkloadRef
+    metrics: tuple[ScalingMetric, ...]
+
+
+def workload_of(
+    namespace: str, owner: OwnerRef | None, replica_set_owners: Mapping[tuple[str, str], OwnerRef] | None = None
+) -> WorkloadRef | None:
+    """The workload behind a pod's controller.
+
+    A ReplicaSet leads to its Deployment through `replica_set_owners` ((namespace, ReplicaSet) -> owner) where that is known,
+    else through the naming rule `<deployment>-<pod template hash>`. None for a pod without controller.
+    """
+    if owner is None:
+        return None
+    if owner.kind != "ReplicaSet":
+        return WorkloadRef(namespace, owner.kind, owner.name)
+    known = (replica_set_owners or {}).get((namespace, owner.name))
+    if known is not None:
+        return WorkloadRef(namespace, known.kind, known.name)
+    match = _REPLICA_SET_NAME.match(owner.name)
+    return WorkloadRef(namespace, "Deployment", match["deployment"]) if match else None
+
+
+# How the controllers name their pods: Deployment web -> web-<template hash>-<5>, StatefulSet -> web-<ordinal>, DaemonSet -> web-<5>.
+_POD_NAME_ENDINGS: Mapping[str, re.Pattern[str]] = {
+    "Deployment": re.compile(r"^-[a-z0-9]{1,10}-[a-z0-9]{5}$"),
+    "StatefulSet": re.compile(r"^-\d+$"),
+    "DaemonSet": re.compile(r"^-[a-z0-9]{5}$"),
+}
+
+
+def workload_by_pod_name(pod: str, workloads: Iterable[WorkloadRef]) -> WorkloadRef | None:
+    """The workload that would name a pod so. None without one, and also when several would: a guess could size the wrong one."""
+    fitting = [
+        ref
+        for ref in workloads
+        if pod.startswith(ref.name) and (ending := _POD_NAME_ENDINGS.get(ref.kind)) is not None and ending.match(pod[len(ref.name) :])
+    ]
+    return fitting[0] if len(fitting) == 1 else None
