@@ -1,0 +1,167 @@
+"""The checks that a change has to pass, and the chain that asks them.
+
+Each check is a pure function of the facts that answers with an objection or with nothing. An objection names the numbers that may not be
+changed now; what is left goes to the next check. Messages hold numbers that stay the same from cycle to cycle where they can, because
+they stand in a status that is only written when it changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from rightsizer.checks.differences import coherent
+from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
+from rightsizer.checks.measuring import not_enough_history, stale_metrics
+from rightsizer.checks.moment import moment
+from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
+from rightsizer.workload import PAUSED_ANNOTATION, Autoscaler, FieldPath, RolloutPhase, ScalingMetric
+
+WAIT_AFTER_FAILURE_SECONDS = 3_600
+
+PEOPLES_TOOLS = ("kubectl", "helm", "before-first-apply")
+"""Field managers that only act when a person does begin with one of these. Any other may be a controller that takes back."""
+
+Check = Callable[[CheckFacts], Objection | None]
+
+
+def judge(facts: CheckFacts) -> Verdict:
+    """Ask every check in turn. What no check objects to, and what makes a valid workload, is allowed.
+
+    Every objection is kept, also those after nothing is left; the first is the reason that is told.
+    """
+    remaining = coherent(facts.workload, facts.changes)
+    objections: list[Objection] = []
+    for check in CHAIN:
+        objection = check(replace(facts, changes=remaining))
+        if objection is not None:
+            objections.append(objection)
+            remaining = _without(facts, remaining, objection.paths)
+    return Verdict(remaining, tuple(objections))
+
+
+def _without(facts: CheckFacts, changes: Iterable[FieldChange], paths: frozenset[FieldPath] | None) -> tuple[FieldChange, ...]:
+    if paths is None:
+        return ()
+    return coherent(facts.workload, (change for change in changes if change.path not in paths))
+
+
+def paused(facts: CheckFacts) -> Objection | None:
+    """Somebody asked to leave it alone: by annotation, or by pausing the Deployment's rollouts."""
+    workload = facts.workload
+    if workload.annotations.get(PAUSED_ANNOTATION, "").strip().lower() == "true":
+        return Objection(Reason.PAUSED, f'annotation {PAUSED_ANNOTATION} is "true"')
+    if workload.paused:
+        return Objection(Reason.PAUSED, f"the {workload.ref.kind}'s rollouts are paused (spec.paused)")
+    return None
+
+
+def rollout_in_progress(facts: CheckFacts) -> Objection | None:
+    """Its pods are being replaced, or could not be: another change on top would hide which one did harm."""
+    workload = facts.workload
+    if workload.rollout is RolloutPhase.COMPLETE:
+        return None
+    state = "failed" if workload.rollout is RolloutPhase.FAILED else "is in progress"
+    words = f": {workload.rollout_message}" if workload.rollout_message else ""
+    return Objection(Reason.ROLLOUT_IN_PROGRESS, f"a rollout {state}{words}")
+
+
+def backing_off(facts: CheckFacts) -> Objection | None:
+    """The newest change failed a short while ago: the same again would most likely fail again."""
+    if facts.last_failed is None or facts.now - facts.last_failed >= WAIT_AFTER_FAILURE_SECONDS:
+        return None
+    again = moment(facts.last_failed + WAIT_AFTER_FAILURE_SECONDS)
+    return Objection(Reason.BACKING_OFF, f"the change of {moment(facts.last_failed)} failed; the next try is not before {again}")
+
+
+def owned_by_gitops(facts: CheckFacts) -> Objection | None:
+    """Fields that a controller holds would be taken back by it; those of a person's tool (kubectl, Helm) may be taken over."""
+    owners = {change.path: manager for change in facts.changes if _takes_back(manager := facts.workload.managers.get(change.path, ""))}
+    if not owners:
+        return None
+    path, manager = min(owners.items())
+    message = f"{path} belongs to field manager {manager}, which would set it back: change it where {manager} reads it"
+    return Objection(Reason.OWNED_BY_GITOPS, message, frozenset(owners))
+
+
+def hpa_on_same_resource(facts: CheckFacts) -> Objection | None:
+    """A HorizontalPodAutoscaler that aims at a share of the request would scale when the request moves. AverageValue does not."""
+    for autoscaler in facts.autoscalers:
+        objection = _of_autoscaler(facts, autoscaler) if autoscaler.target == facts.workload.ref else None
+        if objection is not None:
+            return objection
+    return None
+
+
+def cooling_down(facts: CheckFacts) -> Objection | None:
+    """It was lowered a short while ago; raising is never held back."""
+    least = facts.profile.apply.lower_at_most_every_seconds
+    lower = frozenset(change.path for change in facts.changes if change.direction is Direction.LOWER)
+    if facts.last_lowered is None or not lower or facts.now - facts.last_lowered >= least:
+        return None
+    message = (
+        f"lowered at {moment(facts.last_lowered)}, at most once in {format_duration(least)}: again from "
+        f"{moment(facts.last_lowered + least)} on"
+    )
+    return Objection(Reason.COOLING_DOWN, message, lower)
+
+
+def change_too_small(facts: CheckFacts) -> Objection | None:
+    """No number would move far enough to be worth a rollout. One that does takes the small ones along."""
+    least = facts.profile.apply.minimum_change
+    if not facts.changes:
+        return None
+    largest = max(facts.changes, key=_relative)
+    if _relative(largest) >= least:
+        return None
+    message = (
+        f"the largest change, {largest.path} from {_quantity(largest.path, largest.before)} to "
+        f"{_quantity(largest.path, largest.after)}, is below {format_percentage(least)}"
+    )
+    return Objection(Reason.CHANGE_TOO_SMALL, message)
+
+
+CHAIN: Sequence[Check] = (
+    paused,
+    rollout_in_progress,
+    backing_off,
+    stale_metrics,
+    not_enough_history,
+    hpa_on_same_resource,
+    owned_by_gitops,
+    cooling_down,
+    change_too_small,
+)
+"""In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it last."""
+
+
+def _takes_back(manager: str) -> bool:
+    return bool(manager) and not manager.lower().startswith(PEOPLES_TOOLS)
+
+
+def _of_autoscaler(facts: CheckFacts, autoscaler: Autoscaler) -> Objection | None:
+    metrics = [metric for metric in autoscaler.metrics if metric.target_type == "Utilization"]
+    paths = frozenset(change.path for change in facts.changes if any(_scales_on(metric, change.path) for metric in metrics))
+    if not paths:
+        return None
+    resources = " and ".join(sorted({path.resource for path in paths}))
+    message = f"HorizontalPodAutoscaler {autoscaler.name} scales on the utilization of {resources}, a share of the request"
+    return Objection(Reason.HPA_ON_SAME_RESOURCE, message, paths)
+
+
+def _scales_on(metric: ScalingMetric, path: FieldPath) -> bool:
+    return metric.resource == path.resource and metric.container in (None, path.container)
+
+
+def _relative(change: FieldChange) -> float:
+    """How far a number would move, as a share of what it is; a number that is set first, or removed, moves infinitely far."""
+    if not change.before or change.after is None:
+        return math.inf
+    return abs(change.after - change.before) / change.before
+
+
+def _quantity(path: FieldPath, value: int | None) -> str:
+    if value is None:
+        return "unset"
+    return format_cpu(value) if path.resource == "cpu" else format_memory(value)

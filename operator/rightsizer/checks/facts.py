@@ -1,0 +1,88 @@
+"""What a check may look at, and what it may answer. Facts are gathered elsewhere; a check is a pure function of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rightsizer.methods.recommendation import ContainerRecommendation
+from rightsizer.profile import Profile
+from rightsizer.workload import Autoscaler, FieldPath, Workload
+
+
+class Reason(StrEnum):
+    """The one word that stands in status, event, metric and log alike, in the order of the chain."""
+
+    PAUSED = "Paused"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    BACKING_OFF = "BackingOff"
+    STALE_METRICS = "StaleMetrics"
+    NOT_ENOUGH_HISTORY = "NotEnoughHistory"
+    HPA_ON_SAME_RESOURCE = "HpaOnSameResource"
+    OWNED_BY_GITOPS = "OwnedByGitOps"
+    COOLING_DOWN = "CoolingDown"
+    CHANGE_TOO_SMALL = "ChangeTooSmall"
+
+
+class Direction(StrEnum):
+    """RAISE gives a container more room: a higher or first request, a higher or removed limit. LOWER takes room away."""
+
+    RAISE = "Raise"
+    LOWER = "Lower"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One number that would change. None: not set. Millicores or bytes.
+
+    The request of a container that has only a limit counts as that limit, because the API server makes it so; writing it out beside a
+    new limit is a change too, even to the same number.
+    """
+
+    path: FieldPath
+    before: int | None
+    after: int | None
+
+    @property
+    def direction(self) -> Direction:
+        if self.before is None or self.after is None:
+            # The first request gives room and the first limit takes it; with the last one it is the other way round.
+            first = self.before is None
+            return Direction.RAISE if first == (self.path.field == "request") else Direction.LOWER
+        return Direction.LOWER if self.after < self.before else Direction.RAISE
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFacts:
+    """All that the chain looks at for one workload. Times in unix seconds.
+
+    `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
+    `last_failed`: when the newest change of it failed, if it did.
+    """
+
+    now: float
+    workload: Workload
+    profile: Profile
+    recommendations: Mapping[str, ContainerRecommendation]
+    changes: tuple[FieldChange, ...]
+    autoscalers: tuple[Autoscaler, ...] = ()
+    last_lowered: float | None = None
+    last_failed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why some or all changes may not be made now. `paths` None: none of them."""
+
+    reason: Reason
+    message: str
+    paths: frozenset[FieldPath] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is left to change after the chain. Where nothing is left, `objections[0]` is the reason that is told."""
+
+    allowed: tuple[FieldChange, ...] = ()
+    objections: tuple[Objection, ...] = ()

@@ -1,0 +1,115 @@
+"""The checks of what was measured: is it fresh, and is there enough of it?
+
+Both look at each container and resource on its own: one that was renamed yesterday does not hold back the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
+from rightsizer.checks.moment import moment
+from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods.recommendation import Measurement
+from rightsizer.quantities import format_duration
+from rightsizer.workload import RESOURCES, FieldPath, ResourceName
+
+STALE_AFTER_SECONDS = 15 * 60
+"""Three slots: a scrape that failed once and a cycle that came late are no reason to stop."""
+
+LEAST_COVERAGE = 0.5
+"""Share of the history that must have values: below it, percentiles say more about the gaps than about the usage."""
+
+HISTORY_SLACK = 0.01
+"""What may be missing of the history asked for: a window of seven days never holds quite seven days when a slot at its edge is empty."""
+
+_DAY_SECONDS = 86_400
+_HOUR_SECONDS = 3_600
+
+
+def stale_metrics(facts: CheckFacts) -> Objection | None:
+    """The newest usage is too old to tell what is needed now: per container and resource, or for all of them."""
+    found = _measurements(facts)
+    stale = {key: measurement for key, measurement in found.items() if facts.now - measurement.newest > STALE_AFTER_SECONDS}
+    if not stale:
+        return None
+    newest = max(measurement.newest for measurement in stale.values())
+    which = "" if len(stale) == len(found) else f" of {_listed(f'{container}.{resource}' for container, resource in stale)}"
+    message = f"the newest sample{which} is from {moment(newest)}, more than {format_duration(STALE_AFTER_SECONDS)} ago"
+    paths = None if len(stale) == len(found) else frozenset(path for key in stale for path in _paths(*key))
+    return Objection(Reason.STALE_METRICS, message, paths)
+
+
+def not_enough_history(facts: CheckFacts) -> Objection | None:
+    """Too little was seen of a resource to raise it, or, mostly, to lower it."""
+    found = _measurements(facts)
+    if not found:
+        return Objection(Reason.NOT_ENOUGH_HISTORY, "no usage of any container has been seen yet")
+    short = [change for change in facts.changes if not _seen_enough(facts, change)]
+    if not short:
+        return None
+    # The longest wait is told: after it, nothing is short of history any more.
+    worst = max(short, key=lambda change: _needed_seconds(facts, change) - _measurement(facts, change).history_seconds)
+    return Objection(Reason.NOT_ENOUGH_HISTORY, _history_message(facts, worst, short), frozenset(change.path for change in short))
+
+
+def _measurements(facts: CheckFacts) -> dict[tuple[str, ResourceName], Measurement]:
+    return {
+        (name, resource): explanation.measurement
+        for name, recommendation in facts.recommendations.items()
+        for resource in RESOURCES
+        if (explanation := recommendation.explanation(resource)) is not None
+    }
+
+
+def _measurement(facts: CheckFacts, change: FieldChange) -> Measurement:
+    return _measurements(facts)[change.path.container, change.path.resource]
+
+
+def _paths(container: str, resource: ResourceName) -> tuple[FieldPath, FieldPath]:
+    return FieldPath(container, resource, "request"), FieldPath(container, resource, "limit")
+
+
+def _needed_seconds(facts: CheckFacts, change: FieldChange) -> int:
+    profile = facts.profile
+    return profile.raise_after_seconds if change.direction is Direction.RAISE else profile.lower_after_seconds
+
+
+def _missing_seconds(facts: CheckFacts, change: FieldChange) -> int:
+    return _needed_seconds(facts, change) - _measurement(facts, change).history_seconds
+
+
+def _long_enough(facts: CheckFacts, change: FieldChange) -> bool:
+    return _missing_seconds(facts, change) <= _needed_seconds(facts, change) * HISTORY_SLACK
+
+
+def _covered(measurement: Measurement) -> float:
+    return measurement.samples * SLOT_SECONDS / measurement.history_seconds if measurement.history_seconds else 0.0
+
+
+def _seen_enough(facts: CheckFacts, change: FieldChange) -> bool:
+    return _long_enough(facts, change) and _covered(_measurement(facts, change)) >= LEAST_COVERAGE
+
+
+def _history_message(facts: CheckFacts, worst: FieldChange, short: Iterable[FieldChange]) -> str:
+    measurement = _measurement(facts, worst)
+    paths = _listed(str(change.path) for change in short)
+    if _long_enough(facts, worst):
+        share = int(_covered(measurement) * 100)
+        return f"values for {share} % of {_span(measurement.history_seconds)} of history, at least {LEAST_COVERAGE:.0%} are needed: {paths}"
+    needed = _needed_seconds(facts, worst)
+    seen = measurement.history_seconds
+    if needed >= 2 * _DAY_SECONDS:
+        so_far = f"{seen // _DAY_SECONDS} of {needed / _DAY_SECONDS:g} days of history"
+    else:
+        so_far = f"{seen // _HOUR_SECONDS} of {needed / _HOUR_SECONDS:g} hours of history"
+    enough = measurement.newest - seen + needed
+    return f"{so_far}, enough from {moment(enough)} on: {paths}"
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // _DAY_SECONDS} days" if seconds >= 2 * _DAY_SECONDS else f"{seconds // _HOUR_SECONDS} hours"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,190 @@
+"""The method `Measured`: measure, add a buffer, bound it, and let the limit follow from the request.
+
+A pure function from usage arrays to sizes. It works through the containers in blocks and, within a block, rule by rule, so that the
+arithmetic is done on arrays and the memory that it needs does not grow with the number of containers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
+from rightsizer.methods.explanation import Steps, text
+from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
+from rightsizer.methods.sizing import STEPS, Inputs, Sized, limits, requests, with_buffer
+from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, statistic
+from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
+from rightsizer.workload import RESOURCES, ResourceName, Sizes
+
+_SHOWN_STEPS = 10
+"""Measured values are rounded to a tenth of a step (0.1m, 0.1Mi) before they are used: what is shown is what is calculated with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The rule that a person can redo by hand. See `rightsizer.methods.sizing` for its arithmetic."""
+
+    name: str = "Measured"
+
+    def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
+        """One recommendation per row of `usage`. A container that is ignored, or without any value, keeps what it has.
+
+        Raises InvalidQuantity for an unknown statistic, and ValueError when `facts` and `usage` do not have the same number of rows.
+        """
+        if len(facts) != len(usage.keys):
+            raise ValueError(f"{len(facts)} facts for {len(usage.keys)} histories")
+        found: list[ContainerRecommendation] = []
+        for start in range(0, len(facts), ROWS_AT_ONCE):
+            found += _of_block(usage, slice(start, start + ROWS_AT_ONCE), facts[start : start + ROWS_AT_ONCE])
+        return found
+
+
+def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
+    pods = _most_pods(usage.pods[rows])
+    values: Mapping[ResourceName, Values] = {"cpu": usage.cpu[rows], "memory": usage.memory[rows]}
+    explained: dict[ResourceName, list[Explanation | None]] = {
+        resource: _of_resource(resource, values[resource], usage.span, pods, facts) for resource in RESOURCES
+    }
+    return [
+        _recommendation(fact, cpu=cpu, memory=memory)
+        for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
+    ]
+
+
+def _most_pods(pods: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    return pods.max(axis=1) if pods.shape[1] else np.zeros(len(pods), dtype=np.uint16)
+
+
+def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
+    current = fact.container.sizes
+    wanted: Sizes = current
+    if cpu is not None:
+        wanted = replace(wanted, cpu_request=cpu.request, cpu_limit=cpu.limit)
+    if memory is not None:
+        wanted = replace(wanted, memory_request=memory.request, memory_limit=memory.limit)
+    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory)
+
+
+def _of_resource(
+    resource: ResourceName, values: Values, span: Span, pods: NDArray[np.uint16], facts: Sequence[ContainerFacts]
+) -> list[Explanation | None]:
+    found: list[Explanation | None] = [None] * len(facts)
+    for rule, rows in _rows_by_rule(facts).items():
+        mine = [facts[row] for row in rows]
+        explanations = _of_rule(resource, rule.resource(resource), values[rows], span, pods[rows], mine)
+        for row, explanation in zip(rows, explanations, strict=True):
+            found[row] = explanation
+    return found
+
+
+def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[int]]:
+    rows: defaultdict[ContainerRule, list[int]] = defaultdict(list)
+    for row, fact in enumerate(facts):
+        if not fact.rule.ignored:
+            rows[fact.rule].append(row)
+    return rows
+
+
+def _of_rule(
+    resource: ResourceName,
+    rule: ResourceRule,
+    values: Values,
+    span: Span,
+    pods: NDArray[np.uint16],
+    facts: Sequence[ContainerFacts],
+) -> list[Explanation | None]:
+    measurements = _measurements(resource, rule.statistic, values, span, pods)
+    inputs = _inputs(resource, measurements, facts)
+    requested = requests(resource, rule, inputs)
+    limited = limits(resource, rule.limit, inputs, requested.values)
+    targets = with_buffer(inputs.measured, rule.buffer)
+    return [
+        _explanation(resource, rule, found, fact, target=float(targets[row]), requested=_at(requested, row), limited=_at(limited, row))
+        if found.samples
+        else None
+        for row, (found, fact) in enumerate(zip(measurements, facts, strict=True))
+    ]
+
+
+def _measurements(resource: ResourceName, name: str, values: Values, span: Span, pods: NDArray[np.uint16]) -> list[Measurement]:
+    there = extent(values)
+    measured, peaks = _as_shown(resource, statistic(values, name)), _as_shown(resource, peak(values))
+    return [
+        Measurement(
+            statistic=name,
+            window_seconds=span.slots * SLOT_SECONDS,
+            value=float(measured[row]),
+            peak=float(peaks[row]),
+            samples=int(there.samples[row]),
+            coverage=int(there.samples[row]) / span.slots,
+            history_seconds=int(there.history_seconds[row]),
+            newest=span.start + int(there.last[row]) * SLOT_SECONDS,
+            pods=int(pods[row]),
+        )
+        for row in range(len(values))
+    ]
+
+
+def _as_shown(resource: ResourceName, values: Numbers) -> Numbers:
+    # Divided last: 1803 / 10 is the float that is nearest to 180.3, 1803 x 0.1 is not.
+    return np.rint(values * _SHOWN_STEPS / STEPS[resource]) * STEPS[resource] / _SHOWN_STEPS
+
+
+def _inputs(resource: ResourceName, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
+    return Inputs(
+        measured=np.array([found.value for found in measurements]),
+        peak=np.array([found.peak for found in measurements]),
+        oom_floor=_numbers([fact.oom_floor for fact in facts]),
+        current_limit=_numbers([fact.container.sizes.limit(resource) for fact in facts]),
+        guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
+    )
+
+
+def _numbers(values: Sequence[int | None]) -> Numbers:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _at(sized: Sized, row: int) -> tuple[float, Clamp]:
+    return float(sized.values[row]), sized.clamps[row]
+
+
+def _explanation(
+    resource: ResourceName,
+    rule: ResourceRule,
+    found: Measurement,
+    fact: ContainerFacts,
+    *,
+    target: float,
+    requested: tuple[float, Clamp],
+    limited: tuple[float, Clamp],
+) -> Explanation:
+    steps = Steps(
+        resource=resource,
+        measurement=found,
+        buffer=rule.buffer,
+        target=target,
+        oom_floor=fact.oom_floor,
+        request=int(requested[0]),
+        request_clamp=requested[1],
+        limit=None if np.isnan(limited[0]) else int(limited[0]),
+        limit_rule=rule.limit,
+        limit_clamp=limited[1],
+    )
+    return Explanation(
+        resource=resource,
+        measurement=found,
+        buffer=rule.buffer,
+        target=target,
+        request=steps.request,
+        request_clamp=steps.request_clamp,
+        limit=steps.limit,
+        limit_policy=rule.limit.policy,
+        limit_ratio=rule.limit.ratio if rule.limit.policy is LimitPolicy.RATIO else None,
+        limit_clamp=steps.limit_clamp,
+        text=text(steps),
+    )

@@ -1,0 +1,106 @@
+"""What a method answers: sizes per container, and how each number came about, so that a person can redo it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from rightsizer.history import UsageWindow
+from rightsizer.profile import ContainerRule, LimitPolicy
+from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
+
+
+class Clamp(StrEnum):
+    """Which bound decided a number, if one did.
+
+    OOM_KILL and PEAK: the memory that a kill or the peak asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had
+    to stay at a limit that the profile keeps.
+    """
+
+    NONE = "None"
+    MINIMUM = "Minimum"
+    MAXIMUM = "Maximum"
+    OOM_KILL = "OOMKill"
+    GUARANTEED = "Guaranteed"
+    PEAK = "Peak"
+    LIMIT = "Limit"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """What a method is told about a container besides its usage.
+
+    `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one.
+    """
+
+    key: ContainerKey
+    container: Container
+    rule: ContainerRule
+    guaranteed: bool
+    oom_floor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What was measured of one resource of one container. Values in millicores or bytes, times in seconds.
+
+    `coverage`: share of the window's slots with a value. `history_seconds`: from the first value to the last. `newest`: slot of the last
+    value, unix seconds. `pods`: the largest number of pods seen at once.
+    """
+
+    statistic: str
+    window_seconds: int
+    value: float
+    peak: float
+    samples: int
+    coverage: float
+    history_seconds: int
+    newest: int
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How request and limit of one resource came about. Numbers in millicores or bytes.
+
+    `target` is the measured value plus the buffer, before bounds and rounding. `text` is one line that can be redone by hand.
+    """
+
+    resource: ResourceName
+    measurement: Measurement
+    buffer: float
+    target: float
+    request: int
+    request_clamp: Clamp
+    limit: int | None
+    limit_policy: LimitPolicy
+    limit_ratio: float | None
+    limit_clamp: Clamp
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecommendation:
+    """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None)."""
+
+    name: str
+    current: Sizes
+    wanted: Sizes
+    cpu: Explanation | None = None
+    memory: Explanation | None = None
+
+    def explanation(self, resource: ResourceName) -> Explanation | None:
+        return self.cpu if resource == "cpu" else self.memory
+
+
+class Method(Protocol):
+    """From usage to sizes: a pure function over many containers at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
+        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window."""
+        ...

@@ -1,0 +1,135 @@
+"""From measured usage to requests and limits: small estimators over arrays, each wrapping what the one before it gave.
+
+Every function takes and gives arrays of shape (containers,), NaN where nothing is known, so that thousands of containers of one rule cost
+as much as one. Nothing here knows where the usage comes from, or how a number is told to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.methods.recommendation import Clamp
+from rightsizer.methods.statistics import Numbers
+from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
+from rightsizer.quantities import MEBIBYTE, round_up_array
+from rightsizer.workload import ResourceName
+
+STEPS: Mapping[ResourceName, int] = {"cpu": 1, "memory": MEBIBYTE}
+"""Sizes are rounded up to whole millicores and whole mebibytes."""
+
+PEAK_MARGIN = 1.2
+"""Memory of a container that was killed for it, or whose limit is its request, is never below this multiple of the peak."""
+
+PEAK_LIMIT_RATIO = 1.75
+"""What a memory limit should leave above the peak, as far as `max_ratio` lets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set."""
+
+    measured: Numbers
+    peak: Numbers
+    oom_floor: Numbers
+    current_limit: Numbers
+    guaranteed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Numbers, and which bound decided each (an array of `Clamp`)."""
+
+    values: Numbers
+    clamps: NDArray[Any]
+
+
+def with_buffer(measured: Numbers, buffer: float) -> Numbers:
+    """The target: 180 + 20 % = 216."""
+    return measured * (1 + buffer)
+
+
+def unbounded(values: Numbers) -> Sized:
+    """The start of a chain of bounds."""
+    return Sized(values, np.full(len(values), Clamp.NONE, dtype=object))
+
+
+def raised(sized: Sized, floor: Numbers | float, clamp: Clamp) -> Sized:
+    """At least `floor`; a NaN is no floor."""
+    return _replaced(sized, sized.values < floor, floor, clamp)
+
+
+def lowered(sized: Sized, ceiling: Numbers | float, clamp: Clamp) -> Sized:
+    """At most `ceiling`; a NaN is no ceiling."""
+    return _replaced(sized, sized.values > ceiling, ceiling, clamp)
+
+
+def rounded_up(sized: Sized, step: int) -> Sized:
+    """The next multiple of `step`; what decided a number stays."""
+    return Sized(round_up_array(sized.values, step), sized.clamps)
+
+
+def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Sized:
+    """The requests: target, then what an OOM kill taught, then rounding, then the profile's bounds, then a limit that stays.
+
+    The profile's bounds come after the rounding and are taken as they are written; its maximum wins over what an OOM kill taught.
+
+        measured  buffer  OOM floor  peak   min   max    request
+        180m      20 %    -          -      10m   16     216m
+        320Mi     20 %    -          320Mi  32Mi  64Gi   384Mi
+        320Mi     20 %    615Mi      512Mi  32Mi  64Gi   615Mi  OOMKill
+        320Mi     20 %    600Mi      512Mi  32Mi  64Gi   615Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
+        3m        20 %    -          -      10m   16     10m    Minimum
+    """
+    sized = unbounded(with_buffer(inputs.measured, rule.buffer))
+    if resource == "memory":
+        sized = raised(sized, _oom_floor(inputs), Clamp.OOM_KILL)
+        sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
+    sized = rounded_up(sized, STEPS[resource])
+    sized = raised(sized, rule.minimum, Clamp.MINIMUM)
+    sized = lowered(sized, rule.maximum, Clamp.MAXIMUM)
+    return _below_kept_limit(sized, inputs) if rule.limit.policy is LimitPolicy.KEEP else sized
+
+
+def limits(resource: ResourceName, rule: LimitRule, inputs: Inputs, requested: Numbers) -> Sized:
+    """The limits that belong to `requested`; NaN for no limit.
+
+    A Guaranteed pod stays so under every policy: its limits are its requests. The profile's bounds are for requests only.
+    """
+    sized = _limits_by_policy(resource, rule, inputs, requested)
+    return _replaced(sized, inputs.guaranteed, requested, Clamp.GUARANTEED)
+
+
+def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, requested: Numbers) -> Sized:
+    if rule.policy is LimitPolicy.NONE:
+        return unbounded(np.full(len(requested), np.nan))
+    if rule.policy is LimitPolicy.KEEP:
+        return unbounded(inputs.current_limit)
+    step = STEPS[resource]
+    limit = rounded_up(unbounded(requested * rule.ratio), step)
+    if rule.max_ratio is None:
+        return limit
+    lifted = round_up_array(np.fmin(inputs.peak * PEAK_LIMIT_RATIO, requested * rule.max_ratio), step)
+    return raised(limit, lifted, Clamp.PEAK)
+
+
+def _oom_floor(inputs: Inputs) -> Numbers:
+    killed = ~np.isnan(inputs.oom_floor)
+    return np.where(killed, np.fmax(inputs.oom_floor, inputs.peak * PEAK_MARGIN), np.nan)
+
+
+def _below_kept_limit(sized: Sized, inputs: Inputs) -> Sized:
+    # A request above its limit is refused by the API server, and the profile says that the limit stays: the request gives way. In a
+    # Guaranteed pod a request below its limit would end the class, so there it stays at the limit.
+    at_most_limit = lowered(sized, inputs.current_limit, Clamp.LIMIT)
+    return _replaced(at_most_limit, inputs.guaranteed, inputs.current_limit, Clamp.GUARANTEED)
+
+
+def _replaced(sized: Sized, where: NDArray[np.bool_], by: Numbers | float, clamp: Clamp) -> Sized:
+    clamps = sized.clamps.copy()
+    clamps[where] = clamp
+    return Sized(np.where(where, by, sized.values), clamps)

@@ -1,0 +1,111 @@
+"""Statistics over usage windows: one number per container out of thousands of 5-minute values, gaps left out.
+
+They are the ones that a person can redo with Prometheus' `quantile_over_time`, `avg_over_time` and `max_over_time` or in a spreadsheet.
+Nothing here knows what a value stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.history import SLOT_SECONDS, Values
+from rightsizer.profile import parse_statistic
+
+Numbers = NDArray[np.float64]
+
+ROWS_AT_ONCE = 512
+"""Two weeks of 512 containers are 8 MB: sorting copies them, and 10,000 containers at once would be 160 MB more of memory."""
+
+
+def statistic(values: Values, name: str) -> Numbers:
+    """The statistic `name` of each row of `values` (rows, slots); NaN for a row without any value.
+
+    `mean`, `max`, or a percentile `p50`..`p99.9`. A percentile lies between the two nearest ranks, linearly:
+    the rank of `p` among n sorted values is (n - 1) x p / 100, counted from 0, as in `quantile_over_time`.
+
+        values        p50   p95   max   mean
+        1 2 3 4       2.5   3.85  4     2.5
+        1 NaN 3       2     2.9   3     2
+        7             7     7     7     7
+
+    Raises InvalidQuantity for any other name.
+    """
+    of_rows = _calculation(name)
+    result = np.full(len(values), np.nan)
+    if values.shape[1]:
+        for start in range(0, len(values), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            result[rows] = of_rows(values[rows])
+    return result
+
+
+def peak(values: Values) -> Numbers:
+    """The largest value of each row; NaN for a row without any."""
+    return statistic(values, "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of each row is there. Arrays of shape (rows,); `first` and `last` are column numbers, meaningless where `samples` is 0."""
+
+    samples: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    @property
+    def history_seconds(self) -> NDArray[np.int64]:
+        """From the begin of the first slot with a value to the end of the last one."""
+        return np.where(self.samples > 0, (self.last - self.first + 1) * SLOT_SECONDS, 0)
+
+
+def extent(values: Values) -> Extent:
+    """How much of each row of `values` (rows, slots) is there."""
+    rows, slots = values.shape
+    if slots == 0:
+        nothing = np.zeros(rows, dtype=np.int64)
+        return Extent(nothing, nothing, nothing)
+    known = ~np.isnan(values)
+    return Extent(
+        samples=known.sum(axis=1, dtype=np.int64),
+        first=known.argmax(axis=1),
+        last=slots - 1 - known[:, ::-1].argmax(axis=1),
+    )
+
+
+def _calculation(name: str) -> Callable[[Values], Numbers]:
+    percentile = parse_statistic(name).percentile
+    if percentile is None:
+        return _mean
+    return _max if percentile == 100 else partial(_percentile, share=percentile / 100)
+
+
+def _max(values: Values) -> Numbers:
+    largest: Numbers = np.fmax.reduce(values, axis=1).astype(np.float64)
+    return largest
+
+
+def _mean(values: Values) -> Numbers:
+    counts = (~np.isnan(values)).sum(axis=1)
+    # Summed in 64 bits: the sum of two weeks of memory in bytes has more digits than 32 bits keep.
+    sums = np.nansum(values, axis=1, dtype=np.float64)
+    means: Numbers = np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return means
+
+
+def _percentile(values: Values, share: float) -> Numbers:
+    counts = (~np.isnan(values)).sum(axis=1)
+    # NaN sorts to the end. Five times faster than numpy's nanpercentile.
+    ordered = np.sort(values, axis=1)
+    ranks = np.maximum(counts - 1, 0) * share
+    below = np.floor(ranks).astype(np.int64)
+    above = np.ceil(ranks).astype(np.int64)
+    every = np.arange(len(values))
+    low: Numbers = ordered[every, below].astype(np.float64)
+    high: Numbers = ordered[every, above].astype(np.float64)
+    between: Numbers = low + (high - low) * (ranks - below)
+    return between

@@ -1,0 +1,109 @@
+"""Keeps a written recommendation as it stands while the newest one hardly differs, so that an equal status is not written again.
+
+Measured values move a little with every slot. A number that was written stays, with its explanation, until the new one differs by more than
+the dead band: a tenth of the profile's minimum change, at least 1 %. Then, or when a day of samples came or went, or anything else in
+how it came about changed, the number and its explanation are renewed together: what stands there can always be redone by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods.explanation import amount
+from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation
+from rightsizer.profile import LimitPolicy
+from rightsizer.quantities import format_duration, format_percentage
+from rightsizer.status.sizes import sizes_from_status
+from rightsizer.workload import RESOURCES, Sizes
+
+LEAST_DEAD_BAND = 0.01
+
+_SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
+_SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp")
+_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT)
+
+
+def hold(
+    status: Mapping[str, Any], recommendations: Mapping[str, ContainerRecommendation], *, minimum_change: float
+) -> dict[str, ContainerRecommendation]:
+    """The recommendations, with the numbers of the written `status` where those still stand; explanations are left as they are.
+
+    `minimum_change` is a share. Whoever acts on recommendations acts on these: they are what a person has read. Holding twice changes
+    nothing.
+    """
+    entries = entries_by_name(status)
+    return {
+        name: _held(entries.get(name, {}), recommendation, minimum_change=minimum_change)
+        for name, recommendation in recommendations.items()
+    }
+
+
+def explanation_to_write(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> dict[str, Any]:
+    """The explanation that belongs to the numbers as `hold` gives them: the one that stands in `entry`, or the new one."""
+    if standing_sizes(entry, explanation, minimum_change=minimum_change) is None:
+        return explanation_status(explanation)
+    return dict(entry["explanation"][explanation.resource])
+
+
+def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """`status.containers` by container name."""
+    return {entry["name"]: entry for entry in status.get("containers", []) if "name" in entry}
+
+
+def explanation_status(explanation: Explanation) -> dict[str, Any]:
+    """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down."""
+    measurement = explanation.measurement
+    return {
+        "statistic": measurement.statistic,
+        "window": format_duration(measurement.window_seconds),
+        "measured": amount(explanation.resource, measurement.value),
+        "buffer": format_percentage(explanation.buffer),
+        "samples": measurement.samples,
+        "coverage": f"{int(measurement.coverage * 100)}%",
+        "pods": measurement.pods,
+        "clamp": str(explanation.request_clamp),
+        "text": explanation.text,
+    }
+
+
+def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> Sizes | None:
+    """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
+    try:
+        old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
+        same = all(old[name] == value for name, value in explanation_status(explanation).items() if name in _SAME_WHILE_STANDING)
+        samples_moved = abs(old["samples"] - explanation.measurement.samples)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        # Nothing is written yet, or somebody edited it: it does not stand.
+        return None
+    if not same or samples_moved >= _SAMPLES_OF_A_DAY:
+        return None
+    return sizes if _near(sizes, explanation, max(LEAST_DEAD_BAND, minimum_change / 10)) else None
+
+
+def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:
+    wanted = recommendation.wanted
+    for resource in RESOURCES:
+        explanation = recommendation.explanation(resource)
+        sizes = None if explanation is None else standing_sizes(entry, explanation, minimum_change=minimum_change)
+        if sizes is not None:
+            wanted = wanted.with_value(resource, "request", sizes.request(resource))
+            wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
+    return replace(recommendation, wanted=wanted)
+
+
+def _near(sizes: Sizes, explanation: Explanation, dead_band: float) -> bool:
+    request, limit = sizes.request(explanation.resource), sizes.limit(explanation.resource)
+    # A bound is not measured: where one decides, a number that is off by a little is wrong.
+    request_band = 0.0 if explanation.request_clamp in _BOUNDS else dead_band
+    limit_band = 0.0 if explanation.limit_policy is LimitPolicy.KEEP else dead_band
+    same_shape = (request == limit) == (explanation.request == explanation.limit) and (request is None or limit is None or request <= limit)
+    return same_shape and _within(request, explanation.request, request_band) and _within(limit, explanation.limit, limit_band)
+
+
+def _within(old: int | None, new: int | None, dead_band: float) -> bool:
+    if old is None or new is None:
+        return old is new
+    return abs(new - old) <= dead_band * old

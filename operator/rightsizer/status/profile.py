@@ -1,0 +1,68 @@
+"""The status of a ResourceProfile: was it understood, can its workloads be measured, and how many are where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rightsizer.profile import Mode, Profile
+from rightsizer.status.conditions import Condition, Trouble, merge
+from rightsizer.status.standing import MODE_IGNORE
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileStanding:
+    """How many workloads a profile rules, and what became of them.
+
+    `waiting`: for more history, or held back by a check. `changed`: by this operator. `overruled`: workloads that fit too, but are ruled by
+    an older profile. `trouble`: why usage could not be measured this time. `notes`: what else is to be told of measuring, a sentence each.
+    """
+
+    matched: int = 0
+    measured: int = 0
+    waiting: int = 0
+    changed: int = 0
+    overruled: int = 0
+    trouble: Trouble | None = None
+    notes: tuple[str, ...] = ()
+
+
+def render(profile: Profile, standing: ProfileStanding, *, now: float) -> dict[str, Any]:
+    """`status` of the profile, whose written status is `profile.status`; equal to that when there is no news. `now` in unix seconds."""
+    old: Mapping[str, Any] = profile.status
+    return {
+        "observedGeneration": profile.generation,
+        "workloads": {
+            "matched": standing.matched,
+            "measured": standing.measured,
+            "waiting": standing.waiting,
+            "changed": standing.changed,
+        },
+        "conditions": merge(old.get("conditions", []), _conditions(profile, standing), now=now),
+    }
+
+
+def _conditions(profile: Profile, standing: ProfileStanding) -> Iterable[Condition]:
+    return (_ready(profile, standing), _measuring(profile, standing))
+
+
+def _ready(profile: Profile, standing: ProfileStanding) -> Condition:
+    if profile.problems:
+        problems = "; ".join(str(problem) for problem in profile.problems)
+        return Condition("Ready", "False", "InvalidField", f"{problems} (the default stands in its place)")
+    if standing.overruled:
+        return Condition("Ready", "True", "PartlyOverruled", f"an older profile rules {_workloads(standing.overruled)} of those that fit")
+    return Condition("Ready", "True", "Understood", "every field is in force")
+
+
+def _measuring(profile: Profile, standing: ProfileStanding) -> Condition:
+    if profile.mode is Mode.IGNORE:
+        return Condition("Measuring", "False", MODE_IGNORE, "the mode is Ignore: nothing is measured")
+    if standing.trouble is not None:
+        return Condition("Measuring", "False", standing.trouble.reason, standing.trouble.message)
+    return Condition("Measuring", "True", "Measuring", "; ".join(("the usage source answers", *standing.notes)))
+
+
+def _workloads(count: int) -> str:
+    return "1 workload" if count == 1 else f"{count} workloads"

@@ -1,0 +1,139 @@
+"""Where a workload stands at the end of a cycle, in one word and a reason.
+
+The reason is the check's own word where a check holds a change back. Nothing here decides what happens; it only tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rightsizer.change import Change, Outcome
+from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
+from rightsizer.methods.recommendation import ContainerRecommendation
+from rightsizer.profile import Mode
+from rightsizer.status.conditions import Trouble
+from rightsizer.workload import RESOURCES, RolloutPhase, Workload
+
+
+class State(StrEnum):
+    """The word that `kubectl get` shows.
+
+    WAITING: for more history. RECOMMENDED: there is something to change. APPLIED: the workload has what is recommended, or nearly.
+    ROLLING_OUT: our change is on its way to the pods. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
+    """
+
+    WAITING = "Waiting"
+    RECOMMENDED = "Recommended"
+    APPLIED = "Applied"
+    ROLLING_OUT = "RollingOut"
+    BLOCKED = "Blocked"
+    IGNORED = "Ignored"
+    STALE = "Stale"
+
+
+MODE_IGNORE = "ModeIgnore"
+RECOMMEND_ONLY = "RecommendOnly"
+READY_TO_APPLY = "ReadyToApply"
+ROLLOUT_FAILED = "RolloutFailed"
+UP_TO_DATE = "UpToDate"
+NOT_VALID = "NotValid"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a workload's status is rendered from.
+
+    `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
+    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share.
+    """
+
+    workload: Workload
+    mode: Mode
+    minimum_change: float
+    recommendations: Mapping[str, ContainerRecommendation]
+    changes: tuple[FieldChange, ...] = ()
+    verdict: Verdict = field(default_factory=Verdict)
+    change: Change | None = None
+    trouble: Trouble | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything of any container was measured."""
+        return any(found.explanation(resource) is not None for found in self.recommendations.values() for resource in RESOURCES)
+
+    @property
+    def told(self) -> Objection | None:
+        """The first objection, where nothing is left to change."""
+        return None if self.verdict.allowed or not self.verdict.objections else self.verdict.objections[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """State, reason and message: the short form of a standing."""
+
+    state: State
+    reason: str
+    message: str
+
+
+def tell(standing: Standing) -> Told:
+    """The short form: first what is going on, then what cannot be known, then what holds back, then what there is to do."""
+    return _going_on(standing) or _unknown(standing) or _settled(standing) or _held_back(standing) or _to_do(standing)
+
+
+def stale(standing: Standing) -> Trouble | None:
+    """Why the usage of the whole workload is not fresh, if it is not."""
+    if standing.trouble is not None:
+        return standing.trouble
+    objections = (objection for objection in standing.verdict.objections if objection.reason is Reason.STALE_METRICS)
+    return next((Trouble(str(objection.reason), objection.message) for objection in objections if objection.paths is None), None)
+
+
+def _going_on(standing: Standing) -> Told | None:
+    if standing.mode is Mode.IGNORE:
+        return Told(State.IGNORED, MODE_IGNORE, "the mode is Ignore")
+    change = standing.change
+    if change is None:
+        return None
+    if not change.outcome.ended:
+        return Told(State.ROLLING_OUT, str(Reason.ROLLOUT_IN_PROGRESS), change.message)
+    if change.outcome is Outcome.FAILED and standing.workload.rollout is RolloutPhase.FAILED:
+        return Told(State.BLOCKED, ROLLOUT_FAILED, change.message)
+    return None
+
+
+def _unknown(standing: Standing) -> Told | None:
+    trouble = stale(standing)
+    if trouble is not None:
+        return Told(State.STALE, trouble.reason, trouble.message)
+    if not standing.measured:
+        return Told(State.WAITING, str(Reason.NOT_ENOUGH_HISTORY), "no usage of any container has been seen yet")
+    return None
+
+
+def _settled(standing: Standing) -> Told | None:
+    if not standing.changes:
+        return Told(State.APPLIED, UP_TO_DATE, "requests and limits are as recommended")
+    return None
+
+
+def _held_back(standing: Standing) -> Told | None:
+    objection = standing.told
+    if objection is None:
+        return None
+    if objection.reason is Reason.NOT_ENOUGH_HISTORY:
+        return Told(State.WAITING, str(objection.reason), objection.message)
+    if standing.mode is not Mode.APPLY:
+        return None
+    states = {Reason.CHANGE_TOO_SMALL: State.APPLIED, Reason.STALE_METRICS: State.STALE}
+    return Told(states.get(objection.reason, State.BLOCKED), str(objection.reason), objection.message)
+
+
+def _to_do(standing: Standing) -> Told:
+    if standing.mode is not Mode.APPLY:
+        return Told(State.RECOMMENDED, RECOMMEND_ONLY, "the mode is Recommend: nothing is changed")
+    if not standing.verdict.allowed:
+        return Told(State.BLOCKED, NOT_VALID, "what is recommended makes no valid pod together with the rest of the template")
+    return Told(State.RECOMMENDED, READY_TO_APPLY, "every check passed: it will be applied")

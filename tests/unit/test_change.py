@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rightsizer.change import Change, Outcome, observe, start
+from rightsizer.checks.facts import FieldChange
+from rightsizer.workload import Container, FieldPath, RolloutPhase, Sizes, Workload
+from tests.unit.builders import GI, MI, NOW, WIDE, WORKED, check_facts, workload
+
+COMPLETE, IN_PROGRESS, FAILED = RolloutPhase.COMPLETE, RolloutPhase.IN_PROGRESS, RolloutPhase.FAILED
+ENDED = [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.SUPERSEDED, Outcome.ABANDONED]
+
+
+def change(outcome: Outcome, *, last_lowered: float | None = None) -> Change:
+    return Change(NOW, "Rollout", outcome, {"app": WIDE}, {"app": WORKED}, last_lowered, "as before")
+
+
+def template(sizes: Sizes, rollout: RolloutPhase = COMPLETE, words: str = "") -> Workload:
+    return workload(Container("app", sizes), Container("other", WIDE), rollout=rollout, rollout_message=words)
+
+
+@pytest.mark.parametrize(
+    ("before", "sizes", "rollout", "after", "message"),
+    [
+        (Outcome.STARTED, WORKED, IN_PROGRESS, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
+        (Outcome.STARTED, WORKED, COMPLETE, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
+        (Outcome.STARTED, WORKED, FAILED, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
+        (Outcome.STARTED, WIDE, COMPLETE, Outcome.ABANDONED, "recorded, but not made"),
+        (Outcome.STARTED, WIDE, IN_PROGRESS, Outcome.ABANDONED, "recorded, but not made"),
+        (Outcome.IN_PROGRESS, WIDE, COMPLETE, Outcome.SUPERSEDED, "somebody else changed the sizes of container app since"),
+        (Outcome.IN_PROGRESS, WIDE, FAILED, Outcome.SUPERSEDED, "somebody else changed the sizes of container app since"),
+        (Outcome.IN_PROGRESS, WORKED, IN_PROGRESS, Outcome.IN_PROGRESS, "the API's words"),
+        (Outcome.IN_PROGRESS, WORKED, COMPLETE, Outcome.SUCCEEDED, "every pod runs with the new values"),
+        (Outcome.IN_PROGRESS, WORKED, FAILED, Outcome.FAILED, "the API's words"),
+    ],
+)
+def test_what_became_of_it(before: Outcome, sizes: Sizes, rollout: RolloutPhase, after: Outcome, message: str) -> None:
+    found = observe(change(before, last_lowered=NOW - 5), template(sizes, rollout, "the API's words"))
+    assert found == replace(change(after, last_lowered=NOW - 5), message=message)
+
+
+@pytest.mark.parametrize("outcome", ENDED)
+@pytest.mark.parametrize("sizes", [WIDE, WORKED])
+@pytest.mark.parametrize("rollout", list(RolloutPhase))
+def test_an_ended_change_stays_as_it_is(outcome: Outcome, sizes: Sizes, rollout: RolloutPhase) -> None:
+    assert observe(change(outcome), template(sizes, rollout)) == change(outcome)
+
+
+@pytest.mark.parametrize("before", [Outcome.STARTED, Outcome.IN_PROGRESS])
+def test_looking_again_at_the_same_comes_to_an_end(before: Outcome) -> None:
+    for sizes in (WIDE, WORKED):
+        once = observe(change(before), template(sizes))
+        twice = observe(once, template(sizes))
+        assert twice.outcome in ENDED
+        assert observe(twice, template(sizes)) == twice
+
+
+@pytest.mark.parametrize("rollout", [IN_PROGRESS, FAILED])
+def test_a_rollout_without_words_gets_ours(rollout: RolloutPhase) -> None:
+    assert observe(change(Outcome.IN_PROGRESS), template(WORKED, rollout)).message
+
+
+def test_one_number_that_differs_is_somebody_elses() -> None:
+    other = WORKED.with_value("memory", "limit", None)
+    assert observe(change(Outcome.IN_PROGRESS), template(other)).outcome is Outcome.SUPERSEDED
+
+
+def test_a_container_that_is_gone_is_somebody_elses_change() -> None:
+    found = observe(change(Outcome.IN_PROGRESS), workload(Container("renamed", WORKED)))
+    assert (found.outcome, found.message) == (Outcome.SUPERSEDED, "somebody else changed container app (it is gone) since")
+
+
+def test_a_container_that_was_not_changed_may_change() -> None:
+    deployment = workload(Container("app", WORKED), Container("other", WORKED))
+    assert observe(change(Outcome.IN_PROGRESS), deployment).outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize(("last_lowered", "expected"), [(NOW, None), (NOW - 90_000, NOW - 90_000), (None, None)])
+def test_a_change_that_was_not_made_starts_no_cool_down(last_lowered: float | None, expected: float | None) -> None:
+    assert observe(change(Outcome.STARTED, last_lowered=last_lowered), template(WIDE)).last_lowered == expected
+
+
+def test_start_records_full_sizes_before_and_after() -> None:
+    facts = check_facts()
+    cpu_request = [each for each in facts.changes if each.path == FieldPath("app", "cpu", "request")]
+    found = start(facts.workload, cpu_request, now=NOW + 0.7, strategy="Rollout")
+    assert found == Change(
+        time=NOW,
+        strategy="Rollout",
+        outcome=Outcome.STARTED,
+        previous={"app": WIDE},
+        applied={"app": replace(WIDE, cpu_request=216)},
+        last_lowered=NOW,
+        message="recorded, about to be made",
+    )
+
+
+def test_a_change_that_only_raises_carries_the_former_lowering_on() -> None:
+    raised = FieldChange(FieldPath("app", "memory", "limit"), 2 * GI, 3 * GI)
+    found = start(workload(), [raised], now=NOW, strategy="Rollout", last_lowered=NOW - 7)
+    assert found.last_lowered == NOW - 7
+    assert found.applied == {"app": replace(WIDE, memory_limit=3 * GI)}
+
+
+def test_containers_without_a_change_are_not_recorded() -> None:
+    deployment = workload(Container("app", WIDE), Container("other", WIDE))
+    lowered = FieldChange(FieldPath("other", "memory", "request"), GI, 384 * MI)
+    found = start(deployment, [lowered], now=NOW, strategy="Rollout")
+    assert set(found.previous) == set(found.applied) == {"other"}

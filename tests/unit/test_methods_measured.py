@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rightsizer.history import UsageWindow
+from rightsizer.methods import METHODS
+from rightsizer.methods.explanation import amount
+from rightsizer.methods.measured import Measured
+from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation
+from rightsizer.methods.statistics import ROWS_AT_ONCE
+from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, LimitRule
+from rightsizer.workload import ResourceName, Sizes
+from tests.unit.builders import GI, MI, NOW, WIDE, WORKED, container_facts, usage_window
+
+NAN = float("nan")
+GUARANTEED = Sizes(cpu_request=500, cpu_limit=500, memory_request=GI, memory_limit=GI)
+
+
+def recommend(usage: UsageWindow, *facts: ContainerFacts) -> list[ContainerRecommendation]:
+    return METHODS["Measured"].recommend(usage, facts)
+
+
+def one(
+    cpu: list[float], memory: list[float], *, pods: int = 1, rule: ContainerRule = DEFAULT_RULE, sizes: Sizes = WIDE, **told: Any
+) -> ContainerRecommendation:
+    facts = replace(container_facts(sizes=sizes, rule=rule), **told)
+    return recommend(usage_window([cpu], [memory], pods=pods), facts)[0]
+
+
+def explained(found: ContainerRecommendation, resource: ResourceName) -> Explanation:
+    explanation = found.explanation(resource)
+    assert explanation is not None
+    return explanation
+
+
+def test_the_worked_example_with_its_explanation() -> None:
+    found = one([180.0] * 4012 + [NAN] * 20, [320.0 * MI] * 4012 + [NAN] * 20, pods=3)
+    assert found.current == WIDE
+    assert found.wanted == WORKED
+    assert explained(found, "cpu").text == (
+        "p95 of 14d (4,012 values, 99.5 %, busiest of 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m"
+    )
+    assert explained(found, "memory").text == (
+        "max of 14d (4,012 values, 99.5 %, largest of 3 pods) = 320Mi; + 20 % = 384Mi; limit 1.5 x 384Mi = 576Mi"
+    )
+
+
+def test_what_was_measured_is_told() -> None:
+    measurement = explained(one([NAN, 100.0, NAN, 200.0, NAN], [1.0 * MI] * 5, pods=2), "cpu").measurement
+    assert measurement.statistic == "p95"
+    assert measurement.window_seconds == 1500
+    assert measurement.value == 195
+    assert measurement.peak == 200
+    assert measurement.samples == 2
+    assert measurement.coverage == pytest.approx(0.4)
+    assert measurement.history_seconds == 900
+    assert measurement.newest == int(NOW) - 300
+    assert measurement.pods == 2
+
+
+@pytest.mark.parametrize("measured", [179.96, 180.00002, 180.04])
+def test_what_is_shown_is_what_is_calculated_with(measured: float) -> None:
+    found = one([measured] * 3, [320.0 * MI] * 3)
+    assert found.wanted.cpu_request == 216
+    assert "= 180m; + 20 % = 216m;" in explained(found, "cpu").text
+
+
+@pytest.mark.parametrize(
+    ("cpu", "rule", "told", "expected"),
+    [
+        (180.3, {}, {}, "= 180.3m; + 20 % = 216.36m, rounded up to 217m; limit 2 x 217m = 434m"),
+        (1000, {}, {}, "= 1; + 20 % = 1200m; limit 2 x 1200m = 2400m"),
+        (3, {}, {}, "= 3m; + 20 % = 3.6m; raised to the minimum 10m; limit 2 x 10m = 20m"),
+        (20_000, {}, {}, "= 20; + 20 % = 24; lowered to the maximum 16; limit 2 x 16 = 32"),
+        (180, {"buffer": 0.125}, {}, "= 180m; + 12.5 % = 202.5m, rounded up to 203m; limit 2 x 203m = 406m"),
+        (180, {"limit": LimitRule(ratio=1.25)}, {}, "= 180m; + 20 % = 216m; limit 1.25 x 216m = 270m"),
+        (190, {"limit": LimitRule(ratio=1.25)}, {}, "= 190m; + 20 % = 228m; limit 1.25 x 228m = 285m"),
+        (101, {"limit": LimitRule(ratio=1.5)}, {}, "+ 20 % = 121.2m, rounded up to 122m; limit 1.5 x 122m = 183m"),
+        (100.3, {"limit": LimitRule(ratio=1.5)}, {}, "rounded up to 121m; limit 1.5 x 121m = 181.5m, rounded up to 182m"),
+        (180, {"limit": LimitRule(LimitPolicy.NONE)}, {}, "= 180m; + 20 % = 216m; no limit"),
+        (180, {"limit": LimitRule(LimitPolicy.KEEP)}, {}, "= 180m; + 20 % = 216m; limit 1 kept"),
+        (900, {"limit": LimitRule(LimitPolicy.KEEP)}, {}, "+ 20 % = 1080m; lowered to the limit 1, which is kept; limit 1 kept"),
+        (180, {}, {"guaranteed": True}, "= 180m; + 20 % = 216m; limit = request, because the pod is Guaranteed"),
+        (
+            180,
+            {"limit": LimitRule(LimitPolicy.KEEP)},
+            {"guaranteed": True},
+            "+ 20 % = 216m; left at the limit 1, which is kept in a Guaranteed pod; limit = request, because the pod is Guaranteed",
+        ),
+    ],
+)
+def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str, Any], expected: str) -> None:
+    changed = replace(DEFAULT_RULE, cpu=replace(DEFAULT_RULE.cpu, **rule))
+    assert explained(one([cpu] * 3, [320.0 * MI] * 3, rule=changed, **told), "cpu").text.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("memory", "rule", "told", "expected"),
+    [
+        ([320.3], {}, {}, "= 320.3Mi; + 20 % = 384.36Mi, rounded up to 385Mi; limit 1.5 x 385Mi = 577.5Mi, rounded up to 578Mi"),
+        (
+            [500],
+            {},
+            {"oom_floor": round(614.4 * MI)},
+            "+ 20 % = 600Mi; raised to 614.4Mi, rounded up to 615Mi: the limit at the OOM kill x 1.2, or + 100Mi where that is more; "
+            "limit 1.5 x 615Mi = 922.5Mi, rounded up to 923Mi",
+        ),
+        (
+            [100, 600],
+            {"statistic": "p50"},
+            {"oom_floor": 500 * MI},
+            "= 350Mi; + 20 % = 420Mi; raised to 1.2 x the peak of 600Mi = 720Mi, because of an OOM kill; limit 1.5 x 720Mi = 1080Mi",
+        ),
+        ([200, 400], {"statistic": "p50"}, {}, "= 300Mi; + 20 % = 360Mi; limit 1.75 x the peak of 400Mi = 700Mi"),
+        (
+            [200, 600],
+            {"statistic": "p50"},
+            {},
+            "+ 20 % = 480Mi; limit 2 x 480Mi = 960Mi, the most for 1.75 x the peak of 600Mi = 1050Mi",
+        ),
+        (
+            [200, 600],
+            {"statistic": "p50"},
+            {"guaranteed": True},
+            "+ 20 % = 480Mi; raised to 1.2 x the peak of 600Mi = 720Mi, because the limit of a Guaranteed pod is its request; "
+            "limit = request, because the pod is Guaranteed",
+        ),
+    ],
+)
+def test_the_way_to_a_memory_size(memory: list[float], rule: dict[str, Any], told: dict[str, Any], expected: str) -> None:
+    changed = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, **rule))
+    values = [each * MI for each in memory]
+    assert explained(one([180.0] * len(values), values, rule=changed, **told), "memory").text.endswith(expected)
+
+
+@pytest.mark.parametrize(("pods", "told"), [(0, "(1 value, 100.0 %)"), (1, "(1 value, 100.0 %, 1 pod)"), (1200, "busiest of 1,200 pods)")])
+def test_how_many_pods_there_were(pods: int, told: str) -> None:
+    assert told in explained(one([180.0], [320.0 * MI], pods=pods), "cpu").text
+
+
+@pytest.mark.parametrize(
+    ("resource", "value", "text"),
+    [
+        ("cpu", 216, "216m"),
+        ("cpu", 180.3, "180.3m"),
+        ("cpu", 2000, "2"),
+        ("cpu", 0, "0"),
+        ("memory", 384 * MI, "384Mi"),
+        ("memory", 384.36 * MI, "384.36Mi"),
+        ("memory", 64 * GI, "64Gi"),
+        ("memory", 0, "0"),
+    ],
+)
+def test_amounts(resource: ResourceName, value: float, text: str) -> None:
+    assert amount(resource, value) == text
+
+
+def test_without_values_a_resource_stays_as_it_is() -> None:
+    found = one([NAN] * 3, [320.0 * MI] * 3)
+    assert found.cpu is None
+    assert found.wanted == replace(WIDE, memory_request=384 * MI, memory_limit=576 * MI)
+
+
+def test_without_any_value_nothing_is_recommended() -> None:
+    found = one([NAN], [NAN])
+    assert (found.cpu, found.memory, found.wanted) == (None, None, WIDE)
+
+
+def test_an_ignored_container_stays_as_it_is() -> None:
+    found = one([180.0], [320.0 * MI], rule=replace(DEFAULT_RULE, ignored=True))
+    assert (found.cpu, found.memory, found.wanted) == (None, None, WIDE)
+
+
+def test_a_guaranteed_container_stays_so() -> None:
+    wanted = one([180.0], [320.0 * MI], sizes=GUARANTEED, guaranteed=True).wanted
+    assert wanted == Sizes(cpu_request=216, cpu_limit=216, memory_request=384 * MI, memory_limit=384 * MI)
+
+
+def test_the_oom_kill_of_one_container_is_its_own() -> None:
+    usage = usage_window([[180.0]] * 2, [[320.0 * MI]] * 2)
+    killed, other = recommend(usage, container_facts("c0", oom_floor=700 * MI), container_facts("c1"))
+    assert killed.wanted.memory_request == 700 * MI
+    assert explained(killed, "memory").request_clamp is Clamp.OOM_KILL
+    assert other.wanted == WORKED
+
+
+def test_rows_keep_their_order_over_rules_and_blocks() -> None:
+    rows = ROWS_AT_ONCE + 5
+    other = replace(DEFAULT_RULE, cpu=replace(DEFAULT_RULE.cpu, buffer=1.0))
+    usage = usage_window([[10.0 * (row + 1)] for row in range(rows)], [[320.0 * MI]] * rows)
+    facts = [container_facts(f"c{row}", rule=other if row % 3 else DEFAULT_RULE) for row in range(rows)]
+    found = recommend(usage, *facts)
+    assert [each.name for each in found] == [f"c{row}" for row in range(rows)]
+    expected = [min(16_000, 10 * (row + 1) * 2 if row % 3 else 12 * (row + 1)) for row in range(rows)]
+    assert [each.wanted.cpu_request for each in found] == expected
+
+
+def test_no_containers() -> None:
+    empty = np.empty((0, 5), dtype=np.float32)
+    usage = replace(usage_window([], []), cpu=empty, memory=empty, pods=empty.astype(np.uint16))
+    assert recommend(usage) == []
+
+
+def test_facts_that_do_not_fit_the_usage_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 facts for 1"):
+        recommend(usage_window([[1.0]], [[1.0]]), container_facts(), container_facts())
+
+
+def test_it_is_registered_by_its_name() -> None:
+    assert METHODS["Measured"] == Measured()
+    assert all(method.name == name for name, method in METHODS.items())
