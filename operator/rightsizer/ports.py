@@ -1,0 +1,146 @@
+"""What the cycle needs of the outside, as protocols: a usage source, a cluster, a clock. Fakes of them ship with the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from rightsizer.errors import ClusterError
+from rightsizer.history import PodSeries, Span, UsageBatch
+from rightsizer.profile import Profile
+from rightsizer.strategies.patch import Patch
+from rightsizer.workload import Autoscaler, OwnerRef, Pod, ResourceName, Workload, WorkloadRef
+
+Item = TypeVar("Item")
+
+
+class OwnerSource(StrEnum):
+    """Where the workload behind a pod was read."""
+
+    KUBE_STATE_METRICS = "kube-state-metrics"
+    API_AND_NAMES = "API objects and naming rules"
+
+
+@dataclass(frozen=True, slots=True)
+class PodOwners:
+    """Controllers of pods, past ones included: (namespace, pod) -> owner, and (namespace, ReplicaSet) -> its owner."""
+
+    pods: Mapping[tuple[str, str], OwnerRef]
+    replica_sets: Mapping[tuple[str, str], OwnerRef]
+
+
+@dataclass(frozen=True, slots=True)
+class OomSeries:
+    """An OOM kill as the usage source shows it. `at` in unix seconds (end of the slot), limit in bytes if it is known."""
+
+    series: PodSeries
+    at: int
+    memory_limit: int | None
+
+
+class UsageSource(Protocol):
+    """Anything that speaks the Prometheus API. Each call may raise UsageSourceError; none retries for longer than its time limit."""
+
+    def scrape_interval_seconds(self, namespaces: Sequence[str]) -> int | None:
+        """How far samples of container CPU lie apart, as found now; None where there are none."""
+        ...
+
+    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+        """5-minute values of every container of these namespaces, in one query."""
+        ...
+
+    def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
+        """From kube-state-metrics; empty where it is missing."""
+        ...
+
+    def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
+        """From kube-state-metrics; empty where it is missing."""
+        ...
+
+    def missing_metrics(self, namespaces: Sequence[str]) -> list[str]:
+        """Which of the needed metrics have no usable series at all now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace with its annotations (the opt-out)."""
+
+    name: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A ResourceRecommendation as it stands in the cluster. `spec` and `status` are the API's JSON."""
+
+    workload: WorkloadRef
+    name: str
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """What a list gave, and the namespaces in which it was refused or failed."""
+
+    items: tuple[Item, ...]
+    failed: Mapping[str, ClusterError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EventTarget:
+    """The object that an event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+class Cluster(Protocol):
+    """The Kubernetes API. Each call may raise ClusterError; lists are paged and keep only the fields of the values."""
+
+    def profiles(self) -> tuple[Profile, ...]: ...
+
+    def namespaces(self) -> tuple[Namespace, ...]: ...
+
+    def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:
+        """Workloads of these namespaces, by cluster-wide lists; per namespace where those are refused."""
+        ...
+
+    def pods(self, namespaces: Sequence[str]) -> Listing[Pod]: ...
+
+    def replica_set_owners(self, namespaces: Sequence[str]) -> Mapping[tuple[str, str], OwnerRef]: ...
+
+    def autoscalers(self, namespaces: Sequence[str]) -> Listing[Autoscaler]: ...
+
+    def recommendations(self) -> tuple[Recorded, ...]: ...
+
+    def apply(self, patch: Patch, *, force: bool) -> Workload:
+        """Make the change; ClusterOwned where others hold the fields and `force` is False. Answers the workload as it is then."""
+        ...
+
+    def write_recommendation(self, recorded: Recorded, workload: Workload, *, existing: Recorded | None = None) -> None:
+        """Create or update it (spec, then status), owned by the workload. Written only by this field manager.
+
+        `existing` is the recommendation as it was last read; its spec is not sent again where it is the same.
+        """
+        ...
+
+    def delete_recommendation(self, recorded: Recorded) -> None: ...
+
+    def write_profile_status(self, profile: Profile, status: Mapping[str, Any]) -> None: ...
+
+    def emit(self, target: EventTarget, *, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """An event on an object; failures are logged and swallowed, an event is never worth a cycle."""
+        ...
+
+
+class Clock(Protocol):
+    """The time; a fake one moves by hand."""
+
+    def now(self) -> float: ...

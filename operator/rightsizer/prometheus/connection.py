@@ -1,0 +1,221 @@
+"""One question to the Prometheus API and its answer, within a time limit: connection, secrets, retries, bounds, and what went wrong.
+
+It does not know what is asked for. Every trouble leaves as one of the UsageSourceErrors, with words for the person who has to act.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import requests
+import urllib3
+from prometheus_api_client import PrometheusConnect
+from urllib3.exceptions import HTTPError as TransportError
+from urllib3.exceptions import ReadTimeoutError
+
+from rightsizer.errors import (
+    UsageAnswerInvalid,
+    UsageSourceError,
+    UsageSourceOverloaded,
+    UsageSourceRefused,
+    UsageSourceTimeout,
+    UsageSourceUnreachable,
+)
+from rightsizer.prometheus.answer import Answer, Body, Complaint, complaint, decode, is_html
+from rightsizer.prometheus.endpoint import Authentication, Endpoint
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+CHUNK_BYTES = 1024 * 1024
+FIRST_PAUSE_SECONDS = 0.5
+# A server that asks for more patience than this is better asked again in the next cycle.
+LONGEST_PAUSE_SECONDS = 10.0
+# The server should give up, and say so, before we stop listening.
+SERVER_SHARE_OF_TIME = 0.9
+
+LATER = frozenset({429, 502, 503})
+# Query limits as Prometheus, Mimir, Thanos and VictoriaMetrics put them.
+ASK_FOR_LESS = ("too many samples", "exceeded maximum resolution", "err-mimir-max-", "-search.max", "exceeded series limit")
+
+
+class RequestObserver(Protocol):
+    """Told of each request when it has ended, well or not: what was asked for, how long it took, how many bytes came back."""
+
+    def __call__(self, kind: str, *, seconds: float, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    error: UsageSourceError
+    retry: bool = False
+    pause_seconds: float | None = None
+
+
+class Connection:
+    """The line to one endpoint. `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        on_request: RequestObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_request = on_request
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
+        self._warned: set[str] = set()
+        self._session = requests.Session()
+        # Retries are counted here and not in the adapter, which knows neither our time limit nor the texts of the API.
+        self._prometheus = PrometheusConnect(
+            url=endpoint.url.rstrip("/"),
+            session=self._session,
+            retry=urllib3.Retry(0, read=False),
+            auth=Authentication(endpoint),
+            method="POST",
+        )
+        # Packing an answer costs the server more than the bytes cost a cluster's network; `headers` may ask for it.
+        self._session.headers.update({"Accept-Encoding": "identity", **endpoint.headers})
+
+    def close(self) -> None:
+        self._prometheus.close()
+
+    def ask(self, path: str, form: Mapping[str, str], *, kind: str) -> Answer:
+        """The answer to a POST of `form`. Raises UsageSourceError, at the latest shortly after the time limit."""
+        deadline = self._clock() + self._endpoint.timeout_seconds
+        attempt = 0
+        while isinstance(outcome := self._attempt(path, form, kind=kind, deadline=deadline), _Trouble):
+            pause = self._pause_seconds(outcome, attempt)
+            if not outcome.retry or attempt == self._endpoint.retries or self._clock() + pause >= deadline:
+                raise outcome.error
+            logger.info("asking Prometheus again in %.1f s: %s", pause, outcome.error)
+            self._sleep(pause)
+            attempt += 1
+        self._log_warnings(outcome)
+        return outcome
+
+    def _attempt(self, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
+        started = self._clock()
+        size = 0
+        try:
+            reply = self._send(path, form, deadline=deadline)
+            size = len(reply.body)
+            return _judge(reply, url=self._endpoint.url)
+        except UsageSourceUnreachable as error:
+            return _Trouble(error, retry=True)
+        finally:
+            if self._on_request is not None:
+                self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
+
+    def _send(self, path: str, form: Mapping[str, str], *, deadline: float) -> _Reply:
+        remaining = max(deadline - self._clock(), 0.1)
+        try:
+            with self._session.post(
+                f"{self._prometheus.url}{path}",
+                data={**form, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                auth=self._prometheus.auth,
+                timeout=(min(CONNECT_SECONDS, remaining), remaining),
+                verify=self._endpoint.trust,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _Reply(response.status_code, response.headers, self._read(response, deadline=deadline))
+        except (requests.RequestException, TransportError, OSError) as error:
+            raise self._named(error) from error
+
+    def _read(self, response: requests.Response, *, deadline: float) -> Body:
+        """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
+        body = bytearray()
+        while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
+            body += piece
+            if len(body) > self._endpoint.max_answer_bytes:
+                raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+            if self._clock() > deadline:
+                raise self._timed_out()
+        return body
+
+    def _named(self, error: Exception) -> UsageSourceError:
+        if isinstance(error, requests.exceptions.SSLError):
+            return UsageSourceUnreachable(f"{self._endpoint.url}: no trusted TLS connection (is a CA file needed?): {_innermost(error)}")
+        if isinstance(error, requests.ConnectTimeout):
+            return UsageSourceUnreachable(f"{self._endpoint.url}: no connection within the time limit")
+        if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
+            return self._timed_out()
+        if isinstance(error, requests.ConnectionError | TransportError | OSError) and not isinstance(error, ValueError):
+            return UsageSourceUnreachable(f"{self._endpoint.url}: {_innermost(error)}")
+        # Without its words: they repeat the header or URL that is wrong, which may be a secret.
+        return UsageSourceError(f"{self._endpoint.url}: the request could not be made ({type(error).__name__})")
+
+    def _timed_out(self) -> UsageSourceTimeout:
+        return UsageSourceTimeout(f"{self._endpoint.url}: no full answer within {self._endpoint.timeout_seconds:g} s")
+
+    def _pause_seconds(self, trouble: _Trouble, attempt: int) -> float:
+        if trouble.pause_seconds is not None:
+            return trouble.pause_seconds
+        return min(FIRST_PAUSE_SECONDS * 2.0**attempt, LONGEST_PAUSE_SECONDS) * (0.5 + self._jitter())
+
+    def _log_warnings(self, answer: Answer) -> None:
+        for text in answer.warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                logger.warning("Prometheus warns: %s", text)
+
+
+def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
+    if reply.status != 200:
+        return _refusal(reply, complaint(reply.body) or Complaint("", _words(reply, url=url)))
+    try:
+        outcome = decode(reply.body)
+    except UsageAnswerInvalid as error:
+        return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
+    return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome)
+
+
+def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
+    # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
+    if words.error_type == "timeout" or any(text in words.message for text in ASK_FOR_LESS):
+        return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
+    if reply.status == 504:
+        return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
+    kind = UsageSourceOverloaded if reply.status in (429, 503) else UsageSourceRefused
+    pause = _retry_after(reply.headers)
+    patient = pause is None or pause <= LONGEST_PAUSE_SECONDS
+    return _Trouble(kind(reply.status, str(words)), retry=reply.status in LATER and patient, pause_seconds=pause)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """In seconds; None where the header is absent or names a date."""
+    text = headers.get("Retry-After", "").strip()
+    return float(text) if text.isdecimal() else None
+
+
+def _words(reply: _Reply, *, url: str) -> str:
+    if 300 <= reply.status < 400:
+        return f"redirected to {reply.headers.get('Location', 'nowhere')}, which is not followed: name that address if it is the Prometheus"
+    if is_html(reply.body):
+        return f"answered HTML, not JSON: is {url} the Prometheus URL?"
+    return " ".join(reply.body[:300].decode(errors="replace").split()) or "no reason given"
+
+
+def _innermost(error: BaseException) -> str:
+    """What it all began with ("Connection refused"), without the wrappings of three libraries."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__

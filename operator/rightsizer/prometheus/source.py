@@ -1,0 +1,201 @@
+"""The usage source of the cycle: questions from `promql`, asked over a `Connection`, answers as values of the ports.
+
+It splits what is too long for one query, and it says which label or metric is missing. It does not know what the usage is used for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from rightsizer import promql
+from rightsizer.errors import UsageAnswerInvalid
+from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
+from rightsizer.ports import OomSeries, PodOwners
+from rightsizer.prometheus.answer import Answer, Series
+from rightsizer.prometheus.connection import Connection
+from rightsizer.promql import Scope
+from rightsizer.workload import OwnerRef, ResourceName
+
+logger = logging.getLogger(__name__)
+
+MAX_POINTS_PER_SERIES = 11_000
+"""Prometheus refuses more in one query."""
+
+OWNER_STEPS = 48
+"""Into how many steps a long span is cut when owners are asked for: the answer repeats an owner at each step that its pod lived in."""
+
+PODS_PER_QUERY = 200
+"""Names in one query for memory limits."""
+
+OOM_LOOK_BACK_SECONDS = 3600
+"""How far before the span an OOM kill is looked for, so that one that was told before is not told again after a gap in the series."""
+
+_MILLICORES_PER_CORE = 1000.0
+
+
+class Prometheus:
+    """Implements `ports.UsageSource`. `extra_matchers` (`cluster="x"`) narrows every question to a part of a shared server."""
+
+    def __init__(self, connection: Connection, *, extra_matchers: str = "") -> None:
+        self._connection = connection
+        self._extra_matchers = extra_matchers
+        self._told: set[str] = set()
+
+    def scrape_interval_seconds(self, namespaces: Sequence[str]) -> int | None:
+        if not namespaces:
+            return None
+        answer = self._ask_now(promql.samples_per_series(self._scope(namespaces)), kind="scrape interval")
+        samples = [float(series.values[0]) for series in answer.series]
+        return promql.scrape_interval_seconds(samples[0]) if samples else None
+
+    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+        query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
+        rows: dict[PodSeries, Values] = {}
+        for part in _parts(span) if namespaces else ():
+            answer = self._ask_over(query, part, kind=resource)
+            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.USAGE_METRICS[resource]):
+                row = rows.setdefault(_pod_series(series), np.full(span.slots, np.nan, dtype=np.float32))
+                _fill(row, series, span, factor=_MILLICORES_PER_CORE if resource == "cpu" else 1.0)
+        return _batch(resource, span, rows)
+
+    def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
+        if not namespaces:
+            return PodOwners({}, {})
+        scope, step = self._scope(namespaces), _owner_step_seconds(span)
+        pods = self._owners(
+            promql.pod_owners(scope, step_seconds=step), promql.POD_OWNER_LABELS, span, step_seconds=step, metric=promql.POD_OWNER_METRIC
+        )
+        replica_sets = self._owners(
+            promql.replica_set_owners(scope, step_seconds=step),
+            promql.REPLICA_SET_OWNER_LABELS,
+            span,
+            step_seconds=step,
+            metric=promql.REPLICA_SET_OWNER_METRIC,
+        )
+        return PodOwners(pods, replica_sets)
+
+    def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
+        """A kill is told in the span in which it first shows, and a second one of the same container only when the pod is another."""
+        if not namespaces:
+            return []
+        kills = self._first_shown(self._scope(namespaces), span)
+        limits = self._memory_limits(namespaces, kills)
+        return [OomSeries(series, at, _value_near(limits.get(series), at)) for series, at in kills]
+
+    def missing_metrics(self, namespaces: Sequence[str]) -> list[str]:
+        """Which of the needed metrics have no usable series at all now, in the order of `promql.NEEDED_METRICS`."""
+        if not namespaces:
+            return []
+        answer = self._ask_now(promql.present_metrics(self._scope(namespaces)), kind="present metrics")
+        present = {series.labels.get("metric") for series in answer.series}
+        return [metric for metric in promql.NEEDED_METRICS if metric not in present]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _scope(self, namespaces: Sequence[str]) -> Scope:
+        return Scope(namespaces=namespaces, extra_matchers=self._extra_matchers)
+
+    def _ask_now(self, query: str, *, kind: str) -> Answer:
+        return self._connection.ask("/api/v1/query", {"query": query}, kind=kind)
+
+    def _ask_over(self, query: str, span: Span, *, kind: str, step_seconds: int = SLOT_SECONDS) -> Answer:
+        form = {"query": query, "start": str(span.start), "end": str(span.end), "step": str(step_seconds)}
+        return self._connection.ask("/api/v1/query_range", form, kind=kind)
+
+    def _owners(self, query: str, labels: Sequence[str], span: Span, *, step_seconds: int, metric: str) -> dict[tuple[str, str], OwnerRef]:
+        newest: dict[tuple[str, str], tuple[float, OwnerRef]] = {}
+        # Counted back from the end, the ranges of the steps cover the whole span and one step more at most.
+        steps = -(-span.slots * SLOT_SECONDS // step_seconds)
+        asked = Span(span.end - (steps - 1) * step_seconds, span.end)
+        answer = self._ask_over(query, asked, kind="owners", step_seconds=step_seconds)
+        for series in self._complete(answer.series, labels, metric=metric):
+            namespace, name, owner_kind, owner_name = (series.labels[label] for label in labels)
+            shown = (float(series.times[-1]), OwnerRef(owner_kind, owner_name))
+            newest[namespace, name] = max(newest.get((namespace, name), shown), shown)
+        return {key: owner for key, (_, owner) in newest.items()}
+
+    def _first_shown(self, scope: Scope, span: Span) -> list[tuple[PodSeries, int]]:
+        """Containers with an OOM kill, and the first slot of the span that shows it, unless it showed before the span."""
+        first: dict[tuple[PodSeries, str], int] = {}
+        for part in _parts(Span(span.start - OOM_LOOK_BACK_SECONDS, span.end)):
+            answer = self._ask_over(promql.oom_kills(scope), part, kind="oom")
+            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.OOM_METRICS[0]):
+                first.setdefault((_pod_series(series), series.labels.get("uid", "")), int(series.times[0]))
+        return sorted((series, at) for (series, _), at in first.items() if at >= span.start)
+
+    def _memory_limits(self, namespaces: Sequence[str], kills: Sequence[tuple[PodSeries, int]]) -> Mapping[PodSeries, Mapping[int, float]]:
+        """Limits in bytes by slot, of the containers of the killed pods, around the times of the kills."""
+        limits: dict[PodSeries, dict[int, float]] = {}
+        pods = sorted({series.pod for series, _ in kills})
+        for index in range(0, len(pods), PODS_PER_QUERY):
+            named = pods[index : index + PODS_PER_QUERY]
+            times = [at for series, at in kills if series.pod in named]
+            query = promql.memory_limits(self._scope(namespaces), pods=named)
+            for part in _parts(Span(min(times) - 2 * SLOT_SECONDS, max(times))):
+                answer = self._ask_over(query, part, kind="oom")
+                for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.MEMORY_LIMIT_METRICS[0]):
+                    by_slot = zip(series.times.astype(int).tolist(), series.values.tolist(), strict=True)
+                    limits.setdefault(_pod_series(series), {}).update(by_slot)
+        return limits
+
+    def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str) -> Iterator[Series]:
+        """The series that have values and all labels. Those without are told once; UsageAnswerInvalid where no series has them all."""
+        absent: set[str] = set()
+        complete = False
+        for series in answer:
+            lacking = [label for label in labels if not series.labels.get(label)]
+            absent.update(lacking)
+            complete = complete or not lacking
+            if not lacking and len(series.values):
+                yield series
+        if absent:
+            self._tell_absent(f"{metric}: series without the label {' and '.join(sorted(absent))}", fatal=not complete)
+
+    def _tell_absent(self, text: str, *, fatal: bool) -> None:
+        if fatal:
+            raise UsageAnswerInvalid(text)
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning("left out: %s", text)
+
+
+def _parts(span: Span) -> Iterator[Span]:
+    step = MAX_POINTS_PER_SERIES * SLOT_SECONDS
+    for start in range(span.start, span.end + 1, step):
+        yield Span(start, min(start + step - SLOT_SECONDS, span.end))
+
+
+def _owner_step_seconds(span: Span) -> int:
+    return SLOT_SECONDS * max(1, -(-span.slots // OWNER_STEPS))
+
+
+def _pod_series(series: Series) -> PodSeries:
+    return PodSeries(*(series.labels[label] for label in promql.SERIES_LABELS))
+
+
+def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
+    """Puts the values into their slots; what is not finite stays NaN, and what lies outside the span is left out."""
+    slots = (series.times - span.start) / SLOT_SECONDS
+    if np.any(slots != np.floor(slots)):
+        raise UsageAnswerInvalid("the answer holds values at times that were not asked for")
+    wanted = np.isfinite(series.values) & (slots >= 0) & (slots < len(row))
+    row[slots[wanted].astype(np.intp)] = series.values[wanted] * factor
+
+
+def _batch(resource: ResourceName, span: Span, rows: Mapping[PodSeries, Values]) -> UsageBatch:
+    names = tuple(sorted(rows))
+    values = np.stack([rows[name] for name in names]) if names else np.empty((0, span.slots), dtype=np.float32)
+    return UsageBatch(resource, span, names, values)
+
+
+def _value_near(values: Mapping[int, float] | None, at: int) -> int | None:
+    """The value at a slot, else the last one before it, else the first one after it."""
+    usable = {time: value for time, value in (values or {}).items() if np.isfinite(value)}
+    if not usable:
+        return None
+    before = [time for time in usable if time <= at]
+    return round(usable[max(before) if before else min(usable)])

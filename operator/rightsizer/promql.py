@@ -1,0 +1,159 @@
+"""The questions that Rightsizer asks about usage, as PromQL texts: one text for many containers, never one per container.
+
+It knows the metrics of the kubelet (cAdvisor) and of kube-state-metrics and their labels; it does not know how a text is sent or what
+comes back. Equal questions give equal texts, so that a caching front end can answer a repeated one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rightsizer.history import SLOT_SECONDS
+from rightsizer.workload import ResourceName
+
+CPU_METRIC = "container_cpu_usage_seconds_total"
+MEMORY_METRIC = "container_memory_working_set_bytes"
+POD_OWNER_METRIC = "kube_pod_owner"
+REPLICA_SET_OWNER_METRIC = "kube_replicaset_owner"
+# kube-state-metrics keeps init containers, and so native sidecars, in families of their own.
+OOM_METRICS = ("kube_pod_container_status_last_terminated_reason", "kube_pod_init_container_status_last_terminated_reason")
+MEMORY_LIMIT_METRICS = ("kube_pod_container_resource_limits", "kube_pod_init_container_resource_limits")
+
+NEEDED_METRICS = (CPU_METRIC, MEMORY_METRIC, POD_OWNER_METRIC, REPLICA_SET_OWNER_METRIC)
+USAGE_METRICS: dict[ResourceName, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC}
+
+SERIES_LABELS = ("namespace", "pod", "container")
+
+SCRAPE_INTERVAL_WINDOW_SECONDS = 900
+
+# Besides the containers, cAdvisor exposes the cgroup of each pod (no container name) and its pause container (POD).
+_CONTAINERS_ONLY = 'container!="",container!="POD"'
+_REGEX_METACHARACTERS = str.maketrans({character: f"\\{character}" for character in "\\.+*?()|[]{}^$"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which part of the usage source is meant: these namespaces, and only series that `extra_matchers` (`cluster="x"`) match too."""
+
+    namespaces: Sequence[str]
+    extra_matchers: str = ""
+
+
+def quoted(text: str) -> str:
+    """A PromQL string literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def matcher(label: str, values: Sequence[str]) -> str:
+    """A label matcher for exactly these values, whatever characters they hold; in the order of the alphabet, each once."""
+    wanted = sorted(set(values))
+    if len(wanted) == 1:
+        return f"{label}={quoted(wanted[0])}"
+    return f"{label}=~{quoted('|'.join(value.translate(_REGEX_METACHARACTERS) for value in wanted))}"
+
+
+def cpu_range_seconds(scrape_interval_seconds: int) -> int:
+    """The range of `rate` for one slot: max(slot + scrape interval, 4 x scrape interval).
+
+    The first term: a rate is taken between the first and the last sample of its range, so with the slot alone the increase between
+    the last sample of one slot and the first of the next would belong to neither. The second: at least two samples, which a rate
+    needs, also when a scrape is missed. The formula is ours.
+
+        interval   15   30   60  100  120  300
+        range     315  330  360  400  480 1200
+    """
+    return max(SLOT_SECONDS + scrape_interval_seconds, 4 * scrape_interval_seconds)
+
+
+def memory_range_seconds(scrape_interval_seconds: int) -> int:
+    """The range of the peak for one slot: the slot, or two scrape intervals where that is longer, so that a sample is in it."""
+    return max(SLOT_SECONDS, 2 * scrape_interval_seconds)
+
+
+def usage(resource: ResourceName, scope: Scope, *, scrape_interval_seconds: int) -> str:
+    """Usage per container, to be evaluated at the end of each slot: CPU in cores (mean rate), memory in bytes (peak).
+
+    `max by` merges what shows one container several times: several scrape jobs, or the cgroups of a container before and after its restart.
+    """
+    selector = _selector(USAGE_METRICS[resource], _CONTAINERS_ONLY, scope)
+    if resource == "cpu":
+        return _max_by(SERIES_LABELS, f"rate({selector}[{cpu_range_seconds(scrape_interval_seconds)}s])")
+    return _max_by(SERIES_LABELS, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
+
+
+def samples_per_series(scope: Scope) -> str:
+    """How many CPU samples a series has within the last 15 minutes. The 0.9 quantile, as younger series have fewer."""
+    selector = _selector(CPU_METRIC, _CONTAINERS_ONLY, scope)
+    return f"quantile(0.9, count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
+
+
+def scrape_interval_seconds(samples: float) -> int | None:
+    """The interval behind the answer to `samples_per_series`, in whole seconds; None where the answer is no number of samples.
+
+    samples   90  60  30  15  3    1
+    interval  10  15  30  60  300  900
+    """
+    if not math.isfinite(samples) or samples <= 0:
+        return None
+    return max(1, round(SCRAPE_INTERVAL_WINDOW_SECONDS / samples))
+
+
+POD_OWNER_LABELS = ("namespace", "pod", "owner_kind", "owner_name")
+REPLICA_SET_OWNER_LABELS = ("namespace", "replicaset", "owner_kind", "owner_name")
+
+
+def pod_owners(scope: Scope, *, step_seconds: int) -> str:
+    """Which controller each pod had. The range is the step, so that no pod falls between two steps."""
+    selector = _selector(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
+    return _max_by(POD_OWNER_LABELS, f"max_over_time({selector}[{step_seconds}s])")
+
+
+def replica_set_owners(scope: Scope, *, step_seconds: int) -> str:
+    """Which controller each ReplicaSet had; see `pod_owners`."""
+    selector = _selector(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
+    return _max_by(REPLICA_SET_OWNER_LABELS, f"max_over_time({selector}[{step_seconds}s])")
+
+
+OOM_LABELS = (*SERIES_LABELS, "uid")
+
+
+def oom_kills(scope: Scope) -> str:
+    """Containers whose last end was an OOM kill. By uid too, as a StatefulSet gives the name of a pod to the next one.
+
+    `> 0`: old versions of kube-state-metrics show every reason, with 0 for those that do not hold.
+    """
+    selector = _selector("", f'{matcher("__name__", OOM_METRICS)},reason="OOMKilled"', scope)
+    return f"{_max_by(OOM_LABELS, f'max_over_time({selector}[{SLOT_SECONDS}s])')} > 0"
+
+
+def memory_limits(scope: Scope, *, pods: Sequence[str]) -> str:
+    """Memory limits in bytes of the containers of these pods."""
+    selector = _selector("", f'{matcher("__name__", MEMORY_LIMIT_METRICS)},resource="memory",{matcher("pod", pods)}', scope)
+    return _max_by(SERIES_LABELS, f"max_over_time({selector}[{SLOT_SECONDS}s])")
+
+
+def present_metrics(scope: Scope) -> str:
+    """How many usable series of each needed metric there are now, by the label `metric`.
+
+    The name is put into a label, as `or` takes two vectors that differ in `__name__` only for the same. ReplicaSets are looked for
+    everywhere: namespaces without a Deployment have none, and nothing is missing there.
+    """
+    selectors = {
+        CPU_METRIC: _selector(CPU_METRIC, _CONTAINERS_ONLY, scope),
+        MEMORY_METRIC: _selector(MEMORY_METRIC, _CONTAINERS_ONLY, scope),
+        POD_OWNER_METRIC: _selector(POD_OWNER_METRIC, "", scope),
+        REPLICA_SET_OWNER_METRIC: f"{REPLICA_SET_OWNER_METRIC}{{{scope.extra_matchers}}}",
+    }
+    return " or ".join(f'label_replace(count({selector}), "metric", {quoted(name)}, "", "")' for name, selector in selectors.items())
+
+
+def _selector(metric: str, matchers: str, scope: Scope) -> str:
+    parts = (matchers, matcher("namespace", scope.namespaces), scope.extra_matchers)
+    return f"{metric}{{{','.join(part for part in parts if part)}}}"
+
+
+def _max_by(labels: Sequence[str], expression: str) -> str:
+    return f"max by ({', '.join(labels)}) ({expression})"

@@ -1,0 +1,131 @@
+"""A small HTTP server in the place of a Prometheus, for answers that a real one gives only in trouble.
+
+A test says what is answered, in order; the last answer is repeated. Every request is kept, to be looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qsl
+
+Labels = Mapping[str, str]
+Points = Iterable[tuple[float, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it came in."""
+
+    path: str
+    form: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer. `delay_seconds`: before the first byte; `piece_seconds`: after each piece of `piece_bytes`.
+
+    `missing_bytes`: promised and not sent.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_seconds: float = 0.0
+    piece_bytes: int | None = None
+    piece_seconds: float = 0.0
+    missing_bytes: int = 0
+
+
+def matrix(*series: tuple[Labels, Points], warnings: Sequence[str] = ()) -> Reply:
+    """The answer to a range query, in the compact form that Prometheus writes."""
+    result = [{"metric": labels, "values": [[time, value] for time, value in points]} for labels, points in series]
+    return success("matrix", result, warnings)
+
+
+def vector(*samples: tuple[Labels, str], warnings: Sequence[str] = ()) -> Reply:
+    return success("vector", [{"metric": labels, "value": [1_700_000_000.123, value]} for labels, value in samples], warnings)
+
+
+def success(kind: str, result: Any, warnings: Sequence[str] = ()) -> Reply:
+    extra = {"warnings": list(warnings)} if warnings else {}
+    return as_json({"status": "success", "data": {"resultType": kind, "result": result}, **extra})
+
+
+def failure(status: int, error_type: str, error: str) -> Reply:
+    return as_json({"status": "error", "errorType": error_type, "error": error}, status=status)
+
+
+def as_json(value: Any, *, status: int = 200) -> Reply:
+    return Reply(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+class PrometheusServer:
+    """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS."""
+
+    def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
+        self.asked: list[Asked] = []
+        self._replies = list(replies)
+        self._released = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up on purpose
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self._scheme = "http" if tls is None else "https"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    @property
+    def url(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
+
+    def reply(self, *replies: Reply) -> None:
+        """From now on, these."""
+        self._replies = list(replies)
+
+    def __enter__(self) -> PrometheusServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 10
+
+            def do_POST(self) -> None:
+                form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                server.asked.append(Asked(self.path, form, dict(self.headers)))
+                with suppress(OSError):
+                    server._send(self, server._replies.pop(0) if len(server._replies) > 1 else server._replies[0])
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+    def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+        self._released.wait(reply.delay_seconds)
+        handler.send_response(reply.status)
+        for name, value in {"Content-Length": str(len(reply.body) + reply.missing_bytes), "Connection": "close", **reply.headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        size = reply.piece_bytes or max(len(reply.body), 1)
+        for start in range(0, len(reply.body), size):
+            handler.wfile.write(reply.body[start : start + size])
+            if reply.piece_bytes and self._released.wait(reply.piece_seconds):
+                break

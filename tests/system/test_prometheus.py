@@ -1,0 +1,278 @@
+"""The usage source against a real Prometheus with a history written by hand, so that each answer is known beforehand."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rightsizer.errors import UsageSourceOverloaded, UsageSourceRefused
+from rightsizer.history import PodSeries, Span
+from rightsizer.ports import OomSeries
+from rightsizer.prometheus import Connection, Endpoint, Prometheus
+from rightsizer.workload import OwnerRef
+from tests.testbed import PrometheusConfig
+from tests.testbed.addresses import free_ports
+from tests.testbed.binaries import built_binaries
+from tests.testbed.processes import Processes
+from tests.testbed.prometheus_server import PrometheusServer
+
+pytestmark = pytest.mark.system
+
+SCRAPE_SECONDS = 30
+SLOTS = 24
+MEBIBYTE = 1024 * 1024
+
+Ranges = list[tuple[float, float]]
+
+
+class KnownHistory:
+    """Two hours up to the last full slot, in OpenMetrics. Times in the methods are seconds since `begin`."""
+
+    def __init__(self, *, now: float) -> None:
+        self.span = Span(int(now) // 300 * 300 - (SLOTS - 1) * 300, int(now) // 300 * 300)
+        self.begin = self.span.start - 300
+        self.length = now - self.begin
+        self._families: dict[str, list[str]] = {}
+
+    def slot(self, number: int) -> int:
+        return self.span.start + 300 * number
+
+    def add(self, metric: str, labels: dict[str, str], value: Callable[[float], float], *, during: Ranges | None = None) -> None:
+        """A series with a sample at each scrape of `during` (both ends included; default: from one hour before the span on)."""
+        text = ",".join(f'{name}="{content}"' for name, content in {"namespace": "shop", **labels}.items())
+        for first, last in during or [(-3600, self.length)]:
+            for at in range(int(first), int(min(last, self.length)) + 1, SCRAPE_SECONDS):
+                self._families.setdefault(metric, []).append(f"{metric}{{{text}}} {value(at)!r} {self.begin + at}")
+
+    def text(self) -> str:
+        blocks = [
+            f"# TYPE {metric.removesuffix('_total')} {_type(metric)}\n" + "\n".join(lines) for metric, lines in self._families.items()
+        ]
+        return "\n".join([*blocks, "# EOF", ""])
+
+
+def _type(metric: str) -> str:
+    return "counter" if metric.endswith("_total") else "gauge"
+
+
+def write_cpu(history: KnownHistory) -> None:
+    def cpu(value: Callable[[float], float], *, during: Ranges | None = None, job: str = "kubelet", **labels: str) -> None:
+        history.add("container_cpu_usage_seconds_total", {"container": "app", "job": job, **labels}, value, during=during)
+
+    # 0.18 cores from one hour before the span on, at a counter that was not 0 then.
+    cpu(lambda at: round(0.18 * (at + 36_000), 6), pod="steady")
+    # The same container twice: a second scrape job, which sees less.
+    cpu(lambda at: round(0.18 * (at + 36_000), 6), pod="twice")
+    cpu(lambda at: round(0.09 * (at + 36_000), 6), pod="twice", job="cadvisor")
+    # Restarted at 3000 s: a counter that begins anew, in another cgroup.
+    cpu(lambda at: 0.2 * (at + 3600), pod="restarted", during=[(-3600, 3000)], id="/first")
+    cpu(lambda at: 0.3 * (at - 3030), pod="restarted", during=[(3030, history.length)], id="/second")
+    # The same, in one series: a reset in the middle of a slot.
+    cpu(lambda at: 0.2 * (at + 3600) if at < 3150 else 0.2 * (at - 3120), pod="reset")
+    # Not scraped between 2100 s and 3900 s.
+    cpu(lambda at: 0.4 * (at + 3600), pod="gap", during=[(-3600, 2100), (3900, history.length)])
+    # Six minutes of life.
+    cpu(lambda at: 0.5 * (at - 1500), pod="short", during=[(1500, 1860)])
+    # The cgroup of the pod, its pause container, and another namespace.
+    cpu(lambda at: 9.0 * (at + 3600), pod="steady", container="")
+    cpu(lambda at: 9.0 * (at + 3600), pod="steady", container="POD")
+    cpu(lambda at: 9.0 * (at + 3600), pod="steady", namespace="bank")
+    # Regex metacharacters in a namespace must not match others.
+    cpu(lambda at: 0.25 * (at + 3600), pod="odd", namespace="s.op+")
+
+
+def write_memory(history: KnownHistory) -> None:
+    def memory(pod: str, value: Callable[[float], float]) -> None:
+        history.add("container_memory_working_set_bytes", {"pod": pod, "container": "app"}, value)
+
+    memory("steady", lambda at: 320.0 * MEBIBYTE)
+    # One scrape of the slot (3000, 3300] is far above the others.
+    memory("peak", lambda at: (700.0 if at == 3150 else 100.0) * MEBIBYTE)
+
+
+def write_state(history: KnownHistory) -> None:
+    def state(metric: str, *, during: Ranges | None = None, value: float = 1.0, **labels: str) -> None:
+        history.add(metric, labels, lambda at: value, during=during)
+
+    def owner(pod: str, kind: str, name: str, *, controller: str = "true", during: Ranges | None = None) -> None:
+        state("kube_pod_owner", pod=pod, owner_kind=kind, owner_name=name, owner_is_controller=controller, during=during)
+
+    owner("steady", "ReplicaSet", "web-5d9c7b")
+    owner("short", "ReplicaSet", "web-aaaaaa", during=[(1500, 1860)])
+    owner("bare", "<none>", "<none>", controller="<none>")
+    for replica_set in ("web-5d9c7b", "web-aaaaaa"):
+        owned = {"replicaset": replica_set, "owner_kind": "Deployment", "owner_name": "web", "owner_is_controller": "true"}
+        history.add("kube_replicaset_owner", owned, lambda at: 1.0)
+    killed = "kube_pod_container_status_last_terminated_reason"
+    state(killed, pod="leak", container="app", uid="1", reason="OOMKilled", during=[(2400, history.length)])
+    state(killed, pod="long-ago", container="app", uid="2", reason="OOMKilled")
+    state(killed, pod="crash", container="app", uid="3", reason="Error", during=[(2400, history.length)])
+    state(killed, pod="old-style", container="app", uid="4", reason="OOMKilled", value=0.0)
+    state(killed.replace("pod_", "pod_init_"), pod="leak", container="proxy", uid="1", reason="OOMKilled", during=[(4000, history.length)])
+    limit = "kube_pod_container_resource_limits"
+    state(limit, pod="leak", container="app", resource="memory", value=256.0 * MEBIBYTE, during=[(-3600, 4500)])
+    state(limit, pod="leak", container="app", resource="memory", node="new", value=512.0 * MEBIBYTE, during=[(4530, history.length)])
+    state(limit, pod="leak", container="app", resource="cpu", value=2.0)
+
+
+@pytest.fixture(scope="module")
+def history() -> KnownHistory:
+    known = KnownHistory(now=time.time() // SCRAPE_SECONDS * SCRAPE_SECONDS)
+    for write in (write_cpu, write_memory, write_state):
+        write(known)
+    return known
+
+
+@pytest.fixture(scope="module")
+def url(history: KnownHistory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus without a control plane beside it: nothing here needs one."""
+    folder = tmp_path_factory.mktemp("history")
+    (folder / "history.txt").write_text(history.text())
+    binaries = built_binaries()
+    promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
+    subprocess.run([*promtool, folder / "history.txt", folder / "blocks"], check=True, capture_output=True)
+    # Not under pytest's folder: the supervisor deletes its own.
+    processes = Processes(Path(tempfile.mkdtemp(prefix="rightsizer-prometheus-")), delete_directory=True)
+    try:
+        server = PrometheusServer(
+            processes=processes,
+            binary=binaries / "prometheus",
+            directory=folder / "prometheus",
+            port=free_ports(1)[0],
+            config=PrometheusConfig(blocks=[folder / "blocks"]),
+        )
+        server.start()
+        yield server.url
+    finally:
+        processes.close()
+
+
+@pytest.fixture(scope="module")
+def source(url: str) -> Iterator[Prometheus]:
+    prometheus = Prometheus(Connection(Endpoint(url=url)))
+    yield prometheus
+    prometheus.close()
+
+
+@pytest.fixture(scope="module")
+def cpu(source: Prometheus, history: KnownHistory) -> dict[str, list[float]]:
+    """Millicores of each pod of the namespace, slot by slot; -1 where there is no value."""
+    batch = source.usage("cpu", namespaces=["shop"], span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
+    assert {(series.namespace, series.container) for series in batch.series} == {("shop", "app")}
+    return {series.pod: np.nan_to_num(row, nan=-1.0).tolist() for series, row in zip(batch.series, batch.values, strict=True)}
+
+
+def test_constant_usage_is_exact_in_every_slot(cpu: dict[str, list[float]]) -> None:
+    assert cpu["steady"] == [180.0] * SLOTS
+
+
+def test_a_container_seen_by_two_jobs_is_counted_once(cpu: dict[str, list[float]]) -> None:
+    assert cpu["twice"] == [180.0] * SLOTS
+
+
+def test_a_restart_in_another_cgroup_shows_the_larger_rate_and_no_peak(cpu: dict[str, list[float]]) -> None:
+    assert cpu["restarted"][:9] == pytest.approx([200.0] * 9)
+    assert cpu["restarted"][11:] == pytest.approx([300.0] * (SLOTS - 11))
+    assert all(180 <= value <= 300.001 for value in cpu["restarted"][9:11])
+
+
+def test_a_counter_reset_is_neither_a_peak_nor_negative(cpu: dict[str, list[float]]) -> None:
+    assert cpu["reset"] == pytest.approx([200.0] * SLOTS)
+
+
+def test_a_gap_has_no_values(cpu: dict[str, list[float]]) -> None:
+    missing = [number for number, value in enumerate(cpu["gap"]) if value == -1.0]
+    # Slot 7 ends at 2400 s, slot 12 at 3900 s: each has one sample in its range, and a rate needs two.
+    assert missing == [7, 8, 9, 10, 11, 12]
+    assert cpu["gap"][:7] == pytest.approx([400.0] * 7)
+    assert cpu["gap"][13:] == pytest.approx([400.0] * (SLOTS - 13), rel=0.11)
+
+
+def test_a_pod_of_six_minutes_shows_up_in_its_slots_only(cpu: dict[str, list[float]]) -> None:
+    shown = [number for number, value in enumerate(cpu["short"]) if value != -1.0]
+    assert shown == [5, 6]
+    assert cpu["short"][5] == pytest.approx(500.0, rel=0.15)
+
+
+def test_namespaces_with_metacharacters_match_themselves_only(source: Prometheus, history: KnownHistory) -> None:
+    for namespaces in (["s.op+"], ["s.op+", "bank|shop", 'q"uo\\te\n']):
+        batch = source.usage("cpu", namespaces=namespaces, span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
+        assert batch.series == (PodSeries("s.op+", "odd", "app"),)
+        assert batch.values[0] == pytest.approx(250.0)
+
+
+def test_memory_is_the_peak_of_the_slot_in_bytes(source: Prometheus, history: KnownHistory) -> None:
+    batch = source.usage("memory", namespaces=["shop"], span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
+    peak, steady = batch.values / MEBIBYTE
+    assert [series.pod for series in batch.series] == ["peak", "steady"]
+    assert steady.tolist() == [320.0] * SLOTS
+    assert peak.tolist() == [700.0 if number == 10 else 100.0 for number in range(SLOTS)]
+
+
+def test_the_scrape_interval_is_found(source: Prometheus) -> None:
+    assert source.scrape_interval_seconds(["shop"]) == pytest.approx(SCRAPE_SECONDS, abs=2)
+    assert source.scrape_interval_seconds(["nowhere"]) is None
+
+
+def test_owners_of_present_and_past_pods(source: Prometheus, history: KnownHistory) -> None:
+    owners = source.pod_owners(namespaces=["shop", "bank"], span=history.span)
+    assert owners.pods == {
+        ("shop", "steady"): OwnerRef("ReplicaSet", "web-5d9c7b"),
+        ("shop", "short"): OwnerRef("ReplicaSet", "web-aaaaaa"),
+    }
+    assert owners.replica_sets == {
+        ("shop", "web-5d9c7b"): OwnerRef("Deployment", "web"),
+        ("shop", "web-aaaaaa"): OwnerRef("Deployment", "web"),
+    }
+
+
+def test_a_short_lived_pod_is_found_in_a_long_span_too(source: Prometheus, history: KnownHistory) -> None:
+    fortnight = Span(history.span.end - 14 * 86_400, history.span.end)
+    assert ("shop", "short") in source.pod_owners(namespaces=["shop"], span=fortnight).pods
+
+
+def test_oom_kills_of_containers_and_sidecars_with_the_limit_at_that_time(source: Prometheus, history: KnownHistory) -> None:
+    assert source.oom_kills(namespaces=["shop"], span=history.span) == [
+        OomSeries(PodSeries("shop", "leak", "app"), history.slot(7), 256 * MEBIBYTE),
+        OomSeries(PodSeries("shop", "leak", "proxy"), history.slot(13), None),
+    ]
+
+
+def test_an_oom_kill_is_told_in_one_span_only(source: Prometheus, history: KnownHistory) -> None:
+    told = [
+        source.oom_kills(namespaces=["shop"], span=Span(history.slot(number), history.slot(number + 1))) for number in range(0, SLOTS, 2)
+    ]
+    assert [(kill.series.container, kill.at) for kills in told for kill in kills] == [("app", history.slot(7)), ("proxy", history.slot(13))]
+
+
+def test_missing_metrics_are_named(source: Prometheus) -> None:
+    assert source.missing_metrics(["shop"]) == []
+    # It has CPU, and ReplicaSets are looked for in the whole cluster.
+    assert source.missing_metrics(["bank"]) == ["container_memory_working_set_bytes", "kube_pod_owner"]
+
+
+def test_a_bad_matcher_is_refused_in_the_words_of_prometheus(url: str) -> None:
+    broken = Prometheus(Connection(Endpoint(url=url)), extra_matchers="cluster==")
+    with pytest.raises(UsageSourceRefused, match=r"HTTP 400: bad_data: .*parse error"):
+        broken.missing_metrics(["shop"])
+    broken.close()
+
+
+def test_too_many_points_are_called_overload(url: str) -> None:
+    connection = Connection(Endpoint(url=url))
+    with pytest.raises(UsageSourceOverloaded, match="exceeded maximum resolution"):
+        connection.ask("/api/v1/query_range", {"query": "up", "start": "0", "end": "20000", "step": "1"}, kind="test")
+    connection.close()
+
+
+def test_a_span_of_60_days_is_put_together_from_its_parts(source: Prometheus, history: KnownHistory) -> None:
+    span = Span(history.span.end - 60 * 86_400, history.span.end)
+    batch = source.usage("memory", namespaces=["shop"], span=span, scrape_interval_seconds=SCRAPE_SECONDS)
+    assert batch.values.shape == (2, 17_281)
+    assert np.isfinite(batch.values[1]).sum() == pytest.approx(SLOTS + 12, abs=1)

@@ -1,0 +1,318 @@
+"""What the usage source makes of answers: arrays in the right slots, owners, OOM kills, and what is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rightsizer.errors import UsageAnswerInvalid
+from rightsizer.history import PodSeries, Span
+from rightsizer.ports import OomSeries, UsageSource
+from rightsizer.prometheus import Connection, Endpoint, Prometheus
+from rightsizer.prometheus.answer import Answer, Complaint, decode
+from rightsizer.workload import OwnerRef
+from tests.prometheus_server import Points, PrometheusServer, Reply, as_json, matrix, success, vector
+
+START = 1_700_000_100
+SPAN = Span(START, START + 3 * 300)
+HOUR = 3600
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PrometheusServer]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with PrometheusServer() as running:
+        yield running
+
+
+@pytest.fixture
+def source(server: PrometheusServer) -> Iterator[Prometheus]:
+    prometheus = Prometheus(Connection(Endpoint(url=server.url, timeout_seconds=10)))
+    yield prometheus
+    prometheus.close()
+
+
+def container(pod: str = "web-0", name: str = "app", **more: str) -> dict[str, str]:
+    return {"namespace": "shop", "pod": pod, "container": name, **more}
+
+
+def each_slot(*values: str, start: int = START) -> list[tuple[int, str]]:
+    return [(start + 300 * index, value) for index, value in enumerate(values)]
+
+
+def cpu_of(source: Prometheus, span: Span = SPAN) -> Any:
+    return source.usage("cpu", namespaces=["shop"], span=span, scrape_interval_seconds=30)
+
+
+def test_it_is_a_usage_source(source: Prometheus) -> None:
+    port: UsageSource = source
+    assert port is source
+
+
+def test_cores_become_millicores_and_series_are_sorted(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(
+        matrix(
+            (container("web-1"), each_slot("0.18", "0.2", "1e-3", "2")),
+            (container("web-0", "proxy"), each_slot("0", "0", "0", "0")),
+            (container("web-0", "app"), each_slot("0.18000000000000002", "0.5", "0.25", "0.125")),
+        )
+    )
+    batch = cpu_of(source)
+    assert batch.series == (PodSeries("shop", "web-0", "app"), PodSeries("shop", "web-0", "proxy"), PodSeries("shop", "web-1", "app"))
+    assert batch.values.dtype == np.float32
+    assert batch.values.tolist() == [[180, 500, 250, 125], [0, 0, 0, 0], [180, 200, 1, 2000]]
+    assert (batch.resource, batch.span) == ("cpu", SPAN)
+
+
+def test_memory_stays_in_bytes(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix((container(), each_slot("335544320", "3.3554432e+08", "1", "2"))))
+    batch = source.usage("memory", namespaces=["shop"], span=SPAN, scrape_interval_seconds=30)
+    assert batch.values.tolist() == [[335544320, 335544320, 1, 2]]
+    assert "working_set" in server.asked[0].form["query"]
+
+
+def test_one_post_with_the_slots_of_the_span(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix())
+    batch = cpu_of(source)
+    (asked,) = server.asked
+    assert asked.path == "/api/v1/query_range"
+    assert {name: asked.form[name] for name in ("start", "end", "step")} == {"start": str(START), "end": str(START + 900), "step": "300"}
+    assert float(asked.form["timeout"]) == pytest.approx(9, abs=0.2)
+    assert (batch.series, batch.values.shape) == ((), (0, 4))
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        (each_slot("1", "NaN", "+Inf", "-Inf"), [1000, None, None, None]),
+        ([(START + 300, "1")], [None, 1000, None, None]),
+        ([(START, "1"), (START + 900, "2")], [1000, None, None, 2000]),
+        ([(START - 300, "7"), (START, "1"), (START + 1200, "7")], [1000, None, None, None]),
+        ([(START + 0.0, "1")], [1000, None, None, None]),
+    ],
+    ids=["not finite", "short-lived", "gap", "outside the span", "time as a fraction"],
+)
+def test_slots_without_a_value_are_nan(server: PrometheusServer, source: Prometheus, points: Points, expected: list[float | None]) -> None:
+    server.reply(matrix((container(), points)))
+    values = cpu_of(source).values[0]
+    assert [None if np.isnan(value) else value for value in values] == expected
+
+
+def test_a_long_span_is_asked_in_parts_of_at_most_11000_points(server: PrometheusServer, source: Prometheus) -> None:
+    span = Span(START, START + 300 * 11_999)
+    server.reply(
+        matrix((container(), each_slot("1")), (container("gone"), each_slot("3"))),
+        matrix((container(), [(span.end, "2")]), (container("new"), [(span.end, "4")])),
+    )
+    batch = cpu_of(source, span)
+    asked = [(int(request.form["start"]), int(request.form["end"])) for request in server.asked]
+    assert asked == [(START, START + 300 * 10_999), (START + 300 * 11_000, span.end)]
+    assert batch.values.shape == (3, 12_000)
+    assert [name.pod for name in batch.series] == ["gone", "new", "web-0"]
+    assert (batch.values[2, 0], batch.values[2, -1], np.isfinite(batch.values).sum()) == (1000, 2000, 4)
+
+
+def test_quotes_backslashes_and_our_own_markers_in_labels(server: PrometheusServer, source: Prometheus) -> None:
+    odd = 'a"b\\c\n"values":[[1,"2"]] ü'
+    server.reply(matrix((container(odd), each_slot("1")), (container("web-0"), each_slot("2"))))
+    batch = cpu_of(source)
+    assert {name.pod: float(row[0]) for name, row in zip(batch.series, batch.values, strict=True)} == {odd: 1000, "web-0": 2000}
+
+
+def test_an_answer_with_spaces_is_read_too(server: PrometheusServer, source: Prometheus) -> None:
+    body = matrix((container(), each_slot("1", "NaN"))).body.replace(b":", b" : ").replace(b",", b" , ")
+    server.reply(Reply(body=body))
+    assert cpu_of(source).values[0, 0] == 1000
+
+
+def test_values_at_times_not_asked_for_are_refused(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix((container(), [(START + 10, "1")])))
+    with pytest.raises(UsageAnswerInvalid, match="times that were not asked for"):
+        cpu_of(source)
+
+
+def test_a_label_missing_on_all_series_names_label_and_metric(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix(({"namespace": "shop", "container": "app"}, each_slot("1"))))
+    with pytest.raises(UsageAnswerInvalid, match="container_cpu_usage_seconds_total: series without the label pod"):
+        cpu_of(source)
+
+
+def test_a_label_missing_on_some_series_is_told_once(
+    server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply(matrix(({"namespace": "shop", "container": "app"}, each_slot("1")), (container(), each_slot("2"))))
+    with caplog.at_level(logging.WARNING):
+        assert len(cpu_of(source).series) == 1
+        cpu_of(source)
+    assert [record.getMessage() for record in caplog.records] == [
+        "left out: container_cpu_usage_seconds_total: series without the label pod"
+    ]
+
+
+def test_extra_matchers_narrow_every_question(server: PrometheusServer) -> None:
+    narrowed = Prometheus(Connection(Endpoint(url=server.url)), extra_matchers='cluster="x"')
+    server.reply(matrix())
+    cpu_of(narrowed)
+    narrowed.pod_owners(namespaces=["shop"], span=SPAN)
+    narrowed.oom_kills(namespaces=["shop"], span=SPAN)
+    server.reply(vector())
+    narrowed.missing_metrics(["shop"])
+    narrowed.scrape_interval_seconds(["shop"])
+    narrowed.close()
+    assert len(server.asked) == 6
+    assert all('cluster="x"' in request.form["query"] for request in server.asked)
+
+
+def test_without_namespaces_nothing_is_asked(server: PrometheusServer, source: Prometheus) -> None:
+    assert source.usage("cpu", namespaces=[], span=SPAN, scrape_interval_seconds=30).values.shape == (0, 4)
+    assert source.pod_owners(namespaces=[], span=SPAN).pods == {}
+    assert source.oom_kills(namespaces=[], span=SPAN) == []
+    assert source.scrape_interval_seconds([]) is None
+    assert source.missing_metrics([]) == []
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(("reply", "seconds"), [(vector(({}, "30")), 30), (vector(({}, "NaN")), None), (vector(), None)])
+def test_scrape_interval(server: PrometheusServer, source: Prometheus, reply: Reply, seconds: int | None) -> None:
+    server.reply(reply)
+    assert source.scrape_interval_seconds(["shop"]) == seconds
+    assert server.asked[0].path == "/api/v1/query"
+
+
+def owned(label: str, name: str, kind: str, owner: str) -> dict[str, str]:
+    return {"namespace": "shop", label: name, "owner_kind": kind, "owner_name": owner}
+
+
+def test_owners_of_pods_and_replica_sets_where_the_newest_wins(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(
+        matrix(
+            (owned("pod", "web-1", "ReplicaSet", "web-new"), [(SPAN.end, "1")]),
+            (owned("pod", "web-1", "ReplicaSet", "web-old"), [(START, "1")]),
+            (owned("pod", "db-0", "StatefulSet", "db"), [(START, "1")]),
+        ),
+        matrix((owned("replicaset", "web-new", "Deployment", "web"), [(START, "1")])),
+    )
+    owners = source.pod_owners(namespaces=["shop"], span=SPAN)
+    assert owners.pods == {("shop", "web-1"): OwnerRef("ReplicaSet", "web-new"), ("shop", "db-0"): OwnerRef("StatefulSet", "db")}
+    assert owners.replica_sets == {("shop", "web-new"): OwnerRef("Deployment", "web")}
+
+
+def test_no_owners_without_kube_state_metrics(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix())
+    owners = source.pod_owners(namespaces=["shop"], span=SPAN)
+    assert (owners.pods, owners.replica_sets) == ({}, {})
+
+
+@pytest.mark.parametrize("slots", [1, 2, 48, 49, 288, 4032, 17_280])
+def test_the_ranges_of_the_owner_query_cover_the_whole_span(server: PrometheusServer, source: Prometheus, slots: int) -> None:
+    span = Span(START, START + 300 * (slots - 1))
+    server.reply(matrix())
+    source.pod_owners(namespaces=["shop"], span=span)
+    form = server.asked[0].form
+    start, end, step = (int(form[name]) for name in ("start", "end", "step"))
+    assert f"[{step}s]" in form["query"]
+    assert end == span.end
+    assert (end - start) % step == 0
+    assert (end - start) // step < 48
+    # A slot is named by its end, so the first one begins before `span.start`.
+    assert span.start - 300 - step < start - step <= span.start - 300
+
+
+def test_an_oom_kill_at_the_first_slot_that_shows_it_with_its_limit(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(
+        matrix((container(uid="1"), [(START + 300, "1"), (START + 600, "1")])),
+        matrix((container(), each_slot("268435456", "268435456", "536870912")), (container(name="other"), each_slot("1"))),
+    )
+    assert source.oom_kills(namespaces=["shop"], span=SPAN) == [OomSeries(PodSeries("shop", "web-0", "app"), START + 300, 268435456)]
+    assert 'pod="web-0"' in server.asked[1].form["query"]
+
+
+def test_an_oom_kill_that_showed_before_the_span_is_not_told_again(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix((container(uid="1"), [(START - 600, "1"), (START, "1")])))
+    assert source.oom_kills(namespaces=["shop"], span=SPAN) == []
+    assert len(server.asked) == 1
+    assert int(server.asked[0].form["start"]) == START - HOUR
+
+
+def test_the_next_pod_of_the_same_name_is_another_oom_kill(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(
+        matrix((container(uid="1"), [(START - 600, "1"), (START, "1")]), (container(uid="2"), [(START + 600, "1")])),
+        matrix((container(), [(START, "100"), (START + 900, "300")])),
+    )
+    assert source.oom_kills(namespaces=["shop"], span=SPAN) == [OomSeries(PodSeries("shop", "web-0", "app"), START + 600, 100)]
+
+
+@pytest.mark.parametrize(
+    ("points", "limit"), [([], None), (each_slot("NaN"), None), ([(START + 900, "300")], 300)], ids=["none", "not a number", "later only"]
+)
+def test_an_oom_kill_whose_limit_is_not_known_at_its_time(
+    server: PrometheusServer, source: Prometheus, points: Points, limit: int | None
+) -> None:
+    server.reply(matrix((container(uid="1"), each_slot("1"))), matrix((container(), points)))
+    assert [kill.memory_limit for kill in source.oom_kills(namespaces=["shop"], span=SPAN)] == [limit]
+
+
+def test_limits_of_many_killed_pods_in_bulk(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix(*((container(f"web-{number:03}", uid="1"), each_slot("1")) for number in range(201))), matrix())
+    assert len(source.oom_kills(namespaces=["shop"], span=SPAN)) == 201
+    assert len(server.asked) == 3
+
+
+def test_missing_metrics_in_one_query(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(vector(({"metric": "container_cpu_usage_seconds_total"}, "4"), ({"metric": "kube_pod_owner"}, "2")))
+    assert source.missing_metrics(["shop"]) == ["container_memory_working_set_bytes", "kube_replicaset_owner"]
+    assert len(server.asked) == 1
+
+
+def values_of(text: bytes) -> bytes:
+    return b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":' + text + b"}]}}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"status":"success"}',
+        as_json({"status": "success", "data": []}).body,
+        success("scalar", [1, "2"]).body,
+        success("matrix", {"a": 1}).body,
+        success("matrix", [7]).body,
+        success("matrix", [{"values": [[1, "2"]]}]).body,
+        success("matrix", [{"metric": {}, "histograms": []}]).body,
+        success("vector", [{"metric": {}}]).body,
+        values_of(b'[[1,"x"]]'),
+        values_of(b'[[1,"2"],[3]]'),
+        values_of(b'[[1,"2"],["3"]]'),
+        values_of(b'[["1"],["2"]]'),
+        matrix((container(), each_slot("1", "2"))).body[:-30],
+        matrix((container(), each_slot("1", "2"))).body[:-1],
+        b"\xff\xfe" + matrix().body,
+    ],
+)
+def test_whatever_is_not_the_answer_of_the_api_is_refused(body: bytes) -> None:
+    def read() -> None:
+        answer = decode(body)
+        assert isinstance(answer, Answer)
+        list(answer.series)
+
+    with pytest.raises(UsageAnswerInvalid):
+        read()
+
+
+def test_every_cut_of_an_answer_is_refused() -> None:
+    body = matrix((container(), each_slot("1", "NaN")), (container("b"), each_slot("1", "2")), warnings=["w"]).body
+    for length in range(len(body)):
+        with pytest.raises(UsageAnswerInvalid):
+            decode(body[:length])
+
+
+def test_a_complaint_in_the_words_of_the_server() -> None:
+    assert str(decode(b'{"status":"error","errorType":"bad_data","error":"parse error"}')) == "bad_data: parse error"
+    assert decode(b'{"status":"error"}') == Complaint("", "no reason given")

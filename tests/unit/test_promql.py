@@ -1,0 +1,108 @@
+"""The questions as golden texts: a change here is a change of what every Prometheus is asked."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rightsizer import promql
+from rightsizer.promql import Scope
+
+SHOP = Scope(namespaces=["shop"])
+CPU_SELECTOR = 'container_cpu_usage_seconds_total{container!="",container!="POD",namespace="shop"}'
+
+
+def test_cpu_of_two_namespaces() -> None:
+    assert promql.usage("cpu", Scope(namespaces=["shop", "bank"]), scrape_interval_seconds=30) == (
+        "max by (namespace, pod, container) "
+        '(rate(container_cpu_usage_seconds_total{container!="",container!="POD",namespace=~"bank|shop"}[330s]))'
+    )
+
+
+def test_memory_of_one_namespace_of_one_cluster() -> None:
+    scope = Scope(namespaces=["shop"], extra_matchers='cluster="x"')
+    assert promql.usage("memory", scope, scrape_interval_seconds=30) == (
+        "max by (namespace, pod, container) "
+        '(max_over_time(container_memory_working_set_bytes{container!="",container!="POD",namespace="shop",cluster="x"}[300s]))'
+    )
+
+
+def test_samples_per_series() -> None:
+    assert promql.samples_per_series(SHOP) == f"quantile(0.9, count_over_time({CPU_SELECTOR}[900s]))"
+
+
+def test_pod_owners() -> None:
+    assert promql.pod_owners(SHOP, step_seconds=600) == (
+        'max by (namespace, pod, owner_kind, owner_name) (max_over_time(kube_pod_owner{owner_is_controller="true",namespace="shop"}[600s]))'
+    )
+
+
+def test_replica_set_owners() -> None:
+    assert promql.replica_set_owners(SHOP, step_seconds=300) == (
+        "max by (namespace, replicaset, owner_kind, owner_name) "
+        '(max_over_time(kube_replicaset_owner{owner_is_controller="true",namespace="shop"}[300s]))'
+    )
+
+
+def test_oom_kills_of_containers_and_sidecars() -> None:
+    assert promql.oom_kills(SHOP) == (
+        "max by (namespace, pod, container, uid) (max_over_time({"
+        '__name__=~"kube_pod_container_status_last_terminated_reason|kube_pod_init_container_status_last_terminated_reason",'
+        'reason="OOMKilled",namespace="shop"}[300s])) > 0'
+    )
+
+
+def test_memory_limits_of_pods() -> None:
+    assert promql.memory_limits(SHOP, pods=["web-1", "web-0"]) == (
+        "max by (namespace, pod, container) (max_over_time({"
+        '__name__=~"kube_pod_container_resource_limits|kube_pod_init_container_resource_limits",'
+        'resource="memory",pod=~"web-0|web-1",namespace="shop"}[300s]))'
+    )
+
+
+def test_present_metrics_in_one_query() -> None:
+    assert promql.present_metrics(Scope(namespaces=["shop"], extra_matchers='cluster="x"')).split(" or ") == [
+        'label_replace(count(container_cpu_usage_seconds_total{container!="",container!="POD",namespace="shop",cluster="x"}), '
+        '"metric", "container_cpu_usage_seconds_total", "", "")',
+        'label_replace(count(container_memory_working_set_bytes{container!="",container!="POD",namespace="shop",cluster="x"}), '
+        '"metric", "container_memory_working_set_bytes", "", "")',
+        'label_replace(count(kube_pod_owner{namespace="shop",cluster="x"}), "metric", "kube_pod_owner", "", "")',
+        'label_replace(count(kube_replicaset_owner{cluster="x"}), "metric", "kube_replicaset_owner", "", "")',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (["shop"], 'n="shop"'),
+        (["b", "a", "b"], 'n=~"a|b"'),
+        (["a.b", "c"], r'n=~"a\\.b|c"'),
+        (["a.b"], 'n="a.b"'),
+        (['say "hi"'], r'n="say \"hi\""'),
+        (["back\\slash"], r'n="back\\slash"'),
+        (["back\\slash", "z"], r'n=~"back\\\\slash|z"'),
+        (["line\nbreak\r"], r'n="line\nbreak\r"'),
+        (["(a|b)*", "[c]+?{1}^$"], r'n=~"\\(a\\|b\\)\\*|\\[c\\]\\+\\?\\{1\\}\\^\\$"'),
+        (["grün", "x"], 'n=~"grün|x"'),
+    ],
+)
+def test_matcher_escapes(values: list[str], text: str) -> None:
+    assert promql.matcher("n", values) == text
+
+
+@pytest.mark.parametrize(
+    ("interval", "cpu", "memory"),
+    [(1, 301, 300), (15, 315, 300), (30, 330, 300), (60, 360, 300), (100, 400, 300), (120, 480, 300), (150, 600, 300), (300, 1200, 600)],
+)
+def test_ranges_follow_the_scrape_interval(interval: int, cpu: int, memory: int) -> None:
+    assert promql.cpu_range_seconds(interval) == cpu
+    assert promql.memory_range_seconds(interval) == memory
+
+
+@pytest.mark.parametrize(
+    ("samples", "seconds"),
+    [(90.0, 10), (60.0, 15), (30.0, 30), (15.0, 60), (29.9, 30), (3.0, 300), (1.0, 900), (5000.0, 1), (0.0, None), (math.nan, None)],
+)
+def test_scrape_interval_from_the_number_of_samples(samples: float, seconds: int | None) -> None:
+    assert promql.scrape_interval_seconds(samples) == seconds
