@@ -1,0 +1,9 @@
+"""The cluster as the cycle sees it: the Kubernetes API behind the port `Cluster`."""
+
+from __future__ import annotations
+
+from rightsizer.cluster.kubernetes_cluster import KubernetesCluster, connect
+from rightsizer.cluster.ownership import FIELD_MANAGER
+from rightsizer.cluster.transport import Limits, OnRequest
+
+__all__ = ["FIELD_MANAGER", "KubernetesCluster", "Limits", "OnRequest", "connect"]

@@ -1,0 +1,191 @@
+"""The port `Cluster` over a real API server: each call of the cycle as requests, each answer as our frozen values.
+
+Knows which object is read or written for what; how a request is sent, repeated, parsed or refused is in the other files of this folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from rightsizer.cluster.autoscaler_json import parse_autoscaler
+from rightsizer.cluster.connection import ApiConnection, configuration
+from rightsizer.cluster.endpoint import (
+    AUTOSCALERS,
+    EVENTS,
+    NAMESPACES,
+    PODS,
+    PROFILES,
+    RECOMMENDATIONS,
+    REPLICA_SETS,
+    Endpoint,
+    workload_endpoint,
+)
+from rightsizer.cluster.event_json import event_body, event_namespace
+from rightsizer.cluster.listing import METADATA_ONLY, Lister
+from rightsizer.cluster.metadata import Item, annotations_of, controller_of
+from rightsizer.cluster.pod_json import parse_pod
+from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
+from rightsizer.cluster.transport import Limits, OnRequest, Transport, ignore_request
+from rightsizer.cluster.workload_json import parse_workload
+from rightsizer.cluster.writing import Writer
+from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected
+from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
+from rightsizer.profile import Profile, parse_profile
+from rightsizer.strategies.patch import Patch
+from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload
+
+# An event is never worth a wait.
+_EVENT_READ_SECONDS = 5.0
+
+_LOG = logging.getLogger(__name__)
+
+
+class KubernetesCluster:
+    """The cluster behind a transport. Every call but `emit` may raise ClusterError."""
+
+    def __init__(self, transport: Transport, *, page_size: int = 500, now: Callable[[], float] = time.time) -> None:
+        self._transport = transport
+        self._lister = Lister(transport, page_size=page_size)
+        self._writer = Writer(transport)
+        self._now = now
+
+    def profiles(self) -> tuple[Profile, ...]:
+        return tuple(self._lister.whole(PROFILES, parse_profile))
+
+    def namespaces(self) -> tuple[Namespace, ...]:
+        return tuple(self._lister.whole(NAMESPACES, _namespace, accept=METADATA_ONLY))
+
+    def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:
+        items: list[Workload] = []
+        failed: dict[str, ClusterError] = {}
+        for kind in kinds:
+            endpoint = workload_endpoint(kind)
+            listing = self._lister.of_namespaces(endpoint, partial(parse_workload, endpoint), namespaces)
+            items += listing.items
+            failed |= listing.failed
+        return Listing(tuple(items), failed)
+
+    def pods(self, namespaces: Sequence[str]) -> Listing[Pod]:
+        return self._lister.of_namespaces(PODS, parse_pod, namespaces)
+
+    def replica_set_owners(self, namespaces: Sequence[str]) -> Mapping[tuple[str, str], OwnerRef]:
+        """Owners by (namespace, ReplicaSet); those of a namespace that failed are missing."""
+        listing = self._lister.of_namespaces(REPLICA_SETS, _owned_name, namespaces, accept=METADATA_ONLY)
+        for namespace, error in listing.failed.items():
+            _LOG.warning("owners of ReplicaSets in %s are guessed from their names: %s", namespace, error)
+        return {key: owner for key, owner in listing.items if owner is not None}
+
+    def autoscalers(self, namespaces: Sequence[str]) -> Listing[Autoscaler]:
+        """Empty where the cluster has no autoscaling/v2."""
+        try:
+            listing = self._lister.of_namespaces(AUTOSCALERS, parse_autoscaler, namespaces)
+        except ClusterNotFound:
+            return Listing(())
+        failed = {namespace: error for namespace, error in listing.failed.items() if not isinstance(error, ClusterNotFound)}
+        return Listing(listing.items, failed)
+
+    def recommendations(self) -> tuple[Recorded, ...]:
+        return tuple(self._lister.whole(RECOMMENDATIONS, parse_recommendation))
+
+    def apply(self, patch: Patch, *, force: bool) -> Workload:
+        endpoint = workload_endpoint(patch.workload.kind)
+        if patch.removal_body is None:
+            item = self._apply(endpoint, patch, force=force)
+        else:
+            item = self._remove(endpoint, patch, patch.removal_body, force=force)
+        return parse_workload(endpoint, item)
+
+    def write_recommendation(self, recorded: Recorded, workload: Workload, *, existing: Recorded | None = None) -> None:
+        """Create or update it. The spec is sent only where `existing`, as it was last read, differs or is None."""
+        if existing is None or existing.spec != recorded.spec:
+            self._write_spec(recorded, workload)
+        if not recorded.status:
+            return
+        try:
+            self._write_status(recorded)
+        except ClusterNotFound:
+            # Somebody deleted it since it was read.
+            self._write_spec(recorded, workload)
+            self._write_status(recorded)
+
+    def delete_recommendation(self, recorded: Recorded) -> None:
+        try:
+            self._writer.delete(RECOMMENDATIONS, namespace=recorded.workload.namespace, name=recorded.name)
+        except ClusterNotFound:
+            _LOG.debug("%s/%s was deleted already", recorded.workload.namespace, recorded.name)
+
+    def write_profile_status(self, profile: Profile, status: Mapping[str, Any]) -> None:
+        """The whole status: what is left out goes away. ClusterNotFound where the profile is gone."""
+        body = {
+            "apiVersion": PROFILES.api_version,
+            "kind": PROFILES.kind,
+            "metadata": {"name": profile.name, "namespace": profile.namespace},
+            "status": dict(status),
+        }
+        self._writer.apply(PROFILES, body, namespace=profile.namespace, name=profile.name, subresource="status", force=True)
+
+    def emit(self, target: EventTarget, *, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        body = event_body(target, kind=kind, reason=reason, message=message, at=self._now())
+        try:
+            self._writer.create_once(EVENTS, body, namespace=event_namespace(target), read_seconds=_EVENT_READ_SECONDS)
+        except ClusterError as error:
+            _LOG.warning("event %s on %s %s/%s is lost: %s", reason, target.kind, target.namespace, target.name, error)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        self._transport.close()
+
+    def _apply(self, endpoint: Endpoint, patch: Patch, *, force: bool) -> dict[str, Any]:
+        namespace, name = patch.workload.namespace, patch.workload.name
+        if force:
+            return self._writer.apply(endpoint, patch.apply_body, namespace=namespace, name=name, force=True)
+        return self._writer.apply_unless_owned(endpoint, patch.apply_body, namespace=namespace, name=name)
+
+    def _remove(self, endpoint: Endpoint, patch: Patch, removal_body: Mapping[str, Any], *, force: bool) -> dict[str, Any]:
+        namespace, name = patch.workload.namespace, patch.workload.name
+        if not force:
+            try:
+                self._writer.apply_unless_owned(endpoint, patch.apply_body, namespace=namespace, name=name, dry_run=True)
+            except ClusterRejected as error:
+                # Conflicts are told before anything else is looked at. Here a request may lie above the limit that is about to go.
+                _LOG.debug("a dry run that was only asked for conflicts: %s", error)
+        return self._writer.merge(endpoint, removal_body, namespace=namespace, name=name)
+
+    def _write_spec(self, recorded: Recorded, workload: Workload) -> None:
+        body = spec_body(recorded, workload)
+        self._writer.apply(RECOMMENDATIONS, body, namespace=recorded.workload.namespace, name=recorded.name, force=True)
+
+    def _write_status(self, recorded: Recorded) -> None:
+        body = status_body(recorded)
+        namespace, name = recorded.workload.namespace, recorded.name
+        self._writer.apply(RECOMMENDATIONS, body, namespace=namespace, name=name, subresource="status", force=True)
+
+
+def connect(
+    kubeconfig: str | None,
+    context: str | None,
+    *,
+    limits: Limits | None = None,
+    page_size: int = 500,
+    on_request: OnRequest = ignore_request,
+    sleep: Callable[[float], None] = time.sleep,
+) -> KubernetesCluster:
+    """The cluster of a kubeconfig file and context, or the one that this process runs in. Sends nothing yet.
+
+    Raises InvalidSettings where there is no usable configuration.
+    """
+    wire = ApiConnection(configuration(kubeconfig, context))
+    return KubernetesCluster(Transport(wire, limits=limits, on_request=on_request, sleep=sleep), page_size=page_size)
+
+
+def _namespace(item: Item) -> Namespace:
+    return Namespace(name=item["metadata"]["name"], annotations=annotations_of(item))
+
+
+def _owned_name(item: Item) -> tuple[tuple[str, str], OwnerRef | None]:
+    metadata = item["metadata"]
+    return (metadata["namespace"], metadata["name"]), controller_of(item)

@@ -1,0 +1,85 @@
+"""Who holds which size fields: field managers as `metadata.managedFields` and as the server's conflicts name them.
+
+Both spell the path of a container's request in their own way; here they become the FieldPath of the rest of the program.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from rightsizer.workload import RESOURCES, FieldPath, SizeField
+
+FIELD_MANAGER = "rightsizer"
+"""The name under which every field that we set is held."""
+
+_CONTAINER_LISTS = ("f:containers", "f:initContainers")
+_SIZE_FIELDS: tuple[tuple[str, SizeField], ...] = (("f:requests", "request"), ("f:limits", "limit"))
+_KEY_PREFIX = "k:"
+_CONFLICT_PATH = re.compile(
+    r'^\.?spec\.template\.spec\.(?:initContainers|containers)\[name="(?P<container>[^"]+)"\]'
+    r"\.resources\.(?P<field>request|limit)s\.(?P<resource>cpu|memory)$"
+)
+
+
+def owned_fields(managed_fields: Iterable[Mapping[str, Any]]) -> frozenset[FieldPath]:
+    """The size fields that our manager holds, by apply or by update, in a workload's template."""
+    found: set[FieldPath] = set()
+    for entry in managed_fields:
+        if entry.get("manager") == FIELD_MANAGER and not entry.get("subresource"):
+            found.update(_size_fields(entry.get("fieldsV1") or {}))
+    return frozenset(found)
+
+
+def other_managers(managed_fields: Iterable[Mapping[str, Any]]) -> dict[FieldPath, str]:
+    """The managers, other than ours, that hold size fields of a workload's template. Of several the last one named."""
+    found: dict[FieldPath, str] = {}
+    for entry in managed_fields:
+        manager = entry.get("manager")
+        if manager and manager != FIELD_MANAGER and not entry.get("subresource"):
+            found.update(dict.fromkeys(_size_fields(entry.get("fieldsV1") or {}), sys.intern(str(manager))))
+    return found
+
+
+def path_of(api_path: str) -> str:
+    """A path as a conflict names it, in our spelling (`app.cpu.request`); another path is left as it is."""
+    match = _CONFLICT_PATH.match(api_path)
+    if match is None:
+        return api_path
+    return f"{match['container']}.{match['resource']}.{match['field']}"
+
+
+def _size_fields(fields: Mapping[str, Any]) -> Iterator[FieldPath]:
+    pod = _under(fields, ("f:spec", "f:template", "f:spec"))
+    for list_name in _CONTAINER_LISTS:
+        for key, container in _under(pod, (list_name,)).items():
+            name = _container_name(key)
+            if name is not None and isinstance(container, dict):
+                yield from _of_container(name, container)
+
+
+def _of_container(name: str, container: Mapping[str, Any]) -> Iterator[FieldPath]:
+    for group, size_field in _SIZE_FIELDS:
+        held = _under(container, ("f:resources", group))
+        for resource in RESOURCES:
+            if f"f:{resource}" in held:
+                yield FieldPath(name, resource, size_field)
+
+
+def _container_name(key: str) -> str | None:
+    # Entries of a list are keyed `k:{"name":"app"}`; "." stands for the list itself.
+    if not key.startswith(_KEY_PREFIX):
+        return None
+    name = orjson.loads(key[len(_KEY_PREFIX) :]).get("name")
+    return name if isinstance(name, str) else None
+
+
+def _under(fields: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    # An emptied entry is written as null.
+    for step in path:
+        fields = fields.get(step) or {}
+    return fields

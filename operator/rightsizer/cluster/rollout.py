@@ -1,0 +1,108 @@
+"""Where a workload stands with its newest template, read from its status.
+
+The question is whether the newest template has reached every pod, not whether every pod is well now: a workload whose pods
+crash long after their rollout is complete, for it has to be open to a change that heals it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rightsizer.workload import RolloutPhase
+
+Standing = tuple[RolloutPhase, str]
+"""The phase and, where there is more to say, why."""
+
+_COMPLETE: Standing = (RolloutPhase.COMPLETE, "")
+_NOT_SEEN: Standing = (RolloutPhase.IN_PROGRESS, "the controller has not seen the newest template yet")
+_ON_DELETE: Standing = (
+    RolloutPhase.COMPLETE,
+    "update strategy OnDelete: a pod takes a new template only when somebody deletes it",
+)
+
+
+def deployment_standing(item: Mapping[str, Any]) -> Standing:
+    """Complete when every replica is updated, no old one is left and all are available, or were when the rollout ended."""
+    status = item.get("status") or {}
+    wanted = wanted_replicas(item)
+    if wanted == 0:
+        return _COMPLETE
+    if not _seen(item):
+        return _NOT_SEEN
+    conditions = {condition.get("type"): condition for condition in status.get("conditions") or []}
+    progressing = conditions.get("Progressing", {})
+    if _all_replaced(status, wanted):
+        available = status.get("availableReplicas", 0)
+        # The reason stays when pods become unavailable later, until the next template comes.
+        if available == wanted:
+            return _COMPLETE
+        if progressing.get("reason") == "NewReplicaSetAvailable":
+            return RolloutPhase.COMPLETE, f"{available} of {wanted} pods are available"
+    return _unfinished(status, wanted, conditions)
+
+
+def stateful_set_standing(item: Mapping[str, Any]) -> Standing:
+    """Complete when the controller has made the newest revision the current one, or reached the partition."""
+    status, strategy = item.get("status") or {}, (item.get("spec") or {}).get("updateStrategy") or {}
+    wanted = wanted_replicas(item)
+    if strategy.get("type") == "OnDelete":
+        return _ON_DELETE
+    if wanted == 0:
+        return _COMPLETE
+    if not _seen(item):
+        return _NOT_SEEN
+    updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
+    if status.get("updateRevision") == status.get("currentRevision"):
+        return RolloutPhase.COMPLETE, "" if ready >= wanted else f"{ready} of {wanted} pods are ready"
+    partition = min((strategy.get("rollingUpdate") or {}).get("partition") or 0, wanted)
+    if partition and updated >= wanted - partition and ready >= wanted:
+        return RolloutPhase.COMPLETE, f"the partition keeps {partition} of {wanted} pods on the former template"
+    if updated >= wanted and ready >= wanted:
+        return _COMPLETE
+    return RolloutPhase.IN_PROGRESS, f"{updated} of {wanted} pods are updated, {ready} are ready"
+
+
+def daemon_set_standing(item: Mapping[str, Any]) -> Standing:
+    """Complete when every node that wants a pod runs an updated and available one."""
+    status, strategy = item.get("status") or {}, (item.get("spec") or {}).get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return _ON_DELETE
+    if not _seen(item):
+        return _NOT_SEEN
+    wanted = status.get("desiredNumberScheduled", 0)
+    updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
+    if updated >= wanted and available >= wanted:
+        return _COMPLETE
+    return RolloutPhase.IN_PROGRESS, f"{updated} of {wanted} pods are updated, {available} are available"
+
+
+def wanted_replicas(item: Mapping[str, Any]) -> int:
+    """`spec.replicas`, which is 1 where it is left out."""
+    replicas = (item.get("spec") or {}).get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def _seen(item: Mapping[str, Any]) -> bool:
+    generation = int(item["metadata"].get("generation", 0))
+    return int((item.get("status") or {}).get("observedGeneration", 0)) >= generation
+
+
+def _all_replaced(status: Mapping[str, Any], wanted: int) -> bool:
+    # Zeros are left out of a status; old pods that are still leaving count in `replicas`.
+    return bool(status.get("updatedReplicas", 0) == wanted and status.get("replicas", 0) == wanted)
+
+
+def _unfinished(status: Mapping[str, Any], wanted: int, conditions: Mapping[str, Mapping[str, Any]]) -> Standing:
+    progressing, failing = conditions.get("Progressing", {}), conditions.get("ReplicaFailure", {})
+    if progressing.get("reason") == "ProgressDeadlineExceeded":
+        return RolloutPhase.FAILED, _told(progressing)
+    # Quota or admission refuses the pods at once, while Progressing stays true until its deadline.
+    if failing.get("status") == "True":
+        return RolloutPhase.FAILED, _told(failing)
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    return RolloutPhase.IN_PROGRESS, f"{updated} of {wanted} pods are updated, {available} are available"
+
+
+def _told(condition: Mapping[str, Any]) -> str:
+    return f"{condition.get('reason', '')}: {condition.get('message', '')}"
