@@ -1,0 +1,52 @@
+"""Which profile rules which workload, and what its annotations leave of the profile's mode. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rightsizer.profile import EffectiveMode, Mode, Profile, effective_mode, select_profile
+from rightsizer.workload import Workload, WorkloadRef
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """A workload with the profile that rules it."""
+
+    workload: Workload
+    profile: Profile
+    effective: EffectiveMode
+
+    @property
+    def mode(self) -> Mode:
+        return self.effective.mode
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who rules what. `overruled`: how many workloads fit a profile (by uid) but are ruled by an older one."""
+
+    ruled: Mapping[WorkloadRef, Ruled]
+    overruled: Mapping[str, int]
+
+
+def assign(workloads: Iterable[Workload], profiles: Iterable[Profile], annotations: Mapping[str, Mapping[str, str]]) -> Assignment:
+    """The profile of each workload that has one. `annotations`: of the namespaces. A profile in mode Ignore rules, and nothing happens."""
+    by_namespace: defaultdict[str, list[Profile]] = defaultdict(list)
+    for profile in profiles:
+        by_namespace[profile.namespace].append(profile)
+    ruled: dict[WorkloadRef, Ruled] = {}
+    overruled: Counter[str] = Counter()
+    for workload in workloads:
+        selection = select_profile(workload, by_namespace.get(workload.ref.namespace, ()))
+        overruled.update(loser.uid for loser in selection.losers)
+        if selection.profile is not None:
+            ruled[workload.ref] = Ruled(workload, selection.profile, _mode(selection.profile, workload, annotations))
+    return Assignment(ruled, overruled)
+
+
+def _mode(profile: Profile, workload: Workload, annotations: Mapping[str, Mapping[str, str]]) -> EffectiveMode:
+    return effective_mode(
+        profile, workload_annotations=workload.annotations, namespace_annotations=annotations.get(workload.ref.namespace, {})
+    )

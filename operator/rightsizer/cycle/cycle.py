@@ -1,0 +1,220 @@
+"""One cycle over the whole cluster: read, measure, recommend, check, act, record.
+
+Level-triggered: it looks at what is, not at what happened.
+
+A trouble with one workload or namespace is told and leaves the others alone; what the whole cycle needs and does not get ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rightsizer.cycle import telling
+from rightsizer.cycle.assignment import Assignment, assign
+from rightsizer.cycle.measuring import Measuring, MeasuringReport
+from rightsizer.cycle.recommending import Recommendations, recommend
+from rightsizer.cycle.settling import Settled, Settling
+from rightsizer.errors import ClusterError, ClusterNotFound
+from rightsizer.history import last_slot
+from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
+from rightsizer.profile import Mode, Profile
+from rightsizer.status import profile as profile_status
+from rightsizer.status.conditions import Trouble
+from rightsizer.status.profile import ProfileStanding
+from rightsizer.status.standing import State
+from rightsizer.workload import Autoscaler, ContainerKey, Workload, WorkloadRef
+
+logger = logging.getLogger(__name__)
+
+_SOURCE_NOTES = {
+    OwnerSource.KUBE_STATE_METRICS: "the workloads of pods come from kube-state-metrics",
+    OwnerSource.API_AND_NAMES: "kube-state-metrics is missing (kube_pod_owner): the workloads of pods come from the API and naming rules",
+}
+
+KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
+    their way."""
+
+    profiles: int
+    workloads: int
+    containers: int
+    states: Mapping[tuple[str, str], int]
+    reasons: Mapping[str, int]
+    changed: int
+    unfinished: int
+    failed: int
+    troubled_namespaces: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of the cluster."""
+
+    profiles: tuple[Profile, ...]
+    workloads: tuple[Workload, ...]
+    failed_namespaces: Mapping[str, ClusterError]
+    autoscalers: Mapping[WorkloadRef, tuple[Autoscaler, ...]]
+    recorded: Mapping[WorkloadRef, Recorded]
+    assignment: Assignment
+
+
+class Cycle:
+    """Runs one cycle after the other on the same history. Not for several threads at once."""
+
+    def __init__(self, cluster: Cluster, measuring: Measuring, clock: Clock) -> None:
+        self._cluster = cluster
+        self._measuring = measuring
+        self._clock = clock
+        self._settling = Settling(cluster)
+
+    def run(self) -> CycleReport:
+        """One cycle. Raises ClusterError where the cluster could not be read at all."""
+        now = self._clock.now()
+        seen = self._read()
+        measured = self._measure(seen, now)
+        recommendations = recommend(
+            seen.assignment.ruled.values(), self._measuring.history, self._measuring.oom_floors(), end=last_slot(now)
+        )
+        settled = self._settle(seen, measured, recommendations, now)
+        self._delete_orphans(seen)
+        self._tell_profiles(seen, measured, settled, now)
+        return _report(seen, measured, settled)
+
+    def _read(self) -> _Seen:
+        profiles = self._cluster.profiles()
+        active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
+        places = sorted({profile.namespace for profile in active})
+        annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}
+        workloads = self._cluster.workloads(KINDS, places)
+        for namespace, error in workloads.failed.items():
+            logger.warning("workloads of namespace %s could not be listed: %s", namespace, error)
+        assignment = assign(workloads.items, profiles, annotations)
+        return _Seen(
+            profiles=profiles,
+            workloads=workloads.items,
+            failed_namespaces=workloads.failed,
+            autoscalers=self._autoscalers(active),
+            recorded={recorded.workload: recorded for recorded in self._cluster.recommendations()},
+            assignment=assignment,
+        )
+
+    def _autoscalers(self, profiles: list[Profile]) -> Mapping[WorkloadRef, tuple[Autoscaler, ...]]:
+        places = sorted({profile.namespace for profile in profiles})
+        listing = self._cluster.autoscalers(places)
+        if listing.failed:
+            # Without knowing who scales what, nothing may be changed.
+            raise next(iter(listing.failed.values()))
+        found: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
+        for autoscaler in listing.items:
+            found[autoscaler.target] += (autoscaler,)
+        return dict(found)
+
+    def _measure(self, seen: _Seen, now: float) -> MeasuringReport:
+        by_namespace: dict[str, list[Workload]] = {profile.namespace: [] for profile in seen.profiles if profile.mode is not Mode.IGNORE}
+        for workload in seen.workloads:
+            by_namespace.setdefault(workload.ref.namespace, []).append(workload)
+        wanted = {name: workloads for name, workloads in by_namespace.items() if name not in seen.failed_namespaces}
+        windows = [profile.window_seconds for profile in seen.profiles if profile.mode is not Mode.IGNORE]
+        report = self._measuring.refresh(wanted, now=now, window_seconds=max(windows, default=0))
+        self._measuring.forget_all_but(self._kept(seen))
+        return report
+
+    def _kept(self, seen: _Seen) -> set[ContainerKey]:
+        """Containers that are there, and all of namespaces that could not be listed this time."""
+        there = {ContainerKey(workload.ref, container.name) for workload in seen.workloads for container in workload.sizable}
+        unseen = {key for key in self._measuring.history if key.workload.namespace in seen.failed_namespaces}
+        return there | unseen
+
+    def _settle(
+        self, seen: _Seen, measured: MeasuringReport, recommendations: Mapping[WorkloadRef, Recommendations], now: float
+    ) -> list[Settled]:
+        settled = []
+        for ref, ruled in seen.assignment.ruled.items():
+            if ruled.profile.mode is Mode.IGNORE:
+                continue
+            settled.append(
+                self._settling.settle(
+                    ruled,
+                    recommendations.get(ref, {}),
+                    autoscalers=seen.autoscalers.get(ref, ()),
+                    recorded=seen.recorded.get(ref),
+                    trouble=measured.trouble.get(ref.namespace),
+                    now=now,
+                )
+            )
+        return settled
+
+    def _delete_orphans(self, seen: _Seen) -> None:
+        """Recommendations of workloads that no profile rules any more. Those of workloads that are gone, the API server deletes."""
+        for ref, recorded in seen.recorded.items():
+            ruled = seen.assignment.ruled.get(ref)
+            if ref.namespace in seen.failed_namespaces or (ruled is not None and ruled.profile.mode is not Mode.IGNORE):
+                continue
+            try:
+                self._cluster.delete_recommendation(recorded)
+            except ClusterError as error:
+                logger.warning("recommendation %s/%s could not be deleted: %s", ref.namespace, recorded.name, error)
+
+    def _tell_profiles(self, seen: _Seen, measured: MeasuringReport, settled: list[Settled], now: float) -> None:
+        of_profile: defaultdict[str, list[Settled]] = defaultdict(list)
+        for one in settled:
+            of_profile[one.profile.uid].append(one)
+        for profile in seen.profiles:
+            standing = _profile_standing(profile, of_profile[profile.uid], seen, measured)
+            self._tell_profile(profile, profile_status.render(profile, standing, now=now))
+
+    def _tell_profile(self, profile: Profile, status: Mapping[str, object]) -> None:
+        if status == profile.status:
+            return
+        try:
+            self._cluster.write_profile_status(profile, status)
+        except ClusterNotFound:
+            return
+        except ClusterError as error:
+            logger.warning("status of profile %s/%s could not be written: %s", profile.namespace, profile.name, error)
+            return
+        for event in telling.of_profile(profile, status):
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+
+def _profile_standing(profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport) -> ProfileStanding:
+    trouble = measured.trouble.get(profile.namespace)
+    if profile.namespace in seen.failed_namespaces:
+        trouble = Trouble("WorkloadsNotListed", str(seen.failed_namespaces[profile.namespace]))
+    source = measured.owner_sources.get(profile.namespace)
+    notes = () if source is None else (_SOURCE_NOTES[source],)
+    return ProfileStanding(
+        matched=len(settled),
+        measured=sum(one.measured for one in settled),
+        waiting=sum(one.state in (State.WAITING, State.BLOCKED, State.STALE) for one in settled),
+        changed=sum(one.was_changed for one in settled),
+        overruled=seen.assignment.overruled.get(profile.uid, 0),
+        trouble=trouble,
+        notes=notes,
+    )
+
+
+def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> CycleReport:
+    states: defaultdict[tuple[str, str], int] = defaultdict(int)
+    reasons: defaultdict[str, int] = defaultdict(int)
+    for one in settled:
+        states[str(one.mode), str(one.state)] += 1
+        reasons[one.reason] += 1
+    return CycleReport(
+        profiles=len(seen.profiles),
+        workloads=len(settled),
+        containers=sum(one.containers for one in settled),
+        states=states,
+        reasons=reasons,
+        changed=sum(one.changed_now for one in settled),
+        unfinished=sum(one.state is State.ROLLING_OUT for one in settled),
+        failed=sum(one.failed for one in settled),
+        troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
+    )

@@ -1,0 +1,44 @@
+"""What OOM kills taught: how much memory a container must be given at least."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from rightsizer.quantities import MEBIBYTE
+from rightsizer.workload import ContainerKey, OomKill
+
+LIMIT_FACTOR = 1.2
+LIMIT_ADDITION = 100 * MEBIBYTE
+
+
+def floor_of(memory_limit: int) -> int:
+    """The larger of limit x 1.2 and limit + 100Mi, in bytes: more than what was not enough. The method adds the peak seen."""
+    return max(int(memory_limit * LIMIT_FACTOR), memory_limit + LIMIT_ADDITION)
+
+
+class OomLessons:
+    """The OOM kills of each container within the window. A kill told twice counts once."""
+
+    def __init__(self) -> None:
+        self._kills: dict[ContainerKey, set[OomKill]] = {}
+
+    def learn(self, key: ContainerKey | None, *, at: float, memory_limit: int | None) -> None:
+        """`at` in unix seconds; a pod that belongs to no workload (`key` None) teaches nothing."""
+        if key is not None:
+            self._kills.setdefault(key, set()).add(OomKill(key, at, memory_limit))
+
+    def floors(self) -> dict[ContainerKey, int]:
+        """Bytes by container. A kill without a known limit gives 1 byte: the method then still keeps 1.2 x the peak that it saw."""
+        return {key: max(_floors(kills)) for key, kills in self._kills.items()}
+
+    def forget_before(self, time: float) -> None:
+        kept = {key: {kill for kill in kills if kill.at >= time} for key, kills in self._kills.items()}
+        self._kills = {key: kills for key, kills in kept.items() if kills}
+
+    def forget_all_but(self, keys: Collection[ContainerKey]) -> None:
+        kept = set(keys)
+        self._kills = {key: kills for key, kills in self._kills.items() if key in kept}
+
+
+def _floors(kills: Iterable[OomKill]) -> Iterable[int]:
+    return (floor_of(kill.memory_limit) if kill.memory_limit else 1 for kill in kills)

@@ -1,0 +1,53 @@
+"""From the usage history to recommendations for many workloads at once. Pure, apart from reading the history."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rightsizer.cycle.assignment import Ruled
+from rightsizer.history import History
+from rightsizer.methods import METHODS
+from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation
+from rightsizer.profile import Mode
+from rightsizer.workload import ContainerKey, WorkloadRef
+
+Recommendations = Mapping[str, ContainerRecommendation]
+
+CONTAINERS_AT_ONCE = 1024
+"""How many histories are decoded at a time: 14 days of one are 40 kB, so this stays below 50 MB."""
+
+
+def recommend(
+    ruled: Iterable[Ruled], history: History, oom_floors: Mapping[ContainerKey, int], *, end: int
+) -> dict[WorkloadRef, Recommendations]:
+    """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
+
+    `oom_floors`: bytes that an OOM kill taught. Containers that the profile ignores get none.
+    """
+    groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
+    found: dict[WorkloadRef, dict[str, ContainerRecommendation]] = {}
+    for one in ruled:
+        if one.mode is not Mode.IGNORE:
+            found[one.workload.ref] = {}
+            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors))
+    for (method, window_seconds), facts in groups.items():
+        for chunk in _chunks(facts):
+            usage = history.window([fact.key for fact in chunk], end=end, seconds=window_seconds)
+            for fact, recommendation in zip(chunk, METHODS[method].recommend(usage, chunk), strict=True):
+                found[fact.key.workload][recommendation.name] = recommendation
+    return dict(found)
+
+
+def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int]) -> Iterator[ContainerFacts]:
+    workload = ruled.workload
+    for container in workload.sizable:
+        rule = ruled.profile.rule_for(container.name)
+        if not rule.ignored:
+            key = ContainerKey(workload.ref, container.name)
+            yield ContainerFacts(key, container, rule, guaranteed=workload.guaranteed, oom_floor=oom_floors.get(key))
+
+
+def _chunks(facts: Sequence[ContainerFacts]) -> Iterator[Sequence[ContainerFacts]]:
+    for start in range(0, len(facts), CONTAINERS_AT_ONCE):
+        yield facts[start : start + CONTAINERS_AT_ONCE]

@@ -1,0 +1,202 @@
+"""Settles one workload: looks at what became of its last change, asks the checks, acts when they agree, and writes down where it stands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rightsizer.change import Change, Outcome, observe
+from rightsizer.checks.chain import judge
+from rightsizer.checks.differences import differences
+from rightsizer.checks.facts import CheckFacts
+from rightsizer.cycle import telling
+from rightsizer.cycle.acting import act
+from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.recommending import Recommendations
+from rightsizer.errors import ClusterError, ClusterNotFound
+from rightsizer.ports import Cluster, Recorded
+from rightsizer.profile import Mode, Profile
+from rightsizer.status import recommendation as recommendation_status
+from rightsizer.status.change import change_figures, change_from_status
+from rightsizer.status.conditions import Trouble
+from rightsizer.status.dead_band import hold
+from rightsizer.status.naming import recommendation_name
+from rightsizer.status.standing import Standing, State, tell
+from rightsizer.workload import Autoscaler, Workload, WorkloadRef
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written."""
+
+    profile: Profile
+    mode: Mode
+    state: State
+    reason: str
+    containers: int
+    measured: bool
+    changed_now: bool
+    was_changed: bool
+    failed: bool
+
+
+class Settling:
+    """Remembers only which notes on annotations were told, so that each is told once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._told_notes: dict[WorkloadRef, tuple[str, ...]] = {}
+
+    def settle(
+        self,
+        ruled: Ruled,
+        recommendations: Recommendations,
+        *,
+        autoscalers: tuple[Autoscaler, ...],
+        recorded: Recorded | None,
+        trouble: Trouble | None,
+        now: float,
+    ) -> Settled:
+        """One workload, to its end. A trouble with the cluster is logged and counted, and leaves the next workload alone."""
+        recorded = _of_this(ruled.workload, recorded)
+        old: Mapping[str, Any] = recorded.status if recorded is not None else {}
+        before = change_from_status(old)
+        standing = _look(ruled, recommendations, old, autoscalers=autoscalers, change=before, trouble=trouble, now=now)
+        settled = _settled(ruled, standing, changed_now=False, failed=False)
+        try:
+            if _to_be_changed(standing):
+                standing = self._change(ruled, standing, recorded, now=now)
+                settled = _settled(ruled, standing, changed_now=_going_on(standing.change), failed=False)
+            self._write(ruled, standing, recorded, before=before, now=now)
+        except ClusterNotFound:
+            logger.info("%s/%s went away in mid-cycle", ruled.workload.ref.namespace, ruled.workload.ref)
+        except ClusterError as error:
+            logger.warning("%s/%s could not be settled: %s", ruled.workload.ref.namespace, ruled.workload.ref, error)
+            return replace(settled, failed=True)
+        self._tell_notes(ruled)
+        return settled
+
+    def _change(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, now: float) -> Standing:
+        def record(change: Change) -> None:
+            intent = _recorded(ruled, replace(standing, change=change), recorded, now=now)
+            self._cluster.write_recommendation(intent, ruled.workload, existing=recorded)
+
+        acted = act(
+            self._cluster,
+            ruled.workload,
+            standing.verdict.allowed,
+            now=now,
+            last_lowered=None if standing.change is None else standing.change.last_lowered,
+            record=record,
+        )
+        return replace(standing, workload=acted.workload, change=acted.change)
+
+    def _write(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> None:
+        wanted = _recorded(ruled, standing, recorded, now=now)
+        if recorded is not None and (wanted.spec, wanted.status) == (recorded.spec, recorded.status):
+            return
+        self._cluster.write_recommendation(wanted, standing.workload, existing=recorded)
+        old: Mapping[str, Any] = recorded.status if recorded is not None else {}
+        events = [
+            *telling.of_change(
+                standing.workload, before, standing.change, written="" if standing.change is None else change_figures(standing.change)
+            ),
+            *telling.of_state(standing.workload, standing.mode, old, wanted.status),
+        ]
+        for event in events:
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+    def _tell_notes(self, ruled: Ruled) -> None:
+        ref, notes = ruled.workload.ref, ruled.effective.notes
+        if self._told_notes.get(ref, ()) == notes:
+            return
+        self._told_notes[ref] = notes
+        for event in telling.of_notes(ruled.workload, notes):
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+
+def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
+    """What is recorded, unless it is of a workload of the same name that was deleted since."""
+    if recorded is None or (recorded.spec.get("workloadRef") or {}).get("uid") != workload.uid:
+        return None
+    return recorded
+
+
+def _look(
+    ruled: Ruled,
+    recommendations: Recommendations,
+    old: Mapping[str, Any],
+    *,
+    autoscalers: tuple[Autoscaler, ...],
+    change: Change | None,
+    trouble: Trouble | None,
+    now: float,
+) -> Standing:
+    """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
+    workload, profile = ruled.workload, ruled.profile
+    observed = None if change is None else observe(change, workload)
+    held = hold(old, recommendations, minimum_change=profile.apply.minimum_change)
+    changes = differences(held, workload)
+    facts = CheckFacts(
+        now=now,
+        workload=workload,
+        profile=profile,
+        recommendations=held,
+        changes=changes,
+        autoscalers=autoscalers,
+        last_lowered=None if observed is None else observed.last_lowered,
+        last_failed=observed.time if observed is not None and observed.outcome is Outcome.FAILED else None,
+    )
+    return Standing(
+        workload=workload,
+        mode=ruled.mode,
+        minimum_change=profile.apply.minimum_change,
+        recommendations=recommendations,
+        changes=changes,
+        verdict=judge(facts),
+        change=observed,
+        trouble=trouble,
+    )
+
+
+def _recorded(ruled: Ruled, standing: Standing, recorded: Recorded | None, *, now: float) -> Recorded:
+    workload = ruled.workload
+    spec = {
+        "workloadRef": {
+            "apiVersion": workload.api_version,
+            "kind": workload.ref.kind,
+            "name": workload.ref.name,
+            "uid": workload.uid,
+        },
+        "profileRef": {"kind": "ResourceProfile", "name": ruled.profile.name},
+    }
+    old: Mapping[str, Any] = recorded.status if recorded is not None else {}
+    return Recorded(workload.ref, recommendation_name(workload.ref), spec, recommendation_status.render(standing, old=old, now=now))
+
+
+def _settled(ruled: Ruled, standing: Standing, *, changed_now: bool, failed: bool) -> Settled:
+    told = tell(standing)
+    return Settled(
+        profile=ruled.profile,
+        mode=ruled.mode,
+        state=told.state,
+        reason=told.reason,
+        containers=len(ruled.workload.sizable),
+        measured=standing.measured,
+        changed_now=changed_now,
+        was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.SUCCEEDED),
+        failed=failed,
+    )
+
+
+def _to_be_changed(standing: Standing) -> bool:
+    # While usage cannot be read, an OOM kill could go unseen: nothing is changed, even on values that are not old yet.
+    return standing.mode is Mode.APPLY and bool(standing.verdict.allowed) and standing.trouble is None and not _going_on(standing.change)
+
+
+def _going_on(change: Change | None) -> bool:
+    return change is not None and not change.outcome.ended

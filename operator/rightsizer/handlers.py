@@ -1,0 +1,218 @@
+"""The running operator: builds the adapters, runs cycles in a thread, and lets kopf tell when a profile changed.
+
+kopf watches our own profiles and nothing else: no timers, no finalizers, no annotations, nothing written by it. A missed event costs at
+most the time until the next cycle. kopf ends the process when its API trouble is beyond repair; Kubernetes starts it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import kopf
+
+from rightsizer import __version__
+from rightsizer.cluster import connect
+from rightsizer.cycle import Cycle, CycleReport, Measuring
+from rightsizer.errors import RightsizerError
+from rightsizer.metrics import CycleFigures, Health, HealthServer, OperatorMetrics
+from rightsizer.prometheus import Connection, Endpoint, Prometheus
+from rightsizer.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+GROUP, VERSION, PLURAL = "rightsizer.dev", "v1alpha1", "resourceprofiles"
+
+QUIET_SECONDS = 0.5
+"""After a profile changed, so long is waited for more: `kubectl apply` of several files is one cycle."""
+
+
+class EndlessBackoff:
+    """Waits between kopf's tries: growing to a minute, jittered, without end. By default kopf gives up after 54 s."""
+
+    def __iter__(self) -> Iterator[float]:
+        seconds = 1.0
+        while True:
+            yield seconds * random.uniform(0.5, 1.5)
+            seconds = min(seconds * 2, 60.0)
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+class Loop:
+    """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` waits for the running one."""
+
+    def __init__(self, cycle: Cycle, measuring: Measuring, metrics: OperatorMetrics, health: Health, *, cycle_seconds: float) -> None:
+        self._cycle = cycle
+        self._measuring = measuring
+        self._metrics = metrics
+        self._health = health
+        self._cycle_seconds = cycle_seconds
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self._once()
+            rest = self._cycle_seconds - (time.monotonic() - started)
+            if self._woken.wait(max(rest, 0.0)) and not self._stopping.wait(QUIET_SECONDS):
+                self._woken.clear()
+
+    def _once(self) -> None:
+        started = time.monotonic()
+        try:
+            report = self._cycle.run()
+        except RightsizerError as error:
+            logger.warning("the cycle ended early: %s", error)
+            self._metrics.cycle_failed()
+        except Exception:  # the edge of the loop: a fault in one cycle must not end the next ones
+            logger.exception("the cycle failed: this is a fault of Rightsizer, please report it")
+            self._metrics.cycle_failed()
+        else:
+            self._health.progress()
+            self._count(report, seconds=time.monotonic() - started)
+
+    def _count(self, report: CycleReport, *, seconds: float) -> None:
+        history = self._measuring.history
+        self._metrics.cycle_ended(
+            CycleFigures(
+                seconds=seconds,
+                at=time.time(),
+                workloads=report.states,
+                reasons=report.reasons,
+                changes=report.changed,
+                failed_workloads=report.failed,
+                troubled_namespaces=report.troubled_namespaces,
+                history_containers=len(history),
+                history_bytes=history.size,
+            )
+        )
+        level = logging.INFO if report.changed or report.failed else logging.DEBUG
+        logger.log(level, "cycle of %.2f s: %d workloads, %d changed, %d failed", seconds, report.workloads, report.changed, report.failed)
+
+
+class ProfileWatch:
+    """Tells an event that matters from the echo of our own status writes, by uid and generation."""
+
+    def __init__(self) -> None:
+        self._generations: dict[str, int] = {}
+
+    def matters(self, kind: str | None, metadata: Mapping[str, Any]) -> bool:
+        uid, generation = str(metadata.get("uid")), int(metadata.get("generation") or 0)
+        if kind == "DELETED":
+            self._generations.pop(uid, None)
+            return True
+        known = self._generations.get(uid)
+        self._generations[uid] = generation
+        return known != generation
+
+
+def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
+    """Run until SIGTERM or SIGINT. Raises InvalidSettings before anything is started."""
+    if kubeconfig is not None:
+        # kopf reads it from there only.
+        os.environ["KUBECONFIG"] = kubeconfig
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    metrics = OperatorMetrics()
+    health = Health(stalled_after_seconds=settings.stalled_after_seconds, clock=time.monotonic)
+    source = Prometheus(
+        Connection(_endpoint(settings), on_request=metrics.usage_source_request), extra_matchers=settings.prometheus_matchers
+    )
+    cluster = connect(kubeconfig, None, on_request=metrics.api_request)
+    measuring = Measuring(source, cluster, progress=_progress_to(health))
+    cycle = Cycle(cluster, measuring, SystemClock())
+    loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds)
+    server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
+    server.start()
+    logger.info("rightsizer %s, usage from %s, /healthz and /metrics on port %d", __version__, settings.prometheus_url, server.port)
+    try:
+        kopf.run(registry=_registry(loop), settings=_kopf_settings(), standalone=True, clusterwide=True)
+    finally:
+        server.stop()
+        cluster.close()
+        source.close()
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    return Endpoint(
+        url=settings.prometheus_url,
+        timeout_seconds=settings.prometheus_timeout_seconds,
+        retries=settings.prometheus_retries,
+        headers=settings.prometheus_headers,
+        bearer_token_file=settings.prometheus_bearer_token_file,
+        username=settings.prometheus_username,
+        password_file=settings.prometheus_password_file,
+        ca_file=settings.prometheus_ca_file,
+        verify=settings.prometheus_verify,
+    )
+
+
+def _progress_to(health: Health) -> Any:
+    def progress(namespace: str, done: int, total: int) -> None:
+        health.progress()
+        if total > 1:
+            logger.info("history of namespace %s: %d of %d parts read", namespace, done, total)
+
+    return progress
+
+
+def _registry(loop: Loop) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    watch = ProfileWatch()
+
+    @kopf.on.startup(registry=registry)
+    def start(**_: Any) -> None:
+        loop.start()
+
+    @kopf.on.cleanup(registry=registry)
+    def stop(**_: Any) -> None:
+        loop.stop()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        # In the same order as the cluster adapter, so that both speak to the same cluster.
+        if "KUBECONFIG" in os.environ:
+            return kopf.login_with_kubeconfig(**kwargs)
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    def profile_changed(type: str | None, meta: Mapping[str, Any], **_: Any) -> None:
+        if watch.matters(type, meta):
+            loop.wake()
+
+    return registry
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = EndlessBackoff()
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    return settings

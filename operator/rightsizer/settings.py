@@ -1,0 +1,106 @@
+"""The settings of the running operator: every one a typed field, read from the environment, checked when it is made.
+
+Names of environment variables are `RIGHTSIZER_` and the field's name in capitals. Secrets stand in files, never in a setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rightsizer.errors import InvalidSettings
+
+PREFIX = "RIGHTSIZER_"
+
+
+def _flag(text: str) -> bool:
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return values[text.strip().lower()]
+    except KeyError:
+        raise ValueError("write true or false") from None
+
+
+def _headers(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    if any(not separator or not name.strip() for name, separator, _ in pairs):
+        raise ValueError("write NAME=VALUE, several with commas between them")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _setting(read: Callable[[str], Any], default: Any = MISSING) -> Any:
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={"read": read})
+    return field(default=default, metadata={"read": read})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the operator runs. Times in seconds.
+
+    `prometheus_url`: the usage source, up to and without `/api/v1`. The other `prometheus_` fields: how to get in; `prometheus_matchers`
+    (`cluster="x"`) narrows every question on a server that several clusters share.
+    `cycle_seconds`: from the start of a cycle to the start of the next; the usage source is only asked when a 5-minute slot has ended.
+    `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
+    `http_address`, `http_port`: where `/healthz` and `/metrics` are served; port 0 takes a free one.
+    `log_level`: debug, info, warning or error.
+    """
+
+    prometheus_url: str = _setting(str)
+    prometheus_timeout_seconds: float = _setting(float, 30.0)
+    prometheus_retries: int = _setting(int, 2)
+    prometheus_headers: Mapping[str, str] = _setting(_headers, {})
+    prometheus_matchers: str = _setting(str, "")
+    prometheus_bearer_token_file: Path | None = _setting(Path, None)
+    prometheus_username: str | None = _setting(str, None)
+    prometheus_password_file: Path | None = _setting(Path, None)
+    prometheus_ca_file: Path | None = _setting(Path, None)
+    prometheus_verify: bool = _setting(_flag, True)
+    cycle_seconds: float = _setting(float, 60.0)
+    stalled_after_seconds: float = _setting(float, 900.0)
+    http_address: str = _setting(str, "0.0.0.0")
+    http_port: int = _setting(int, 8080)
+    log_level: str = _setting(str.lower, "info")
+
+    def __post_init__(self) -> None:
+        _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
+        _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
+        _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")
+        _check(self.log_level in ("debug", "info", "warning", "error"), "log_level", "write debug, info, warning or error")
+
+
+def _check(fine: bool, name: str, advice: str) -> None:
+    if not fine:
+        raise InvalidSettings(f"{PREFIX}{name.upper()}: {advice}")
+
+
+def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
+    """The settings from environment variables; what is `given` and not None goes before. Unknown RIGHTSIZER_ variables are refused.
+
+    Raises InvalidSettings, naming the variable.
+    """
+    known = {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known and not _foreign(name))
+    if unknown:
+        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+    values = {item.name: _read(name, item.metadata["read"], environment[name]) for name, item in known.items() if environment.get(name)}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if not values.get("prometheus_url"):
+        raise InvalidSettings(
+            f"{PREFIX}PROMETHEUS_URL: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
+        )
+    return Settings(**values)
+
+
+def _foreign(name: str) -> bool:
+    # Kubernetes puts variables of each Service into a pod, and ours is called rightsizer too; the testbed has some of its own.
+    return name.startswith((f"{PREFIX}SERVICE_", f"{PREFIX}PORT", f"{PREFIX}TESTBED_", f"{PREFIX}CACHE"))
+
+
+def _read(name: str, read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise InvalidSettings(f"{name}: {text!r} cannot be used: {error}") from error

@@ -1,0 +1,147 @@
+"""The operator as the tests and the demo run it: the real program in a process of its own, under its own ServiceAccount.
+
+Knows how to start, watch and kill it; what it should do is the tests' business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from tests.testbed import Testbed
+
+ROOT = Path(__file__).parents[1]
+NAMESPACE = "rightsizer"
+ACCOUNT = "rightsizer"
+
+_SERVING = re.compile(r"/healthz and /metrics on port (\d+)")
+_START_SECONDS = 30.0
+_STOP_SECONDS = 70.0
+
+
+def install(bed: Testbed, *, recommend_only: bool = False) -> None:
+    """What `kubectl apply -k manifests/` installs. The Deployment stays at zero replicas: kwok would not run it, a process does."""
+    folder = ROOT / "manifests" / ("recommend-only" if recommend_only else ".")
+    bed.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(folder.resolve()))
+    bed.kubectl("scale", "deployment/rightsizer", "--namespace", NAMESPACE, "--replicas=0")
+    for plural in ("resourceprofiles", "resourcerecommendations"):
+        bed.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.rightsizer.dev")
+
+
+class OperatorProcess:
+    """`rightsizer run` against a testbed. `settings` are RIGHTSIZER_ variables without the prefix, such as CYCLE_SECONDS."""
+
+    def __init__(self, bed: Testbed, *, log: Path, prometheus_url: str, settings: Mapping[str, str] | None = None) -> None:
+        self._kubeconfig = bed.kubeconfig_for(namespace=NAMESPACE, service_account=ACCOUNT)
+        self._log = log
+        self._environment = {
+            "PROMETHEUS_URL": prometheus_url,
+            "HTTP_ADDRESS": "127.0.0.1",
+            "HTTP_PORT": "0",
+            "CYCLE_SECONDS": "2",
+            **(settings or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: IO[bytes] | None = None
+        self._begin = 0
+
+    @property
+    def user(self) -> str:
+        """As the audit log names it."""
+        return f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the operator was not started"
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RIGHTSIZER_")}
+        environment = {**inherited, **{f"RIGHTSIZER_{name}": value for name, value in self._environment.items()}}
+        self._output = self._log.open("ab")
+        self._begin = self._log.stat().st_size
+        command = [sys.executable, "-m", "rightsizer.cli", "run", "--kubeconfig", str(self._kubeconfig)]
+        self._process = subprocess.Popen(command, env=environment, stdout=self._output, stderr=subprocess.STDOUT, cwd=ROOT)
+
+    def stop(self) -> int:
+        """SIGTERM, as Kubernetes does it; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """kill -9."""
+        return self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None, "the operator was not started"
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            if self._output is not None:
+                self._output.close()
+
+    def text(self) -> str:
+        """The log since the last start."""
+        return self._log.read_bytes()[self._begin :].decode(errors="replace")
+
+    def url(self) -> str:
+        """Where it serves; waits until it does."""
+        end = time.monotonic() + _START_SECONDS
+        while (match := _SERVING.search(self.text())) is None:
+            if time.monotonic() > end or self.returncode is not None:
+                raise AssertionError(f"the operator does not serve:\n{self.text()[-2000:]}")
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{match[1]}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of the operator."""
+        try:
+            with urllib.request.urlopen(f"{self.url()}{path}", timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of one of its own metrics that carry these labels."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{re.escape(name)}[{{ ]", line)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(text in line for text in wanted))
+
+    def wait_for_cycles(self, count: int, *, timeout_seconds: float = 30.0) -> None:
+        """Until so many more cycles ended well."""
+        goal = self.metric("rightsizer_cycles_total", outcome="ok") + count
+        end = time.monotonic() + timeout_seconds
+        while self.metric("rightsizer_cycles_total", outcome="ok") < goal:
+            if time.monotonic() > end:
+                raise AssertionError(f"no {count} cycles within {timeout_seconds} s:\n{self.text()[-2000:]}")
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def running(operator: OperatorProcess) -> Iterator[OperatorProcess]:
+    """Started, and ended in any case."""
+    operator.start()
+    try:
+        yield operator
+    finally:
+        if operator.returncode is None:
+            operator.stop()
