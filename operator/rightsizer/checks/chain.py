@@ -72,7 +72,8 @@ def backing_off(facts: CheckFacts) -> Objection | None:
     if facts.last_failed is None or facts.now - facts.last_failed >= WAIT_AFTER_FAILURE_SECONDS:
         return None
     again = moment(facts.last_failed + WAIT_AFTER_FAILURE_SECONDS)
-    return Objection(Reason.BACKING_OFF, f"the change of {moment(facts.last_failed)} failed; the next try is not before {again}")
+    words = f" ({facts.failure})" if facts.failure else ""
+    return Objection(Reason.BACKING_OFF, f"the change of {moment(facts.last_failed)} failed{words}; the next try is not before {again}")
 
 
 def owned_by_gitops(facts: CheckFacts) -> Objection | None:

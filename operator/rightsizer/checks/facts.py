@@ -58,7 +58,7 @@ class CheckFacts:
     """All that the chain looks at for one workload. Times in unix seconds.
 
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
-    `last_failed`: when the newest change of it failed, if it did.
+    `last_failed`: when the newest change of it failed, if it did, and `failure` why.
     """
 
     now: float
@@ -69,6 +69,7 @@ class CheckFacts:
     autoscalers: tuple[Autoscaler, ...] = ()
     last_lowered: float | None = None
     last_failed: float | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

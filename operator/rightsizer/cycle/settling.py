@@ -139,6 +139,7 @@ def _look(
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
     observed = None if change is None else observe(change, workload)
+    failed = observed if observed is not None and observed.outcome is Outcome.FAILED else None
     held = hold(old, recommendations, minimum_change=profile.apply.minimum_change)
     changes = differences(held, workload)
     facts = CheckFacts(
@@ -149,7 +150,8 @@ def _look(
         changes=changes,
         autoscalers=autoscalers,
         last_lowered=None if observed is None else observed.last_lowered,
-        last_failed=observed.time if observed is not None and observed.outcome is Outcome.FAILED else None,
+        last_failed=failed.time if failed is not None else None,
+        failure=failed.message if failed is not None else "",
     )
     return Standing(
         workload=workload,
