@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, UsageWindow, last_slot
-from rightsizer.history.codec import EXACT_PODS, MOST_PODS, decode_pods, decode_usage, encode_pods, encode_usage
+from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, UsageKind, UsageWindow, last_slot
+from rightsizer.history.codec import (
+    EXACT_PODS,
+    MOST_PODS,
+    decode_pods,
+    decode_share,
+    decode_usage,
+    encode_pods,
+    encode_share,
+    encode_usage,
+)
+from rightsizer.history.index import MOST_FORGOTTEN
 from rightsizer.quantities import MEBIBYTE
-from rightsizer.workload import ContainerKey, ResourceName, WorkloadRef
+from rightsizer.workload import ContainerKey, WorkloadRef
 
 START = 1_700_000_100 // SLOT_SECONDS * SLOT_SECONDS
 NAN = float("nan")
@@ -25,7 +35,7 @@ def at(place: int) -> int:
     return START + place * SLOT_SECONDS
 
 
-def batch(rows: Sequence[Sequence[float]], *, pods: Sequence[str] = (), resource: ResourceName = "memory", place: int = 0) -> UsageBatch:
+def batch(rows: Sequence[Sequence[float]], *, pods: Sequence[str] = (), resource: UsageKind = "memory", place: int = 0) -> UsageBatch:
     names = pods or [f"pod-{index}" for index in range(len(rows))]
     series = tuple(PodSeries("shop", name, "app") for name in names)
     return UsageBatch(resource, Span(at(place), at(place + len(rows[0]) - 1)), series, np.array(rows, dtype=np.float32))
@@ -104,6 +114,23 @@ def test_pod_counts_are_exact_when_small_and_close_when_large() -> None:
     assert decode_pods(encode_pods(np.array([100_000], dtype=np.int32)))[0] == MOST_PODS
 
 
+def test_more_values_than_are_looked_up_at_once_are_kept_alike() -> None:
+    values = np.arange(3 * 2**18, dtype=np.float32).reshape(3, -1) % 2000
+    np.testing.assert_array_equal(decode_usage(encode_usage(values)), values)
+
+
+@given(st.floats(0, 1, width=32))
+def test_a_share_is_off_by_at_most_half_a_percent_and_never_none_where_there_was_some(share: float) -> None:
+    kept = float(decode_share(encode_share(np.array([share], dtype=np.float32)))[0])
+    assert abs(kept - share) <= 0.004
+    assert (kept > 0) == (share > 0)
+
+
+def test_shares_that_are_none_are_nothing_known_and_too_large_ones_are_all() -> None:
+    kept = decode_share(encode_share(np.array([NAN, np.inf, -0.1, 0.0, 1.0, 1.7], dtype=np.float32)))
+    np.testing.assert_array_equal(kept, [NAN, NAN, NAN, 0, 1, 1])
+
+
 # Merging
 
 
@@ -112,6 +139,55 @@ def test_of_several_pods_the_busiest_counts_slot_by_slot() -> None:
     seen = window(kept, end=2, slots=3)
     np.testing.assert_array_equal(seen.memory, [[3, 5, NAN]])
     np.testing.assert_array_equal(seen.cpu, [[30, 50, 7]])
+
+
+def details(kept: History, *, end: int, slots: int) -> UsageWindow:
+    return kept.window([key()], end=at(end), seconds=slots * SLOT_SECONDS, details=True)
+
+
+def test_the_mean_of_cpu_is_over_the_pods_that_have_a_value() -> None:
+    kept = history(batch([[10, 50, NAN, NAN], [30, NAN, 0, NAN], [50, 100, 40, NAN]], resource="cpu"))
+    np.testing.assert_array_equal(details(kept, end=3, slots=4).cpu_mean, [[30, 75, 20, NAN]])
+
+
+def test_the_mean_counts_a_pod_that_is_there_twice_once() -> None:
+    kept = history(batch([[10], [30], [20]], pods=["a", "b", "a"], resource="cpu"))
+    np.testing.assert_array_equal(details(kept, end=0, slots=1).cpu_mean, [[25]])
+
+
+def test_the_mean_of_several_containers_does_not_mix() -> None:
+    kept = History(slots=10)
+    kept.add(batch([[1], [20], [3], [40]], resource="cpu"), [key("a"), key("b"), key("a"), key("b")])
+    seen = kept.window([key("b"), key("a")], end=at(0), seconds=300, details=True)
+    np.testing.assert_array_equal(seen.cpu_mean, [[30], [2]])
+
+
+@given(st.lists(st.floats(0, 2.0**20, width=32), min_size=1, max_size=20))
+def test_the_mean_is_off_by_at_most_a_fifth_of_a_percent(values: list[float]) -> None:
+    kept = details(history(batch([[value] for value in values], resource="cpu")), end=0, slots=1).cpu_mean
+    assert kept is not None
+    assert abs(float(kept[0, 0]) - np.mean(values)) <= 0.002 * float(np.mean(values)) + 0.001
+
+
+def test_throttled_is_that_of_the_pod_that_is_throttled_most_and_tells_nothing_of_the_rest() -> None:
+    kept = history(batch([[100, 100]]), batch([[0, 0.5, NAN, 1], [0, 0.25, NAN, 0]], resource="throttled"))
+    seen = details(kept, end=3, slots=4)
+    np.testing.assert_allclose(np.asarray(seen.throttled), [[0, 0.5, NAN, 1]], atol=0.004)
+    assert np.isnan(seen.cpu).all()
+    assert seen.pods.tolist() == [[1, 1, 0, 0]]
+    assert kept.newest(key()) == at(1)
+
+
+def test_details_that_were_not_asked_for_are_not_there() -> None:
+    seen = window(history(batch([[1]], resource="cpu")), end=0, slots=1)
+    assert seen.cpu_mean is None
+    assert seen.throttled is None
+
+
+def test_details_that_were_never_read_are_not_known() -> None:
+    seen = details(history(batch([[1]])), end=0, slots=1)
+    np.testing.assert_array_equal(seen.throttled, [[NAN]])
+    np.testing.assert_array_equal(seen.cpu_mean, [[NAN]])
 
 
 def test_pods_are_those_with_a_memory_value_and_cpu_leaves_them_alone() -> None:
@@ -210,6 +286,23 @@ def test_it_agrees_with_a_dictionary_of_slots(answers: list[tuple[int, list[int 
     assert memory(kept, end=end, slots=length) == [model.get(slot) for slot in range(end - length + 1, end + 1)]
 
 
+STEPS = st.lists(st.tuples(st.integers(-70, 90), st.integers(1, 60)), min_size=1, max_size=25)
+
+
+@given(STEPS, st.integers(49, 130))
+def test_a_ring_of_many_slots_agrees_with_a_dictionary_too(steps: list[tuple[int, int]], slots: int) -> None:
+    """Long enough for the newest slots to stand apart; answers overlap, come late, and leave gaps."""
+    kept, model, place = History(slots=slots), dict[int, int](), 200
+    for number, (step, length) in enumerate(steps):
+        place = max(place + step, 0)
+        values = [(place + index) * 7 % 1999 + number for index in range(length)]
+        kept.add(batch([values], place=place), [key()])
+        model |= dict(zip(range(place, place + length), values, strict=True))
+        model = {slot: value for slot, value in model.items() if slot > max(model) - slots}
+        end = max(model)
+        assert memory(kept, end=end, slots=slots) == [model.get(slot) for slot in range(end - slots + 1, end + 1)]
+
+
 # The ring
 
 
@@ -285,7 +378,15 @@ def test_growth_keeps_what_is_there() -> None:
         kept.add(batch([[index, index + 1]]), [key(name)])
     seen = kept.window([key(name) for name in names], end=at(1), seconds=2 * SLOT_SECONDS)
     np.testing.assert_array_equal(seen.memory, [[index, index + 1] for index in range(300)])
-    assert kept.size == 301 * 4 * 5
+
+
+def test_only_what_was_written_takes_room() -> None:
+    kept = History(slots=1000)
+    assert kept.size == 0
+    kept.add(batch([[1]]), [key()])
+    only_memory = kept.size
+    kept.add(batch([[1]], resource="cpu"), [key()])
+    assert only_memory < 2 * 1000 * 3 * 1.1 < kept.size < 2 * 1000 * 7 * 1.1
 
 
 def test_many_new_containers_in_one_answer_fit() -> None:
@@ -332,19 +433,32 @@ def test_rows_go_on_after_reuse_without_meeting() -> None:
 def test_what_was_read_grows_by_spans_that_touch() -> None:
     kept = History(slots=10)
     assert kept.read_span("shop") is None
-    kept.mark_read("shop", Span(at(4), at(6)))
-    kept.mark_read("shop", Span(at(7), at(9)))
-    kept.mark_read("shop", Span(at(2), at(5)))
+    assert kept.read_spans("shop") == ()
+    for start, end in ((4, 6), (7, 9), (2, 5)):
+        kept.mark_read("shop", Span(at(start), at(end)))
+    assert kept.read_spans("shop") == (Span(at(2), at(9)),)
     assert kept.read_span("shop") == Span(at(2), at(9))
     assert kept.read_span("other") is None
 
 
-def test_over_a_gap_only_the_newer_span_counts_as_read() -> None:
+def test_over_a_gap_both_spans_count_as_read_and_the_gap_is_missing() -> None:
     kept = History(slots=10)
-    kept.mark_read("shop", Span(at(0), at(3)))
-    kept.mark_read("shop", Span(at(5), at(6)))
-    kept.mark_read("shop", Span(at(1), at(2)))
+    for start, end in ((0, 3), (5, 6), (1, 2)):
+        kept.mark_read("shop", Span(at(start), at(end)))
+    assert kept.read_spans("shop") == (Span(at(0), at(3)), Span(at(5), at(6)))
     assert kept.read_span("shop") == Span(at(5), at(6))
+    assert kept.missing("shop", Span(at(-1), at(8))) == (Span(at(7), at(8)), Span(at(4), at(4)), Span(at(-1), at(-1)))
+    assert kept.missing("other", Span(at(0), at(1))) == (Span(at(0), at(1)),)
+
+
+def test_what_was_read_drops_off_when_the_ring_has_turned() -> None:
+    kept = history(batch([[1]]), slots=10)
+    kept.mark_read("shop", Span(at(-9), at(-8)))
+    kept.mark_read("shop", Span(at(-3), at(0)))
+    kept.add(batch([[1]], place=8), [key()])
+    assert kept.read_spans("shop") == (Span(at(-1), at(0)),)
+    kept.mark_read("shop", Span(at(10), at(11)))
+    assert kept.read_spans("shop") == (Span(at(10), at(11)),)
 
 
 def test_a_namespace_that_lost_its_last_container_counts_as_not_read() -> None:
@@ -355,6 +469,72 @@ def test_a_namespace_that_lost_its_last_container_counts_as_not_read() -> None:
     kept.forget_all_but([key("b", namespace="two")])
     assert kept.read_span("one") is None
     assert kept.read_span("two") == kept.read_span("empty") == Span(at(0), at(0))
+
+
+# Coming back
+
+
+def two_containers(*, slots: int = 10) -> History:
+    kept = History(slots=slots)
+    kept.add(batch([[1], [2]]), [key("comes back"), key("stays")])
+    kept.mark_read("shop", Span(at(0), at(0)))
+    return kept
+
+
+def test_a_container_that_was_forgotten_and_comes_back_is_known_since_then() -> None:
+    kept = two_containers()
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[7, 8, 9]], place=4), [key("comes back")])
+    assert kept.known_since(key("comes back")) == at(4)
+    assert kept.known_since(key("stays")) is None
+    assert kept.known_since(key("never seen")) is None
+
+
+def test_a_container_that_is_new_or_was_found_late_is_known_without_a_gap() -> None:
+    kept = two_containers()
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[7]], place=3), [key("new")])
+    assert kept.known_since(key("new")) is None
+
+
+def test_reading_a_namespace_again_makes_up_for_what_was_forgotten() -> None:
+    kept = two_containers()
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[7]], place=4), [key("comes back")])
+    kept.read_again("shop")
+    assert kept.read_spans("shop") == ()
+    assert kept.known_since(key("comes back")) is None
+    assert memory(kept, end=4, slots=1, name="comes back") == [7]
+
+
+def test_what_was_forgotten_leaves_no_gap_once_the_ring_has_turned() -> None:
+    kept = two_containers()
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[7]], place=4), [key("comes back")])
+    kept.add(batch([[7]], place=13), [key("stays")])
+    assert kept.known_since(key("comes back")) is None
+    kept = two_containers()
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[7]], place=10), [key("stays")])
+    kept.save()
+    kept.add(batch([[7]], place=10), [key("comes back")])
+    assert kept.known_since(key("comes back")) is None
+
+
+def test_a_namespace_that_is_read_anew_leaves_no_gap() -> None:
+    kept = two_containers()
+    kept.forget_all_but([])
+    kept.add(batch([[7]], place=4), [key("comes back")])
+    assert kept.known_since(key("comes back")) is None
+
+
+def test_of_very_many_that_were_forgotten_none_looks_as_if_its_past_was_known() -> None:
+    kept, names = History(slots=10), [f"job-{number}" for number in range(MOST_FORGOTTEN + 1)]
+    kept.add(batch([[1]] * len(names)), [key(name) for name in names])
+    kept.add(batch([[1]]), [key("stays")])
+    kept.forget_all_but([key("stays")])
+    kept.add(batch([[1]] * len(names), place=2), [key(name) for name in names])
+    assert {kept.known_since(key(name)) for name in names} == {at(2)}
 
 
 @pytest.mark.parametrize(("time", "slot"), [(START, START), (START + 299.9, START), (START + 300.0, START + 300)])

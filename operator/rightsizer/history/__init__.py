@@ -7,6 +7,6 @@ know where values come from or what they are used for.
 from __future__ import annotations
 
 from rightsizer.history.history import History
-from rightsizer.history.usage import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageWindow, Values, last_slot
+from rightsizer.history.usage import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind, UsageWindow, Values, last_slot
 
-__all__ = ["SLOT_SECONDS", "History", "PodSeries", "Span", "UsageBatch", "UsageWindow", "Values", "last_slot"]
+__all__ = ["SLOT_SECONDS", "History", "PodSeries", "Span", "UsageBatch", "UsageKind", "UsageWindow", "Values", "last_slot"]

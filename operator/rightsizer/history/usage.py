@@ -6,6 +6,7 @@ Neither where the values come from nor how they are kept is known here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from rightsizer.workload import ContainerKey, ResourceName
 SLOT_SECONDS = 300
 
 Values = NDArray[np.float32]
+
+UsageKind = ResourceName | Literal["throttled"]
 
 
 def last_slot(time: float) -> int:
@@ -51,10 +54,11 @@ class PodSeries:
 class UsageBatch:
     """An answer of the usage source: values of shape (series, span.slots), NaN where there is none.
 
-    CPU in millicores (mean rate over the slot), memory in bytes (peak of the working set within the slot).
+    CPU in millicores (mean rate over the slot), memory in bytes (peak of the working set within the slot), throttled as the share of
+    the CFS periods of the slot in which the container was throttled (0 to 1).
     """
 
-    resource: ResourceName
+    resource: UsageKind
     span: Span
     series: tuple[PodSeries, ...]
     values: Values
@@ -65,6 +69,8 @@ class UsageWindow:
     """Histories of several containers on one time axis. All arrays have shape (containers, slots), NaN where nothing is known.
 
     `cpu`: millicores of the busiest pod; `memory`: bytes of the largest pod; `pods`: how many pods were seen in the slot.
+    `cpu_mean`: millicores, mean over the pods; `throttled`: share of the CFS periods, of the pod with the largest; both None where
+    they were not asked for.
     """
 
     keys: tuple[ContainerKey, ...]
@@ -72,3 +78,5 @@ class UsageWindow:
     cpu: Values
     memory: Values
     pods: NDArray[np.uint16]
+    cpu_mean: Values | None = None
+    throttled: Values | None = None
