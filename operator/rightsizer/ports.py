@@ -40,11 +40,19 @@ class OomSeries:
     memory_limit: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a namespace weighs: containers with usage now, and how many seconds their samples lie apart."""
+
+    series: int
+    scrape_interval_seconds: int
+
+
 class UsageSource(Protocol):
     """Anything that speaks the Prometheus API. Each call may raise UsageSourceError; none retries for longer than its time limit."""
 
-    def scrape_interval_seconds(self, namespaces: Sequence[str]) -> int | None:
-        """How far samples of container CPU lie apart, as found now; None where there are none."""
+    def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
+        """What each of these namespaces weighs at a time (unix seconds); those without samples are left out."""
         ...
 
     def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
@@ -52,15 +60,15 @@ class UsageSource(Protocol):
         ...
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
-        """From kube-state-metrics; empty where it is missing."""
+        """Owners of all pods that there were within the span, from kube-state-metrics; empty where it is missing."""
         ...
 
     def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
         """From kube-state-metrics; empty where it is missing."""
         ...
 
-    def missing_metrics(self, namespaces: Sequence[str]) -> list[str]:
-        """Which of the needed metrics have no usable series at all now."""
+    def missing_metrics(self, namespaces: Sequence[str], *, at: int) -> list[str]:
+        """Which of the needed metrics have no usable series at all at a time (unix seconds)."""
         ...
 
 

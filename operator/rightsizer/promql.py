@@ -85,9 +85,14 @@ def usage(resource: ResourceName, scope: Scope, *, scrape_interval_seconds: int)
 
 
 def samples_per_series(scope: Scope) -> str:
-    """How many CPU samples a series has within the last 15 minutes. The 0.9 quantile, as younger series have fewer."""
+    """By namespace, how many CPU samples a series has within the last 15 minutes. The 0.9 quantile, as younger series have fewer."""
     selector = _selector(CPU_METRIC, _CONTAINERS_ONLY, scope)
-    return f"quantile(0.9, count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
+    return f"quantile by (namespace) (0.9, count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
+
+
+def series_now(scope: Scope) -> str:
+    """By namespace, how many containers have CPU usage now."""
+    return f"count by (namespace) ({_selector(CPU_METRIC, _CONTAINERS_ONLY, scope)})"
 
 
 def scrape_interval_seconds(samples: float) -> int | None:
@@ -105,16 +110,16 @@ POD_OWNER_LABELS = ("namespace", "pod", "owner_kind", "owner_name")
 REPLICA_SET_OWNER_LABELS = ("namespace", "replicaset", "owner_kind", "owner_name")
 
 
-def pod_owners(scope: Scope, *, step_seconds: int) -> str:
-    """Which controller each pod had. The range is the step, so that no pod falls between two steps."""
+def pod_owners(scope: Scope, *, range_seconds: int) -> str:
+    """Which controller each pod had that there was within the range; asked once, as a controller is for life."""
     selector = _selector(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return _max_by(POD_OWNER_LABELS, f"max_over_time({selector}[{step_seconds}s])")
+    return f"count by ({', '.join(POD_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
 
 
-def replica_set_owners(scope: Scope, *, step_seconds: int) -> str:
+def replica_set_owners(scope: Scope, *, range_seconds: int) -> str:
     """Which controller each ReplicaSet had; see `pod_owners`."""
     selector = _selector(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return _max_by(REPLICA_SET_OWNER_LABELS, f"max_over_time({selector}[{step_seconds}s])")
+    return f"count by ({', '.join(REPLICA_SET_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
 
 
 OOM_LABELS = (*SERIES_LABELS, "uid")

@@ -1,85 +1,99 @@
-"""Keeps the usage history up to date: per namespace one backfill, then only what is new, in a few queries for all its containers.
+"""Keeps the usage history up to date: what is new first, then what is missing of the past, in few questions for many namespaces.
 
-Each namespace is read by itself, so one that fails leaves the others alone. What could not be read is told as trouble, and is read the next
-time from where it stopped. Queries are never made per workload or per container.
+A refresh costs what is new. The past is read newest first, in portions, so that recommendations appear while history arrives; what could not
+be read stays missing and is asked for again. Questions are never made per workload or per container.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
+from rightsizer.cycle.asking import Answered, Asking, Unanswered
 from rightsizer.cycle.learned import OomLessons
 from rightsizer.cycle.ownership import PodWorkloads
+from rightsizer.cycle.questions import Question, plan
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.errors import UsageSourceError
-from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, last_slot
-from rightsizer.ports import Cluster, OwnerSource, UsageSource
+from rightsizer.history import SLOT_SECONDS, History, Span, last_slot
+from rightsizer.ports import Cluster, Load, OwnerSource, UsageSource
 from rightsizer.status.conditions import Trouble
 from rightsizer.workload import RESOURCES, ContainerKey, Workload
 
 logger = logging.getLogger(__name__)
 
-CHUNK_SECONDS = 86_400
-"""A backfill asks for a day at a time: 288 values per series, so a query of 1,000 containers stays near 300,000 values."""
+LOADS_ASKED_AGAIN_SECONDS = 3_600
 
-OVERLAP_SLOTS = 2
-"""A refresh asks again for the newest slots that it has: samples come late by a scrape, and rates want both ends of a slot."""
+UNKNOWN_LOAD = Load(series=100, scrape_interval_seconds=60)
+"""Of a namespace without samples now: its past is read with a range that fits all usual intervals."""
 
-INTERVAL_ASKED_AGAIN_SECONDS = 3_600
+_METRICS = {"cpu": "container CPU usage", "memory": "container memory (working set)"}
 
-Progress = Callable[[str, int, int], None]
-"""Told of each chunk of a backfill: namespace, chunks read, chunks in all."""
+NewHistory = Callable[[int], History]
+"""Makes a history of so many slots."""
 
 
-def no_progress(namespace: str, done: int, total: int) -> None:
-    """Nobody looks."""
+@dataclass(frozen=True, slots=True)
+class ReadingLimits:
+    """How hard the usage source may be asked. `at_once`: questions at a time. `portion_seconds`: how long one refresh may read the past."""
+
+    at_once: int = 2
+    portion_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuringReport:
-    """What became of the reading: trouble by namespace, where owners came from, and whether anything new was read."""
+    """What became of the reading, by namespace: trouble, where owners came from, which share of the window has been read. `news`: any."""
 
     trouble: Mapping[str, Trouble]
     owner_sources: Mapping[str, OwnerSource]
+    read: Mapping[str, float]
     news: bool
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What is remembered about a namespace between refreshes. `interval_asked`: unix seconds."""
-
-    interval_seconds: int = 0
-    interval_asked: float = 0.0
-    trouble: Trouble | None = None
-    empty: bool = field(default=False)
-
-
 class Measuring:
-    """The history with all that is needed to go on reading into it."""
+    """The history with all that is needed to go on reading into it. `clock` counts seconds and need not know the date."""
 
-    def __init__(self, source: UsageSource, cluster: Cluster | None, *, progress: Progress = no_progress) -> None:
+    def __init__(
+        self,
+        source: UsageSource,
+        cluster: Cluster | None,
+        *,
+        new_history: NewHistory = lambda slots: History(slots=slots),
+        limits: ReadingLimits = ReadingLimits(),  # noqa: B008 - frozen
+        progress: Callable[[float], None] = lambda share: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._source = source
+        self._new_history = new_history
+        self._limits = limits
         self._progress = progress
-        self._readings: dict[str, _Reading] = {}
+        self._clock = clock
+        self._asking = Asking(at_once=limits.at_once, clock=clock)
         self._pods = PodWorkloads(source, cluster)
         self._oom = OomLessons()
-        self.history = History(slots=1)
+        self._loads: dict[str, Load] = {}
+        self._loads_asked = 0.0
+        self._trouble: dict[str, Trouble] = {}
+        self._newest_slot = 0
+        self.history = new_history(1)
 
     def refresh(self, workloads: Mapping[str, Sequence[Workload]], *, now: float, window_seconds: int) -> MeasuringReport:
-        """Read what is new for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
+        """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
         self._make_room(window_seconds)
-        end = last_slot(now)
-        news = False
-        for namespace, present in workloads.items():
-            reading = self._readings.setdefault(namespace, _Reading())
-            news = self._read_namespace(namespace, present, reading, now=now, end=end) or news
-        self._oom.forget_before(end - window_seconds)
+        wanted = Span(last_slot(now) - (self.history.slots - 1) * SLOT_SECONDS, last_slot(now))
+        missing = {namespace: spans for namespace in workloads if (spans := self._missing(namespace, wanted))}
+        if missing:
+            self._read(missing, workloads, wanted, now=now)
+            self.history.save()
+        self._oom.forget_before(wanted.start)
         return MeasuringReport(
-            trouble={name: trouble for name in workloads if (trouble := self._readings[name].trouble) is not None},
+            trouble={namespace: trouble for namespace, trouble in self._trouble.items() if namespace in workloads},
             owner_sources={name: source for name in workloads if (source := self._pods.source_of(name)) is not None},
-            news=news,
+            read={namespace: self._share_read(namespace, wanted) for namespace in workloads},
+            news=bool(missing),
         )
 
     def oom_floors(self) -> dict[ContainerKey, int]:
@@ -95,67 +109,103 @@ class Measuring:
         slots = window_seconds // SLOT_SECONDS
         if slots > self.history.slots:
             # A longer ring is filled from the usage source again, the store of record.
-            self.history = History(slots=slots)
-            self._readings.clear()
+            self.history = self._new_history(slots)
 
-    def _read_namespace(self, namespace: str, present: Sequence[Workload], reading: _Reading, *, now: float, end: int) -> bool:
-        spans = list(self._spans(namespace, end))
+    def _missing(self, namespace: str, wanted: Span) -> tuple[Span, ...]:
+        """What is to be read, newest first. A newest slot that was read is read again: samples come late by a scrape."""
+        spans = self.history.missing(namespace, wanted)
+        if not spans or spans[0].end < wanted.end or spans[0].start == wanted.start:
+            return spans
+        return (Span(spans[0].start - SLOT_SECONDS, spans[0].end), *spans[1:])
+
+    def _share_read(self, namespace: str, wanted: Span) -> float:
+        return 1.0 - sum(span.slots for span in self.history.missing(namespace, wanted)) / wanted.slots
+
+    def _read(
+        self, missing: Mapping[str, tuple[Span, ...]], workloads: Mapping[str, Sequence[Workload]], wanted: Span, *, now: float
+    ) -> None:
         try:
-            for done, span in enumerate(spans):
-                self._learn_interval(namespace, reading, now=now)
-                self._read(namespace, present, reading, span)
-                self.history.mark_read(namespace, span)
-                self._progress(namespace, done + 1, len(spans))
+            self._learn_loads(sorted(workloads), at=wanted.end, now=now)
         except UsageSourceError as error:
-            logger.warning("usage of namespace %s could not be read: %s", namespace, error)
-            reading.trouble = trouble_of(error)
-            return False
-        if spans:
-            reading.trouble = self._what_is_missing(namespace) if reading.empty else None
-        return bool(spans)
-
-    def _spans(self, namespace: str, end: int) -> Iterator[Span]:
-        """What is still to be read, oldest first: a failure then leaves old data, which is seen to be old."""
-        read = self.history.read_span(namespace)
-        oldest = end - (self.history.slots - 1) * SLOT_SECONDS
-        if read is not None and read.end >= end:
+            self._fail(missing, error)
             return
-        start = oldest if read is None else max(oldest, read.end - (OVERLAP_SLOTS - 1) * SLOT_SECONDS)
-        while start <= end:
-            stop = min(start + CHUNK_SECONDS - SLOT_SECONDS, end)
-            yield Span(start, stop)
-            start = stop + SLOT_SECONDS
+        questions = plan(missing, {namespace: self._loads.get(namespace, UNKNOWN_LOAD) for namespace in missing})
+        newest = [question for question in questions if question.span.end == wanted.end]
+        self._newest_slot = wanted.end
+        self._ask(newest, workloads, until=float("inf"))
+        self._ask(questions[len(newest) :], workloads, until=self._clock() + self._limits.portion_seconds)
 
-    def _learn_interval(self, namespace: str, reading: _Reading, *, now: float) -> None:
-        if reading.interval_seconds and now - reading.interval_asked < INTERVAL_ASKED_AGAIN_SECONDS:
+    def _learn_loads(self, namespaces: Sequence[str], *, at: int, now: float) -> None:
+        if now - self._loads_asked < LOADS_ASKED_AGAIN_SECONDS and all(namespace in self._loads for namespace in namespaces):
             return
-        found = self._source.scrape_interval_seconds([namespace])
-        # Without samples now, the past is still read, with a range that fits all usual intervals.
-        reading.interval_seconds = found or reading.interval_seconds or 60
-        reading.interval_asked = now if found else 0.0
+        found = self._source.loads(namespaces, at=at)
+        self._loads = {namespace: found.get(namespace, UNKNOWN_LOAD) for namespace in namespaces}
+        self._loads_asked = now
 
-    def _read(self, namespace: str, present: Sequence[Workload], reading: _Reading, span: Span) -> None:
-        reading.empty = False
-        for resource in RESOURCES:
-            batch = self._source.usage(resource, namespaces=[namespace], span=span, scrape_interval_seconds=reading.interval_seconds)
-            reading.empty = reading.empty or not batch.series
-            self.history.add(batch, self._keys(namespace, batch, present))
-        for kill in self._source.oom_kills(namespaces=[namespace], span=span):
+    def _ask(self, questions: Sequence[Question], workloads: Mapping[str, Sequence[Workload]], *, until: float) -> None:
+        for done, outcome in enumerate(self._asking.ask(self._answer, questions, until=until), start=1):
+            if isinstance(outcome, Unanswered):
+                self._fail(outcome.question.namespaces, outcome.error)
+                continue
+            try:
+                self._keep(outcome, workloads)
+            except UsageSourceError as error:
+                self._fail(outcome.question.namespaces, error)
+                continue
+            self._progress(done / max(len(questions), done))
+
+    def _answer(self, question: Question) -> Answered:
+        """Runs in the pool: nothing of this object is changed here."""
+        namespaces, span = question.namespaces, question.span
+        batches = [
+            self._source.usage(
+                resource, namespaces=namespaces, span=span, scrape_interval_seconds=question.scrape_interval_seconds
+            )
+            for resource in RESOURCES
+        ]
+        return Answered(question, batches, self._source.oom_kills(namespaces=namespaces, span=span))
+
+    def _keep(self, answered: Answered, workloads: Mapping[str, Sequence[Workload]]) -> None:
+        question = answered.question
+        there = {
+            ContainerKey(workload.ref, container.name)
+            for namespace in question.namespaces
+            for workload in workloads.get(namespace, ())
+            for container in workload.sizable
+        }
+        pods = {(series.namespace, series.pod) for batch in answered.batches for series in batch.series}
+        self._pods.learn(pods, workloads, span=question.span)
+        for batch in answered.batches:
+            self.history.add(batch, [key if (key := self._pods.key_of(series)) in there else None for series in batch.series])
+        for kill in answered.oom_kills:
             self._oom.learn(self._pods.key_of(kill.series), at=kill.at, memory_limit=kill.memory_limit)
+        for namespace in question.namespaces:
+            self._keep_oom_kills_of_pods(namespace)
+            self.history.mark_read(namespace, question.span)
+        if question.span.end == self._newest_slot:
+            for namespace in question.namespaces:
+                self._trouble.pop(namespace, None)
+            self._tell_silence(answered, workloads)
+
+    def _keep_oom_kills_of_pods(self, namespace: str) -> None:
         if self._pods.source_of(namespace) is OwnerSource.API_AND_NAMES:
             for key, at, limit in self._pods.oom_kills_of_pods(namespace):
                 self._oom.learn(key, at=at, memory_limit=limit)
 
-    def _keys(self, namespace: str, batch: UsageBatch, present: Sequence[Workload]) -> list[ContainerKey | None]:
-        self._pods.learn(namespace, {series.pod for series in batch.series}, present, span=batch.span)
-        return [self._pods.key_of(series) for series in batch.series]
+    def _fail(self, namespaces: Collection[str], error: UsageSourceError) -> None:
+        logger.warning("usage of %s could not be read: %s", _named(namespaces), error)
+        self._trouble.update(dict.fromkeys(namespaces, trouble_of(error)))
 
-    def _what_is_missing(self, namespace: str) -> Trouble | None:
-        try:
-            missing = self._source.missing_metrics([namespace])
-        except UsageSourceError as error:
-            return trouble_of(error)
-        needed = [name for name in missing if name.startswith("container_")]
-        if not needed:
-            return None
-        return Trouble("MetricsMissing", f"the usage source has no series of {' and '.join(needed)} in namespace {namespace}")
+    def _tell_silence(self, answered: Answered, workloads: Mapping[str, Sequence[Workload]]) -> None:
+        """Running pods without usage are trouble: the usage source does not scrape them, or under other names."""
+        for batch in answered.batches:
+            heard = {series.namespace for series in batch.series}
+            for namespace in set(answered.question.namespaces) - heard:
+                if any(workload.replicas for workload in workloads.get(namespace, ())):
+                    message = f"the usage source has no series of {_METRICS[batch.resource]} in namespace {namespace}"
+                    self._trouble[namespace] = Trouble("MetricsMissing", message)
+
+
+def _named(namespaces: Collection[str]) -> str:
+    names = sorted(namespaces)
+    return f"namespace {names[0]}" if len(names) == 1 else f"{len(names)} namespaces ({', '.join(names[:3])}, ...)"

@@ -7,7 +7,7 @@ Owners do not change, so a pod that is known is never asked for again.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rightsizer.errors import ClusterError
@@ -45,19 +45,24 @@ class PodWorkloads:
         workload = self._known.get((series.namespace, series.pod))
         return None if workload is None else ContainerKey(workload, series.container)
 
-    def learn(self, namespace: str, pods: Collection[str], present: Sequence[Workload], *, span: Span) -> None:
-        """Find the workloads of these pods, as far as they are not known. `present`: the workloads of the namespace now."""
-        unknown = {pod for pod in pods if (namespace, pod) not in self._known}
+    def learn(self, pods: Collection[PodName], present: Mapping[str, Sequence[Workload]], *, span: Span) -> None:
+        """Find the workloads of these pods, as far as they are not known. `present`: the workloads there are now, by namespace."""
+        unknown: defaultdict[str, set[str]] = defaultdict(set)
+        for namespace, pod in pods:
+            if (namespace, pod) not in self._known:
+                unknown[namespace].add(pod)
         if not unknown:
             return
-        owners = self._source.pod_owners(namespaces=[namespace], span=span)
-        if owners.pods:
-            self._sources[namespace] = OwnerSource.KUBE_STATE_METRICS
-            found = {pod: workload_of(namespace, owners.pods.get((namespace, pod)), owners.replica_sets) for pod in unknown}
-        else:
-            self._sources[namespace] = OwnerSource.API_AND_NAMES
-            found = self._by_api_and_names(namespace, unknown, present)
-        self._remember(namespace, found)
+        owners = self._source.pod_owners(namespaces=sorted(unknown), span=span)
+        told = {namespace for namespace, _ in owners.pods}
+        for namespace, names in unknown.items():
+            if namespace in told:
+                self._sources[namespace] = OwnerSource.KUBE_STATE_METRICS
+                found = {pod: workload_of(namespace, owners.pods.get((namespace, pod)), owners.replica_sets) for pod in names}
+            else:
+                self._sources[namespace] = OwnerSource.API_AND_NAMES
+                found = self._by_api_and_names(namespace, names, present.get(namespace, ()))
+            self._remember(namespace, found)
 
     def oom_kills_of_pods(self, namespace: str) -> Iterator[KilledContainer]:
         """OOM kills that the pods' own status tells, for where kube-state-metrics is missing."""

@@ -13,7 +13,7 @@ import numpy as np
 from rightsizer import promql
 from rightsizer.errors import UsageAnswerInvalid
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
-from rightsizer.ports import OomSeries, PodOwners
+from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
 from rightsizer.promql import Scope
@@ -23,9 +23,6 @@ logger = logging.getLogger(__name__)
 
 MAX_POINTS_PER_SERIES = 11_000
 """Prometheus refuses more in one query."""
-
-OWNER_STEPS = 48
-"""Into how many steps a long span is cut when owners are asked for: the answer repeats an owner at each step that its pod lived in."""
 
 PODS_PER_QUERY = 200
 """Names in one query for memory limits."""
@@ -44,12 +41,21 @@ class Prometheus:
         self._extra_matchers = extra_matchers
         self._told: set[str] = set()
 
-    def scrape_interval_seconds(self, namespaces: Sequence[str]) -> int | None:
+    def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
-            return None
-        answer = self._ask_now(promql.samples_per_series(self._scope(namespaces)), kind="scrape interval")
-        samples = [float(series.values[0]) for series in answer.series]
-        return promql.scrape_interval_seconds(samples[0]) if samples else None
+            return {}
+        scope = self._scope(namespaces)
+        intervals = self._by_namespace(promql.samples_per_series(scope), at=at)
+        series = self._by_namespace(promql.series_now(scope), at=at)
+        return {
+            namespace: Load(int(series.get(namespace, 1)), interval)
+            for namespace, samples in intervals.items()
+            if (interval := promql.scrape_interval_seconds(samples)) is not None
+        }
+
+    def _by_namespace(self, query: str, *, at: int) -> dict[str, float]:
+        answer = self._ask_now(query, kind="loads", at=at)
+        return {series.labels.get("namespace", ""): float(series.values[0]) for series in answer.series}
 
     def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
         query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
@@ -64,15 +70,14 @@ class Prometheus:
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
         if not namespaces:
             return PodOwners({}, {})
-        scope, step = self._scope(namespaces), _owner_step_seconds(span)
+        scope, seconds = self._scope(namespaces), span.slots * SLOT_SECONDS
         pods = self._owners(
-            promql.pod_owners(scope, step_seconds=step), promql.POD_OWNER_LABELS, span, step_seconds=step, metric=promql.POD_OWNER_METRIC
+            promql.pod_owners(scope, range_seconds=seconds), promql.POD_OWNER_LABELS, at=span.end, metric=promql.POD_OWNER_METRIC
         )
         replica_sets = self._owners(
-            promql.replica_set_owners(scope, step_seconds=step),
+            promql.replica_set_owners(scope, range_seconds=seconds),
             promql.REPLICA_SET_OWNER_LABELS,
-            span,
-            step_seconds=step,
+            at=span.end,
             metric=promql.REPLICA_SET_OWNER_METRIC,
         )
         return PodOwners(pods, replica_sets)
@@ -85,11 +90,11 @@ class Prometheus:
         limits = self._memory_limits(namespaces, kills)
         return [OomSeries(series, at, _value_near(limits.get(series), at)) for series, at in kills]
 
-    def missing_metrics(self, namespaces: Sequence[str]) -> list[str]:
-        """Which of the needed metrics have no usable series at all now, in the order of `promql.NEEDED_METRICS`."""
+    def missing_metrics(self, namespaces: Sequence[str], *, at: int) -> list[str]:
+        """Which of the needed metrics have no usable series at all at a time (unix seconds), in the order of `promql.NEEDED_METRICS`."""
         if not namespaces:
             return []
-        answer = self._ask_now(promql.present_metrics(self._scope(namespaces)), kind="present metrics")
+        answer = self._ask_now(promql.present_metrics(self._scope(namespaces)), kind="present metrics", at=at)
         present = {series.labels.get("metric") for series in answer.series}
         return [metric for metric in promql.NEEDED_METRICS if metric not in present]
 
@@ -99,24 +104,19 @@ class Prometheus:
     def _scope(self, namespaces: Sequence[str]) -> Scope:
         return Scope(namespaces=namespaces, extra_matchers=self._extra_matchers)
 
-    def _ask_now(self, query: str, *, kind: str) -> Answer:
-        return self._connection.ask("/api/v1/query", {"query": query}, kind=kind)
+    def _ask_now(self, query: str, *, kind: str, at: int) -> Answer:
+        return self._connection.ask("/api/v1/query", {"query": query, "time": str(at)}, kind=kind)
 
     def _ask_over(self, query: str, span: Span, *, kind: str, step_seconds: int = SLOT_SECONDS) -> Answer:
         form = {"query": query, "start": str(span.start), "end": str(span.end), "step": str(step_seconds)}
         return self._connection.ask("/api/v1/query_range", form, kind=kind)
 
-    def _owners(self, query: str, labels: Sequence[str], span: Span, *, step_seconds: int, metric: str) -> dict[tuple[str, str], OwnerRef]:
-        newest: dict[tuple[str, str], tuple[float, OwnerRef]] = {}
-        # Counted back from the end, the ranges of the steps cover the whole span and one step more at most.
-        steps = -(-span.slots * SLOT_SECONDS // step_seconds)
-        asked = Span(span.end - (steps - 1) * step_seconds, span.end)
-        answer = self._ask_over(query, asked, kind="owners", step_seconds=step_seconds)
-        for series in self._complete(answer.series, labels, metric=metric):
+    def _owners(self, query: str, labels: Sequence[str], *, at: int, metric: str) -> dict[tuple[str, str], OwnerRef]:
+        found: dict[tuple[str, str], OwnerRef] = {}
+        for series in self._complete(self._ask_now(query, kind="owners", at=at).series, labels, metric=metric):
             namespace, name, owner_kind, owner_name = (series.labels[label] for label in labels)
-            shown = (float(series.times[-1]), OwnerRef(owner_kind, owner_name))
-            newest[namespace, name] = max(newest.get((namespace, name), shown), shown)
-        return {key: owner for key, (_, owner) in newest.items()}
+            found[namespace, name] = OwnerRef(owner_kind, owner_name)
+        return found
 
     def _first_shown(self, scope: Scope, span: Span) -> list[tuple[PodSeries, int]]:
         """Containers with an OOM kill, and the first slot of the span that shows it, unless it showed before the span."""
@@ -167,10 +167,6 @@ def _parts(span: Span) -> Iterator[Span]:
     step = MAX_POINTS_PER_SERIES * SLOT_SECONDS
     for start in range(span.start, span.end + 1, step):
         yield Span(start, min(start + step - SLOT_SECONDS, span.end))
-
-
-def _owner_step_seconds(span: Span) -> int:
-    return SLOT_SECONDS * max(1, -(-span.slots // OWNER_STEPS))
 
 
 def _pod_series(series: Series) -> PodSeries:

@@ -1,0 +1,112 @@
+"""Which questions to ask the usage source, in which order and how large. Pure.
+
+A question covers many namespaces and a span of slots. It is kept below bounds on the values in its answer and on the samples that the
+server has to touch for it, and it can be halved when that was still too much.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rightsizer.history import SLOT_SECONDS, Span
+from rightsizer.ports import Load
+
+CHUNK_SECONDS = 86_400
+"""Spans are cut at these multiples of unix time, so that namespaces whose past is missing alike share their questions."""
+
+MOST_VALUES = 1_000_000
+"""Values in one answer: about 35 MB of JSON, half a second to decode, and far below any server's limits."""
+
+MOST_SAMPLES = 20_000_000
+"""Samples that one question makes the server touch; Prometheus refuses 50 million by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Usage of these namespaces, which are scraped alike, over this span."""
+
+    namespaces: tuple[str, ...]
+    span: Span
+    scrape_interval_seconds: int
+
+
+def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> list[Question]:
+    """The questions for what is missing by namespace: newest first, as many namespaces in one as the bounds allow.
+
+    Namespaces must have a load; one whose load of a single slot is above the bounds gets a question of its own.
+    """
+    alike: defaultdict[tuple[Span, int], list[str]] = defaultdict(list)
+    for namespace, spans in missing.items():
+        for span in spans:
+            for part in _fitting_parts(span, loads[namespace]):
+                alike[part, loads[namespace].scrape_interval_seconds].append(namespace)
+    newest_first = sorted(alike, key=lambda key: (key[0].end, key[0].start), reverse=True)
+    return [
+        Question(namespaces, span, interval)
+        for span, interval in newest_first
+        for namespaces in _packed(span, sorted(alike[span, interval]), loads)
+    ]
+
+
+def halve(question: Question) -> tuple[Question, Question] | None:
+    """Two questions that ask for the same, by namespaces and, for a single one, by time (newer half first). None for a single slot."""
+    namespaces, span = question.namespaces, question.span
+    if len(namespaces) > 1:
+        middle = len(namespaces) // 2
+        return replace(question, namespaces=namespaces[:middle]), replace(question, namespaces=namespaces[middle:])
+    if span.slots == 1:
+        return None
+    newer, older = _halves(span)
+    return replace(question, span=newer), replace(question, span=older)
+
+
+def _halves(span: Span) -> tuple[Span, Span]:
+    middle = span.start + span.slots // 2 * SLOT_SECONDS
+    return Span(middle, span.end), Span(span.start, middle - SLOT_SECONDS)
+
+
+def _fitting_parts(span: Span, load: Load) -> Iterator[Span]:
+    for part in _chunks(span):
+        yield from _halved_until_fitting(part, load)
+
+
+def _halved_until_fitting(span: Span, load: Load) -> Iterator[Span]:
+    if span.slots == 1 or (_values(load, span) <= MOST_VALUES and _samples(load, span) <= MOST_SAMPLES):
+        yield span
+        return
+    for half in _halves(span):
+        yield from _halved_until_fitting(half, load)
+
+
+def _chunks(span: Span) -> Iterator[Span]:
+    """Cut at whole chunks of unix time. A slot is named by its end, so a chunk's first slot ends just after its boundary."""
+    start = span.start
+    while start <= span.end:
+        boundary = -(-start // CHUNK_SECONDS) * CHUNK_SECONDS
+        stop = min(boundary, span.end)
+        yield Span(start, stop)
+        start = stop + SLOT_SECONDS
+
+
+def _packed(span: Span, namespaces: Sequence[str], loads: Mapping[str, Load]) -> Iterator[tuple[str, ...]]:
+    packed: list[str] = []
+    values = samples = 0
+    for namespace in namespaces:
+        load = loads[namespace]
+        values, samples = values + _values(load, span), samples + _samples(load, span)
+        if packed and (values > MOST_VALUES or samples > MOST_SAMPLES):
+            yield tuple(packed)
+            packed, values, samples = [], _values(load, span), _samples(load, span)
+        packed.append(namespace)
+    if packed:
+        yield tuple(packed)
+
+
+def _values(load: Load, span: Span) -> int:
+    return load.series * span.slots
+
+
+def _samples(load: Load, span: Span) -> int:
+    return load.series * (span.slots * SLOT_SECONDS // load.scrape_interval_seconds + 1)
