@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from rightsizer.cycle.learned import OomLessons
 from rightsizer.cycle.ownership import PodWorkloads
-from rightsizer.cycle.trouble import trouble_of
+from rightsizer.cycle.trouble import UNREACHABLE, trouble_of
 from rightsizer.errors import UsageSourceError
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, last_slot
 from rightsizer.ports import Cluster, OwnerSource, UsageSource
@@ -29,6 +29,9 @@ OVERLAP_SLOTS = 2
 
 INTERVAL_ASKED_AGAIN_SECONDS = 3_600
 
+UNREACHABLE_AT_MOST = 2
+"""After so many namespaces in a row it is the server: the others would only wait through all its time limits."""
+
 Progress = Callable[[str, int, int], None]
 """Told of each chunk of a backfill: namespace, chunks read, chunks in all."""
 
@@ -39,11 +42,10 @@ def no_progress(namespace: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class MeasuringReport:
-    """What became of the reading: trouble by namespace, where owners came from, and whether anything new was read."""
+    """What became of the reading: trouble by namespace, and where owners came from."""
 
     trouble: Mapping[str, Trouble]
     owner_sources: Mapping[str, OwnerSource]
-    news: bool
 
 
 @dataclass(slots=True)
@@ -71,15 +73,21 @@ class Measuring:
         """Read what is new for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
         self._make_room(window_seconds)
         end = last_slot(now)
-        news = False
+        unreachable: list[Trouble] = []
         for namespace, present in workloads.items():
             reading = self._readings.setdefault(namespace, _Reading())
-            news = self._read_namespace(namespace, present, reading, now=now, end=end) or news
+            spans = list(self._spans(namespace, end))
+            if not spans:
+                continue
+            if len(unreachable) == UNREACHABLE_AT_MOST:
+                reading.trouble = unreachable[-1]
+                continue
+            reading.trouble = self._read_namespace(namespace, present, reading, spans, now=now)
+            unreachable = [*unreachable, reading.trouble] if reading.trouble and reading.trouble.reason == UNREACHABLE else []
         self._oom.forget_before(end - window_seconds)
         return MeasuringReport(
             trouble={name: trouble for name in workloads if (trouble := self._readings[name].trouble) is not None},
             owner_sources={name: source for name in workloads if (source := self._pods.source_of(name)) is not None},
-            news=news,
         )
 
     def oom_floors(self) -> dict[ContainerKey, int]:
@@ -96,10 +104,11 @@ class Measuring:
         if slots > self.history.slots:
             # A longer ring is filled from the usage source again, the store of record.
             self.history = History(slots=slots)
-            self._readings.clear()
 
-    def _read_namespace(self, namespace: str, present: Sequence[Workload], reading: _Reading, *, now: float, end: int) -> bool:
-        spans = list(self._spans(namespace, end))
+    def _read_namespace(
+        self, namespace: str, present: Sequence[Workload], reading: _Reading, spans: Sequence[Span], *, now: float
+    ) -> Trouble | None:
+        """Read these spans, and say what stood in the way or is missing."""
         try:
             for done, span in enumerate(spans):
                 self._learn_interval(namespace, reading, now=now)
@@ -108,11 +117,10 @@ class Measuring:
                 self._progress(namespace, done + 1, len(spans))
         except UsageSourceError as error:
             logger.warning("usage of namespace %s could not be read: %s", namespace, error)
-            reading.trouble = trouble_of(error)
-            return False
-        if spans:
-            reading.trouble = self._what_is_missing(namespace) if reading.empty else None
-        return bool(spans)
+            return trouble_of(error)
+        # Where no pod is wanted, none has to be seen.
+        expected = any(workload.replicas for workload in present)
+        return self._what_is_missing(namespace) if reading.empty and expected else None
 
     def _spans(self, namespace: str, end: int) -> Iterator[Span]:
         """What is still to be read, oldest first: a failure then leaves old data, which is seen to be old."""
@@ -148,7 +156,10 @@ class Measuring:
 
     def _keys(self, namespace: str, batch: UsageBatch, present: Sequence[Workload]) -> list[ContainerKey | None]:
         self._pods.learn(namespace, {series.pod for series in batch.series}, present, span=batch.span)
-        return [self._pods.key_of(series) for series in batch.series]
+        # What is not there now (pods of Jobs, a container of an older template) would be forgotten at once; when nothing else of the
+        # namespace is known, it would then count as never read, and be read from the start in every cycle.
+        there = {ContainerKey(workload.ref, container.name) for workload in present for container in workload.sizable}
+        return [key if (key := self._pods.key_of(series)) in there else None for series in batch.series]
 
     def _what_is_missing(self, namespace: str) -> Trouble | None:
         try:
