@@ -16,12 +16,12 @@ from typing import Any
 
 import kopf
 
-from rightsizer import __version__
+from rightsizer import __version__, prometheus
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, CycleReport, Measuring
+from rightsizer.cycle.measuring import Progress
 from rightsizer.errors import RightsizerError
 from rightsizer.metrics import CycleFigures, Health, HealthServer, OperatorMetrics
-from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -49,17 +49,33 @@ class SystemClock:
         return time.time()
 
 
-class Loop:
-    """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` waits for the running one."""
+class Stopped(Exception):
+    """Ends a cycle that reads a long history: the operator stops, and nothing but reading is lost."""
 
-    def __init__(self, cycle: Cycle, measuring: Measuring, metrics: OperatorMetrics, health: Health, *, cycle_seconds: float) -> None:
+
+class Loop:
+    """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` waits for the running one.
+
+    `stopping`, where given, is set by `stop`, so that a part of the cycle may look at it and raise `Stopped`.
+    """
+
+    def __init__(
+        self,
+        cycle: Cycle,
+        measuring: Measuring,
+        metrics: OperatorMetrics,
+        health: Health,
+        *,
+        cycle_seconds: float,
+        stopping: threading.Event | None = None,
+    ) -> None:
         self._cycle = cycle
         self._measuring = measuring
         self._metrics = metrics
         self._health = health
         self._cycle_seconds = cycle_seconds
         self._woken = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
         self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
 
     def start(self) -> None:
@@ -85,6 +101,8 @@ class Loop:
         started = time.monotonic()
         try:
             report = self._cycle.run()
+        except Stopped:
+            logger.info("stopped while usage was read")
         except RightsizerError as error:
             logger.warning("the cycle ended early: %s", error)
             self._metrics.cycle_failed()
@@ -138,13 +156,12 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     metrics = OperatorMetrics()
     health = Health(stalled_after_seconds=settings.stalled_after_seconds, clock=time.monotonic)
-    source = Prometheus(
-        Connection(_endpoint(settings), on_request=metrics.usage_source_request), extra_matchers=settings.prometheus_matchers
-    )
+    source = prometheus.connect(settings, on_request=metrics.usage_source_request)
     cluster = connect(kubeconfig, None, on_request=metrics.api_request)
-    measuring = Measuring(source, cluster, progress=_progress_to(health))
+    stopping = threading.Event()
+    measuring = Measuring(source, cluster, progress=_progress_to(health, stopping))
     cycle = Cycle(cluster, measuring, SystemClock())
-    loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds)
+    loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
     server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
     server.start()
     logger.info("rightsizer %s, usage from %s, /healthz and /metrics on port %d", __version__, settings.prometheus_url, server.port)
@@ -156,22 +173,10 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         source.close()
 
 
-def _endpoint(settings: Settings) -> Endpoint:
-    return Endpoint(
-        url=settings.prometheus_url,
-        timeout_seconds=settings.prometheus_timeout_seconds,
-        retries=settings.prometheus_retries,
-        headers=settings.prometheus_headers,
-        bearer_token_file=settings.prometheus_bearer_token_file,
-        username=settings.prometheus_username,
-        password_file=settings.prometheus_password_file,
-        ca_file=settings.prometheus_ca_file,
-        verify=settings.prometheus_verify,
-    )
-
-
-def _progress_to(health: Health) -> Any:
+def _progress_to(health: Health, stopping: threading.Event) -> Progress:
     def progress(namespace: str, done: int, total: int) -> None:
+        if stopping.is_set():
+            raise Stopped
         health.progress()
         if total > 1:
             logger.info("history of namespace %s: %d of %d parts read", namespace, done, total)

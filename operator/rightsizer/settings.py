@@ -5,6 +5,8 @@ Names of environment variables are `RIGHTSIZER_` and the field's name in capital
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import Any
 from rightsizer.errors import InvalidSettings
 
 PREFIX = "RIGHTSIZER_"
+
+_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
 
 
 def _flag(text: str) -> bool:
@@ -65,6 +69,11 @@ class Settings:
     log_level: str = _setting(str.lower, "info")
 
     def __post_init__(self) -> None:
+        _check(self.prometheus_url.startswith(("http://", "https://")), "prometheus_url", "write http://HOST:PORT or https://HOST:PORT")
+        _check(0 < self.prometheus_timeout_seconds < math.inf, "prometheus_timeout_seconds", "it must be above 0")
+        _check(self.prometheus_retries >= 0, "prometheus_retries", "it must not be below 0")
+        both = (self.prometheus_username is None) == (self.prometheus_password_file is None)
+        _check(both, "prometheus_username", "a username and a password file are of no use without the other")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")
@@ -95,8 +104,8 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
 
 
 def _foreign(name: str) -> bool:
-    # Kubernetes puts variables of each Service into a pod, and ours is called rightsizer too; the testbed has some of its own.
-    return name.startswith((f"{PREFIX}SERVICE_", f"{PREFIX}PORT", f"{PREFIX}TESTBED_", f"{PREFIX}CACHE"))
+    # Kubernetes puts variables of each Service into a pod, and some Service may be called rightsizer-something; the testbed has its own.
+    return _OF_A_SERVICE.search(name) is not None or name.startswith((f"{PREFIX}TESTBED_", f"{PREFIX}CACHE"))
 
 
 def _read(name: str, read: Callable[[str], Any], text: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from rightsizer.cluster.connection import current_namespace
 from rightsizer.cluster.kubernetes_cluster import KubernetesCluster, connect
 from rightsizer.cluster.ownership import FIELD_MANAGER
 from rightsizer.cluster.transport import Limits, OnRequest
 
-__all__ = ["FIELD_MANAGER", "KubernetesCluster", "Limits", "OnRequest", "connect"]
+__all__ = ["FIELD_MANAGER", "KubernetesCluster", "Limits", "OnRequest", "connect", "current_namespace"]

@@ -7,17 +7,20 @@ fields that they do not know and cost several times the memory and time of the J
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import urlencode
 
 import urllib3
 import yaml
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.config import ConfigException, list_kube_config_contexts, load_incluster_config, load_kube_config
 
 from rightsizer import __version__
 from rightsizer.cluster.transport import Answer, Request
 from rightsizer.errors import ClusterUnreachable, InvalidSettings
+
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class ApiConnection:
@@ -56,13 +59,34 @@ def configuration(kubeconfig: str | None, context: str | None) -> Configuration:
     """
     found = Configuration()
     try:
-        if kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if _in_pod(kubeconfig, context):
             load_incluster_config(client_configuration=found)
         else:
             load_kube_config(config_file=kubeconfig, context=context, client_configuration=found, persist_config=False)
     except (ConfigException, yaml.YAMLError, OSError) as error:
         raise InvalidSettings(f"no access to a cluster: {error}") from error
     return found
+
+
+def current_namespace(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace of the context (the current one where none is named), as kubectl takes it; `default` where it names none.
+
+    Raises InvalidSettings where there is no such context.
+    """
+    if _in_pod(kubeconfig, context):
+        return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.is_file() else "default"
+    try:
+        contexts, current = list_kube_config_contexts(kubeconfig)
+    except (ConfigException, yaml.YAMLError, OSError) as error:
+        raise InvalidSettings(f"no access to a cluster: {error}") from error
+    wanted = current if context is None else next((one for one in contexts if one["name"] == context), None)
+    if wanted is None:
+        raise InvalidSettings(f"the kubeconfig has no context {context}")
+    return str(wanted["context"].get("namespace") or "default")
+
+
+def _in_pod(kubeconfig: str | None, context: str | None) -> bool:
+    return kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -56,6 +56,10 @@ class KubernetesCluster:
     def profiles(self) -> tuple[Profile, ...]:
         return tuple(self._lister.whole(PROFILES, parse_profile))
 
+    def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]:
+        """For callers that may not list those of the whole cluster."""
+        return self._lister.of_namespaces(PROFILES, parse_profile, namespaces)
+
     def namespaces(self) -> tuple[Namespace, ...]:
         return tuple(self._lister.whole(NAMESPACES, _namespace, accept=METADATA_ONLY))
 
@@ -90,6 +94,10 @@ class KubernetesCluster:
 
     def recommendations(self) -> tuple[Recorded, ...]:
         return tuple(self._lister.whole(RECOMMENDATIONS, parse_recommendation))
+
+    def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]:
+        """For callers that may not list those of the whole cluster."""
+        return self._lister.of_namespaces(RECOMMENDATIONS, parse_recommendation, namespaces)
 
     def apply(self, patch: Patch, *, force: bool) -> Workload:
         endpoint = workload_endpoint(patch.workload.kind)

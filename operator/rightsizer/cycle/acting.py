@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from rightsizer.change import Change, Outcome, start
 from rightsizer.checks.facts import FieldChange
-from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
+from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale, ClusterUnreachable
 from rightsizer.ports import Cluster
 from rightsizer.strategies.rollout import render
 from rightsizer.workload import Workload
@@ -29,9 +29,18 @@ class Acted:
 
 
 def act(
-    cluster: Cluster, workload: Workload, allowed: Sequence[FieldChange], *, now: float, last_lowered: float | None, record: Record
+    cluster: Cluster,
+    workload: Workload,
+    allowed: Sequence[FieldChange],
+    *,
+    now: float,
+    last_lowered: float | None,
+    again: bool,
+    record: Record,
 ) -> Acted:
     """Record the intent with `record`, then make it. The intent comes first, so that a crash between the two is seen by the next cycle.
+
+    `last_lowered`: when the workload was last lowered before. `again`: the try before this one came to nothing too.
 
     Raises ClusterError only from `record`: then nothing was made.
     """
@@ -43,13 +52,17 @@ def act(
         changed = cluster.apply(render(workload, allowed), force=force)
     except ClusterError as error:
         logger.warning("%s/%s could not be changed: %s", workload.ref.namespace, workload.ref, error)
-        return Acted(_refused(change, error, last_lowered), workload)
+        return Acted(_refused(change, error, last_lowered=last_lowered, again=again), workload)
     return Acted(replace(change, outcome=Outcome.IN_PROGRESS, message="made, the pods are being replaced"), changed)
 
 
-def _refused(change: Change, error: ClusterError, last_lowered: float | None) -> Change:
-    # Nothing was lowered, so nothing has to cool down. A workload that moved on is simply looked at again; else a pause is due.
-    # (A retry that finds its own lost answer is refused as stale too: the next cycle reads the workload and sees what is there.)
-    moved_on = isinstance(error, ClusterStale | ClusterNotFound | ClusterOwned)
+def _refused(change: Change, error: ClusterError, *, last_lowered: float | None, again: bool) -> Change:
+    if isinstance(error, ClusterStale | ClusterUnreachable) and not again:
+        # It may have been made and the answer lost: a retry is then refused as stale. It stays an intent, that the next cycle judges by
+        # the workload, as after a crash.
+        return replace(change, message=f"perhaps made: {error}")
+    # A workload that moved on is simply looked at again, but not cycle after cycle; else a pause is due at once.
+    moved_on = isinstance(error, ClusterNotFound | ClusterOwned) and not again
     outcome = Outcome.ABANDONED if moved_on else Outcome.FAILED
+    # Nothing was lowered, so nothing has to cool down.
     return replace(change, outcome=outcome, message=str(error), last_lowered=last_lowered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rightsizer.cycle import telling
@@ -23,6 +23,7 @@ from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
 from rightsizer.profile import Mode, Profile
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
+from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.standing import State
 from rightsizer.workload import Autoscaler, ContainerKey, Workload, WorkloadRef
@@ -55,11 +56,11 @@ class CycleReport:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was read of the cluster."""
+    """What was read of the cluster. Of namespaces that could not be read whole there is nothing but why."""
 
     profiles: tuple[Profile, ...]
     workloads: tuple[Workload, ...]
-    failed_namespaces: Mapping[str, ClusterError]
+    failed_namespaces: Mapping[str, Trouble]
     autoscalers: Mapping[WorkloadRef, tuple[Autoscaler, ...]]
     recorded: Mapping[WorkloadRef, Recorded]
     assignment: Assignment
@@ -93,28 +94,24 @@ class Cycle:
         places = sorted({profile.namespace for profile in active})
         annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}
         workloads = self._cluster.workloads(KINDS, places)
-        for namespace, error in workloads.failed.items():
-            logger.warning("workloads of namespace %s could not be listed: %s", namespace, error)
-        assignment = assign(workloads.items, profiles, annotations)
+        autoscalers = self._cluster.autoscalers([place for place in places if place not in workloads.failed])
+        failed = _not_listed("WorkloadsNotListed", workloads.failed)
+        # Without knowing who scales what, nothing may be changed.
+        failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
+        for namespace, trouble in failed.items():
+            logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
+        present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
         return _Seen(
             profiles=profiles,
-            workloads=workloads.items,
-            failed_namespaces=workloads.failed,
-            autoscalers=self._autoscalers(active),
-            recorded={recorded.workload: recorded for recorded in self._cluster.recommendations()},
-            assignment=assignment,
+            workloads=present,
+            failed_namespaces=failed,
+            autoscalers=_by_target(autoscalers.items),
+            # Of a copy that somebody made under another name, nothing is believed.
+            recorded={
+                found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)
+            },
+            assignment=assign(present, profiles, annotations),
         )
-
-    def _autoscalers(self, profiles: list[Profile]) -> Mapping[WorkloadRef, tuple[Autoscaler, ...]]:
-        places = sorted({profile.namespace for profile in profiles})
-        listing = self._cluster.autoscalers(places)
-        if listing.failed:
-            # Without knowing who scales what, nothing may be changed.
-            raise next(iter(listing.failed.values()))
-        found: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
-        for autoscaler in listing.items:
-            found[autoscaler.target] += (autoscaler,)
-        return dict(found)
 
     def _measure(self, seen: _Seen, now: float) -> MeasuringReport:
         by_namespace: dict[str, list[Workload]] = {profile.namespace: [] for profile in seen.profiles if profile.mode is not Mode.IGNORE}
@@ -184,10 +181,19 @@ class Cycle:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
+def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:
+    return {namespace: Trouble(reason, str(error)) for namespace, error in failed.items()}
+
+
+def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Autoscaler, ...]]:
+    found: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
+    for autoscaler in autoscalers:
+        found[autoscaler.target] += (autoscaler,)
+    return dict(found)
+
+
 def _profile_standing(profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport) -> ProfileStanding:
-    trouble = measured.trouble.get(profile.namespace)
-    if profile.namespace in seen.failed_namespaces:
-        trouble = Trouble("WorkloadsNotListed", str(seen.failed_namespaces[profile.namespace]))
+    trouble = seen.failed_namespaces.get(profile.namespace) or measured.trouble.get(profile.namespace)
     source = measured.owner_sources.get(profile.namespace)
     notes = () if source is None else (_SOURCE_NOTES[source],)
     return ProfileStanding(

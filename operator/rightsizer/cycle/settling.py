@@ -12,7 +12,7 @@ from rightsizer.checks.chain import judge
 from rightsizer.checks.differences import differences
 from rightsizer.checks.facts import CheckFacts
 from rightsizer.cycle import telling
-from rightsizer.cycle.acting import act
+from rightsizer.cycle.acting import Acted, act
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
 from rightsizer.errors import ClusterError, ClusterNotFound
@@ -21,7 +21,7 @@ from rightsizer.profile import Mode, Profile
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import change_figures, change_from_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import hold
+from rightsizer.status.dead_band import entries_by_name, hold
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.standing import Standing, State, tell
 from rightsizer.workload import Autoscaler, Workload, WorkloadRef
@@ -65,12 +65,18 @@ class Settling:
         recorded = _of_this(ruled.workload, recorded)
         old: Mapping[str, Any] = recorded.status if recorded is not None else {}
         before = change_from_status(old)
-        standing = _look(ruled, recommendations, old, autoscalers=autoscalers, change=before, trouble=trouble, now=now)
+        if trouble is not None:
+            recommendations = _not_written_yet(recommendations, old)
+        standing = look(ruled, recommendations, old, autoscalers=autoscalers, change=before, trouble=trouble, now=now)
         settled = _settled(ruled, standing, changed_now=False, failed=False)
         try:
             if _to_be_changed(standing):
-                standing = self._change(ruled, standing, recorded, now=now)
-                settled = _settled(ruled, standing, changed_now=_going_on(standing.change), failed=False)
+                acted = self._change(ruled, standing, recorded, before=before, now=now)
+                standing = replace(standing, workload=acted.workload, change=acted.change)
+                if acted.change.outcome.ended:
+                    # It was refused: what the checks say to that is told at once.
+                    standing = look(ruled, recommendations, old, autoscalers=autoscalers, change=acted.change, trouble=trouble, now=now)
+                settled = _settled(ruled, standing, changed_now=acted.change.outcome is Outcome.IN_PROGRESS, failed=False)
             self._write(ruled, standing, recorded, before=before, now=now)
         except ClusterNotFound:
             logger.info("%s/%s went away in mid-cycle", ruled.workload.ref.namespace, ruled.workload.ref)
@@ -80,20 +86,20 @@ class Settling:
         self._tell_notes(ruled)
         return settled
 
-    def _change(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, now: float) -> Standing:
+    def _change(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> Acted:
         def record(change: Change) -> None:
             intent = _recorded(ruled, replace(standing, change=change), recorded, now=now)
             self._cluster.write_recommendation(intent, ruled.workload, existing=recorded)
 
-        acted = act(
+        return act(
             self._cluster,
             ruled.workload,
             standing.verdict.allowed,
             now=now,
             last_lowered=None if standing.change is None else standing.change.last_lowered,
+            again=before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED),
             record=record,
         )
-        return replace(standing, workload=acted.workload, change=acted.change)
 
     def _write(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> None:
         wanted = _recorded(ruled, standing, recorded, now=now)
@@ -119,6 +125,12 @@ class Settling:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
+def _not_written_yet(recommendations: Recommendations, old: Mapping[str, Any]) -> Recommendations:
+    """Without those that are written: they stay as they are while usage cannot be read, for the window moves on and its values do not."""
+    entries = entries_by_name(old)
+    return {name: found for name, found in recommendations.items() if "recommended" not in entries.get(name, {})}
+
+
 def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
     """What is recorded, unless it is of a workload of the same name that was deleted since."""
     if recorded is None or (recorded.spec.get("workloadRef") or {}).get("uid") != workload.uid:
@@ -126,7 +138,7 @@ def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
     return recorded
 
 
-def _look(
+def look(
     ruled: Ruled,
     recommendations: Recommendations,
     old: Mapping[str, Any],

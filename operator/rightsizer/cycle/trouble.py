@@ -12,9 +12,11 @@ from rightsizer.errors import (
 )
 from rightsizer.status.conditions import Trouble
 
+UNREACHABLE = "UsageSourceUnreachable"
+
 # The first that fits: a kind of error stands before the kind that it belongs to.
 _REASONS: tuple[tuple[type[UsageSourceError], str], ...] = (
-    (UsageSourceUnreachable, "UsageSourceUnreachable"),
+    (UsageSourceUnreachable, UNREACHABLE),
     (UsageSourceTimeout, "UsageSourceTimeout"),
     (UsageSourceOverloaded, "UsageSourceOverloaded"),
     (UsageSourceRefused, "UsageSourceRefused"),

@@ -1,0 +1,118 @@
+"""The commands of `rightsizer`: what a person types, put together from the other files of this folder.
+
+What only one command needs is loaded in it, so that `--help` is quick and the operator's framework is loaded by `run` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rightsizer import __version__
+from rightsizer.cli.exits import EPILOG, CommandLine, ExitCode
+from rightsizer.cli.options import debug_option, kubeconfig_option, origin_options, prometheus_options, prometheus_settings
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=CommandLine, context_settings=CONTEXT, epilog=EPILOG)
+@click.version_option(__version__, package_name="rightsizer", prog_name="rightsizer")
+def main() -> None:
+    """Measures what the containers of Kubernetes workloads use and says what they should request and be limited to.
+
+    `recommend` and `explain` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
+    With kubectl-rightsizer on the PATH, each is also `kubectl rightsizer COMMAND`.
+    """
+
+
+@main.command(epilog=EPILOG)
+@kubeconfig_option()
+@prometheus_options()
+@debug_option()
+def run(kubeconfig: Path | None, **options: Any) -> None:
+    """Run the operator until it is stopped.
+
+    Every option can also be given as an environment variable, RIGHTSIZER_ and the name of the setting in capitals
+    (RIGHTSIZER_PROMETHEUS_URL); options go before. More settings exist only there: RIGHTSIZER_CYCLE_SECONDS,
+    RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
+    """
+    from rightsizer import handlers
+    from rightsizer.settings import from_environment
+
+    settings = from_environment(os.environ, **prometheus_settings(options))
+    handlers.run(settings, kubeconfig=None if kubeconfig is None else str(kubeconfig))
+
+
+@main.command(epilog=EPILOG)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="The form of the answer."
+)
+@origin_options(several_namespaces=True)
+def recommend(output: str, **options: Any) -> None:
+    """Recommend requests and limits, once. Nothing is written anywhere.
+
+    \b
+    From a cluster and its Prometheus:
+      rightsizer recommend --prometheus-url http://localhost:9090 -n shop
+    From files, with no cluster and no server:
+      rightsizer recommend --manifests deploy/ --history usage.csv.gz
+
+    Profiles are those of the cluster (offline: those among the manifests), or the one of --profile; a workload that no profile
+    fits gets the default one. Usage, certificates and secrets can also be named by RIGHTSIZER_PROMETHEUS_URL and the like.
+    NOTE tells which check would hold an automatic change back: `-` for none, HpaOnSameResource(cpu) for one that concerns the CPU
+    only, UpToDate where nothing would change, NoUsage where nothing was measured. With -o json or yaml each workload is one object:
+
+    \b
+      rightsizer recommend -o json ... | jq '.[] | {workload, savings}'
+    """
+    from rightsizer.cli.recommending import recommend_all
+
+    with _logging():
+        _end(recommend_all(output, options))
+
+
+@main.command(epilog=EPILOG, short_help="Explain step by step how the numbers of a workload came about.")
+@click.argument("workload", metavar="KIND/NAME")
+@origin_options(several_namespaces=False)
+def explain(workload: str, **options: Any) -> None:
+    """Explain step by step how each number of one workload came about, so that it can be redone by hand.
+
+    KIND is Deployment, StatefulSet or DaemonSet, also in small letters or short (deploy, sts, ds).
+
+    \b
+      rightsizer explain deploy/web -n shop --prometheus-url http://localhost:9090
+      rightsizer explain deploy/web -n shop --manifests deploy/ --history usage.csv.gz
+    """
+    from rightsizer.cli.explaining import explain_one
+
+    with _logging():
+        _end(explain_one(workload, options))
+
+
+def _end(code: ExitCode) -> None:
+    if code is not ExitCode.FINE:
+        click.get_current_context().exit(code)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        # What could not be read of a namespace is told at the end, as an error.
+        if record.name != "rightsizer.cycle.measuring":
+            click.echo(f"warning: {record.getMessage()}", err=True)
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Warnings of the parts as lines on stderr."""
+    logger, handler = logging.getLogger("rightsizer"), _Warnings(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

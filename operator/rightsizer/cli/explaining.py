@@ -1,0 +1,84 @@
+"""`rightsizer explain`: finds the one workload that is asked for, measures it, and prints how its numbers came about."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from rightsizer.cli.assessing import Declared, assess, rule
+from rightsizer.cli.exits import ExitCode, NothingMatched, note
+from rightsizer.cli.options import open_origin
+from rightsizer.cli.progress import ProgressBar
+from rightsizer.cli.recommending import tell_failures
+from rightsizer.cli.walkthrough import ignored, render
+from rightsizer.cycle import Ruled
+from rightsizer.errors import InvalidInput
+from rightsizer.profile import Mode
+from rightsizer.workload import Workload, WorkloadRef
+
+_NAMES = {
+    "Deployment": ("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"),
+    "StatefulSet": ("statefulset", "statefulsets", "sts", "statefulset.apps", "statefulsets.apps"),
+    "DaemonSet": ("daemonset", "daemonsets", "ds", "daemonset.apps", "daemonsets.apps"),
+}
+
+
+def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
+    """Prints the explanation. Raises NothingMatched where there is no such workload."""
+    kind, name = parse_reference(text)
+    with ProgressBar() as bar:
+        origin = open_origin(options, bar.report)
+        declared = origin.declared()
+        workload = _find(kind, name, declared)
+        ruled = rule(declared).get(workload.ref)
+        if ruled is None:
+            raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds or its selector do not fit")
+        if ruled.mode is Mode.IGNORE:
+            click.echo(ignored(ruled))
+            return ExitCode.FINE
+        # The others of the namespace too: by their names pods are told apart where nothing else tells it.
+        there = [one for one in declared.workloads if one.ref.namespace == workload.ref.namespace]
+        usage = origin.usage(there, window_seconds=ruled.profile.window_seconds)
+        assessed = assess([ruled], declared, usage)[0]
+    click.echo(render(assessed, usage))
+    for message in declared.notes:
+        note(message)
+    return tell_failures(_only(declared, ruled), usage)
+
+
+def parse_reference(text: str) -> tuple[str, str]:
+    """Kind and name of `deploy/web`. Raises InvalidInput."""
+    written, separator, name = text.partition("/")
+    if not (separator and written and name) or "/" in name:
+        raise InvalidInput(f"{text!r}: write KIND/NAME, such as Deployment/web")
+    kind = next((kind for kind, names in _NAMES.items() if written.lower() in names), None)
+    if kind is None:
+        raise InvalidInput(f"{written!r} is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)")
+    return kind, name
+
+
+def _find(kind: str, name: str, declared: Declared) -> Workload:
+    found = [workload for workload in declared.workloads if (workload.ref.kind, workload.ref.name) == (kind, name)]
+    if len(found) > 1:
+        places = ", ".join(sorted(workload.ref.namespace for workload in found))
+        raise InvalidInput(f"{kind}/{name} is in several namespaces: choose one with -n ({places})")
+    if not found:
+        raise NothingMatched(f"there is no {kind}/{name}{_near(name, [workload.ref for workload in declared.workloads])}")
+    return found[0]
+
+
+def _near(name: str, refs: Sequence[WorkloadRef]) -> str:
+    """Which one may be meant: one of the same or nearly the same name, of whatever kind."""
+    names = difflib.get_close_matches(name, {ref.name for ref in refs}, n=3)
+    near = [f"{ref} in namespace {ref.namespace}" for close in names for ref in refs if ref.name == close]
+    return f"; near it: {', '.join(near)}" if near else ""
+
+
+def _only(declared: Declared, ruled: Ruled) -> Declared:
+    """What was read, without the failures of other namespaces."""
+    namespace = ruled.workload.ref.namespace
+    failures = {name: error for name, error in declared.failures.items() if name == namespace}
+    return Declared(workloads=declared.workloads, profiles=declared.profiles, failures=failures)

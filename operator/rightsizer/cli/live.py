@@ -1,0 +1,164 @@
+"""Workloads from a cluster and usage from the Prometheus API. It reads and never writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from rightsizer.change import Change
+from rightsizer.cli.assessing import Declared, Usage
+from rightsizer.cli.exits import NothingMatched
+from rightsizer.cli.profile_file import everywhere, read_profile
+from rightsizer.cli.progress import Report
+from rightsizer.cluster import KubernetesCluster, connect, current_namespace
+from rightsizer.cycle import Measuring
+from rightsizer.cycle.cycle import KINDS
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidSettings
+from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
+from rightsizer.profile import Profile
+from rightsizer.status.change import change_from_status
+from rightsizer.status.naming import recommendation_name
+from rightsizer.workload import Workload, WorkloadRef
+
+Item = TypeVar("Item")
+
+ALL_NAMESPACES = None
+
+
+class ReadableCluster(Cluster, Protocol):
+    """A cluster that can be asked for our own objects in some namespaces: a person may not be allowed to list all."""
+
+    def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]: ...
+
+    def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]: ...
+
+
+class Live:
+    """Implements `Origin`. `namespaces`: empty for that of the context, ALL_NAMESPACES for all. `profile`: a file, in place of the
+    profiles of the cluster."""
+
+    def __init__(
+        self,
+        cluster: ReadableCluster,
+        source: UsageSource,
+        *,
+        namespaces: Sequence[str] | None,
+        profile: Path | None,
+        report: Report,
+        described: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._cluster = cluster
+        self._source = source
+        self._asked = namespaces
+        self._profile = None if profile is None else read_profile(profile)
+        self._report = report
+        self._described = described
+        self._now = now
+
+    def declared(self) -> Declared:
+        annotations, notes = self._annotations()
+        namespaces = sorted(annotations) if self._asked is ALL_NAMESPACES else self._asked
+        workloads = self._cluster.workloads(KINDS, namespaces)
+        if not workloads.items:
+            _raise_first(workloads.failed)
+            where = "the cluster" if self._asked is ALL_NAMESPACES else f"namespace {', '.join(namespaces)}"
+            raise NothingMatched(f"no Deployment, StatefulSet or DaemonSet in {where} (name others with -n, or all with -A)")
+        places = sorted({workload.ref.namespace for workload in workloads.items})
+        profiles, profile_notes = self._profiles(places)
+        autoscalers = self._cluster.autoscalers(places)
+        _raise_first(autoscalers.failed)
+        return Declared(
+            workloads=workloads.items,
+            profiles=profiles,
+            defaults=self._profile is None,
+            annotations=annotations,
+            autoscalers=autoscalers.items,
+            changes=self._changes(workloads.items, places),
+            notes=(*notes, *profile_notes),
+            failures=workloads.failed,
+        )
+
+    def usage(self, workloads: Sequence[Workload], *, window_seconds: int) -> Usage:
+        by_namespace: dict[str, list[Workload]] = {}
+        for workload in workloads:
+            by_namespace.setdefault(workload.ref.namespace, []).append(workload)
+        # One question first: a server that does not answer is told once, and not after trying each namespace.
+        self._source.scrape_interval_seconds(list(by_namespace))
+        measuring = Measuring(self._source, self._cluster, progress=self._progress)
+        now = self._now()
+        measured = measuring.refresh(by_namespace, now=now, window_seconds=window_seconds)
+        return Usage(
+            history=measuring.history,
+            now=now,
+            origin=self._described,
+            oom_floors=measuring.oom_floors(),
+            trouble=measured.trouble,
+        )
+
+    def _progress(self, namespace: str, done: int, total: int) -> None:
+        self._report(f"usage of namespace {namespace}", done, total)
+
+    def _annotations(self) -> tuple[Mapping[str, Mapping[str, str]], tuple[str, ...]]:
+        try:
+            return {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}, ()
+        except ClusterForbidden:
+            if self._asked is ALL_NAMESPACES:
+                raise
+            return {}, ("namespaces may not be listed: an opt-out by annotation of a namespace is not seen",)
+
+    def _profiles(self, namespaces: Sequence[str]) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
+        if self._profile is not None:
+            return everywhere(self._profile, namespaces), ()
+        found = _unless_absent(lambda: self._cluster.profiles_of(namespaces))
+        if found is None:
+            return (), ("the cluster does not know ResourceProfiles",)
+        _raise_first(found.failed)
+        problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in found.items for problem in profile.problems)
+        return found.items, tuple(problems)
+
+    def _changes(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> Mapping[WorkloadRef, Change]:
+        """The last recorded changes, but not those of former workloads of the same name."""
+        found = _unless_absent(lambda: self._cluster.recommendations_of(namespaces))
+        uids = {workload.ref: workload.uid for workload in workloads}
+        recorded = () if found is None else found.items
+        present = [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
+        changes = {one.workload: change_from_status(one.status) for one in present}
+        return {ref: change for ref, change in changes.items() if change is not None}
+
+
+def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
+    """Raises ClusterUnreachable where no kubeconfig says how to reach one."""
+    try:
+        return connect(kubeconfig, context)
+    except InvalidSettings as error:
+        raise ClusterUnreachable(str(error)) from error
+
+
+def namespace_of(kubeconfig: str | None, context: str | None) -> str:
+    """The namespace of the context. Raises ClusterUnreachable where there is no such context."""
+    try:
+        return current_namespace(kubeconfig, context)
+    except InvalidSettings as error:
+        raise ClusterUnreachable(str(error)) from error
+
+
+def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:
+    """The answer; None where the cluster does not know the kind that was asked for."""
+    try:
+        listing = ask()
+    except ClusterNotFound:
+        return None
+    return None if any(isinstance(error, ClusterNotFound) for error in listing.failed.values()) else listing
+
+
+def _uid(recorded: Recorded) -> str | None:
+    reference = recorded.spec.get("workloadRef") or {}
+    return reference.get("uid")
+
+
+def _raise_first(failed: Mapping[str, ClusterError]) -> None:
+    for error in failed.values():
+        raise error

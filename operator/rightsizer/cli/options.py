@@ -1,0 +1,202 @@
+"""The options that `recommend` and `explain` share, and the origin of values that they ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rightsizer.cli.assessing import Origin
+from rightsizer.cli.exits import DEBUG
+from rightsizer.cli.progress import Report
+from rightsizer.errors import InvalidInput
+from rightsizer.settings import PREFIX, from_environment
+from rightsizer.status.times import unix_seconds
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_LIVE_ONLY = ("kubeconfig", "context", "all_namespaces")
+
+
+def debug_option() -> Decorator:
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        ctx.find_root().meta[DEBUG] = value
+
+    return click.option("--debug", is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error.")
+
+
+def kubeconfig_option() -> Decorator:
+    return click.option("--kubeconfig", type=_FILE, help="The kubeconfig file. [default: $KUBECONFIG, ~/.kube/config, or the pod's own]")
+
+
+def prometheus_options() -> Decorator:
+    """Options with the names of the settings; what is not given is None, and the environment counts."""
+    return _together(
+        click.option("--prometheus-url", metavar="URL", help="The Prometheus API, up to, not including, /api/v1."),
+        click.option("--prometheus-bearer-token-file", metavar="FILE", type=_FILE, help="A file with a token to get in."),
+        click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
+        click.option("--prometheus-password-file", metavar="FILE", type=_FILE, help="A file with the password of that name."),
+        click.option("--prometheus-ca-file", metavar="FILE", type=_FILE, help="Certificates to trust instead of the system's."),
+        click.option("--prometheus-insecure", is_flag=True, help="Trust every certificate."),
+        click.option(
+            "--prometheus-header",
+            "prometheus_headers",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=_headers,
+            help="A header of each request, such as X-Scope-OrgID=team; may be repeated.",
+        ),
+        click.option("--prometheus-matchers", metavar="MATCHERS", help="""Narrows a shared server, such as 'cluster="east"'."""),
+        click.option(
+            "--prometheus-timeout",
+            "prometheus_timeout_seconds",
+            metavar="SECONDS",
+            type=click.FloatRange(min=0, min_open=True),
+            help="For one question, retries included. [default: 30]",
+        ),
+    )
+
+
+def origin_options(*, several_namespaces: bool) -> Decorator:
+    """Everything that says where values come from."""
+    may_repeat = "; may be repeated" if several_namespaces else ""
+    namespaces = [
+        click.option(
+            "-n",
+            "--namespace",
+            "namespaces",
+            metavar="NAME",
+            multiple=True,
+            callback=None if several_namespaces else _at_most_one,
+            help=f"The namespace{may_repeat}. [default: that of the context; all with --manifests]",
+        )
+    ]
+    if several_namespaces:
+        namespaces.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
+    return _together(
+        *namespaces,
+        click.option("--profile", type=_FILE, help="A ResourceProfile manifest that rules every namespace asked for, and no other does."),
+        kubeconfig_option(),
+        click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]"),
+        prometheus_options(),
+        click.option(
+            "--manifests",
+            metavar="DIR",
+            type=click.Path(exists=True, path_type=Path),
+            help="Offline, with --history: workloads from the YAML files in this folder, or from this file.",
+        ),
+        click.option(
+            "--history",
+            metavar="FILE",
+            type=_FILE,
+            help="Offline, with --manifests: usage from this CSV file, plain or gzip, with the columns namespace, workload "
+            "(Deployment/web), pod, container, unix_ts, cpu_cores, memory_bytes; an empty number is a gap.",
+        ),
+        click.option(
+            "--now",
+            metavar="TIME",
+            callback=_moment,
+            help="Offline: as if it were this time (RFC 3339 or unix seconds). [default: the newest sample]",
+        ),
+        debug_option(),
+    )
+
+
+def open_origin(options: Mapping[str, Any], report: Report) -> Origin:
+    """The files, or the cluster and the usage source, that the options name.
+
+    Raises InvalidInput where they name neither or both, and what opening raises.
+    """
+    offline = options["manifests"] is not None or options["history"] is not None or options["now"] is not None
+    return _files(options, report) if offline else _live(options, report)
+
+
+def _files(options: Mapping[str, Any], report: Report) -> Origin:
+    from rightsizer.cli.offline import Files
+
+    for name in ("manifests", "history"):
+        if options[name] is None:
+            raise InvalidInput(f"--{name} is missing: offline needs both, --manifests DIR and --history FILE")
+    given = [name for name, value in prometheus_settings(options).items() if value is not None]
+    live = [*(name for name in _LIVE_ONLY if options.get(name)), *given]
+    if live:
+        raise InvalidInput(f"{_flag(live[0])} goes with a cluster, --manifests and --history go without one: leave one of the two out")
+    return Files(
+        manifests=options["manifests"],
+        history=options["history"],
+        profile=options["profile"],
+        namespaces=options["namespaces"],
+        now=options["now"],
+        report=report,
+    )
+
+
+def _live(options: Mapping[str, Any], report: Report) -> Origin:
+    given = prometheus_settings(options)
+    if not given["prometheus_url"] and not os.environ.get(f"{PREFIX}PROMETHEUS_URL"):
+        raise InvalidInput(
+            f"where does the usage come from? Give --prometheus-url URL (or {PREFIX}PROMETHEUS_URL), or --manifests DIR with --history FILE"
+        )
+    if options.get("all_namespaces") and options["namespaces"]:
+        raise InvalidInput("-n and -A: give one of the two")
+    settings = from_environment(os.environ, **given)
+    # Clients of cluster and server take half a second to load: not for --help.
+    from rightsizer import prometheus
+    from rightsizer.cli.live import ALL_NAMESPACES, Live, namespace_of, open_cluster
+
+    kubeconfig = None if options["kubeconfig"] is None else str(options["kubeconfig"])
+    source = prometheus.connect(settings)
+    cluster = open_cluster(kubeconfig, options["context"])
+    namespaces: Sequence[str] | None = ALL_NAMESPACES
+    if not options.get("all_namespaces"):
+        namespaces = options["namespaces"] or (namespace_of(kubeconfig, options["context"]),)
+    return Live(
+        cluster, source, namespaces=namespaces, profile=options["profile"], report=report, described=f"Prometheus {settings.prometheus_url}"
+    )
+
+
+def prometheus_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the usage source that were given, by the names of the settings; None for those that were not."""
+    given = {name: value for name, value in options.items() if name.startswith("prometheus_") and name != "prometheus_insecure"}
+    return {**given, "prometheus_verify": False if options["prometheus_insecure"] else None}
+
+
+def _flag(name: str) -> str:
+    names = {"prometheus_verify": "insecure", "prometheus_headers": "header", "prometheus_timeout_seconds": "timeout"}
+    return f"--prometheus-{names[name]}" if name in names else f"--{name.replace('_', '-')}"
+
+
+def _together(*options: Decorator) -> Decorator:
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _headers(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    pairs = [value.partition("=") for value in values]
+    if any(not separator or not name.strip() for name, separator, _ in pairs):
+        # The value is not shown: it may be a secret.
+        raise click.BadParameter("write NAME=VALUE", param=parameter)
+    return {name.strip(): value.strip() for name, _, value in pairs} or None
+
+
+def _at_most_one(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > 1:
+        raise click.BadParameter("one namespace only", param=parameter)
+    return values
+
+
+def _moment(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text) if text.replace(".", "", 1).isdigit() else unix_seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no time, such as 2026-01-31T12:00:00Z or 1769860800", param=parameter) from error

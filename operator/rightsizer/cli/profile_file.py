@@ -1,0 +1,54 @@
+"""Reads YAML documents and the profile of a file; every error names the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rightsizer.errors import InvalidInput, InvalidProfile
+from rightsizer.profile import Profile, load_profile
+
+# The loader in C is ten times as fast, and not in every build of PyYAML.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_documents(path: Path) -> list[Any]:
+    """All YAML documents of a file that are not empty. Raises InvalidInput."""
+    try:
+        with path.open("rb") as stream:
+            return [document for document in yaml.load_all(stream, Loader=_LOADER) if document is not None]
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path}: is not YAML: {_where(error)}") from error
+
+
+def read_profile(path: Path) -> Profile:
+    """The one ResourceProfile of a file, by the strict rules. Raises InvalidInput, naming the field."""
+    documents = read_documents(path)
+    if len(documents) != 1 or not isinstance(documents[0], Mapping):
+        raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {len(documents)} documents")
+    return profile_of(documents[0], path)
+
+
+def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
+    try:
+        return load_profile(manifest)
+    except InvalidProfile as error:
+        raise InvalidInput(f"{path}: {error}") from error
+
+
+def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:
+    """The profile in each of these namespaces: one that is given by hand rules them all."""
+    return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
+
+
+def _where(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error)
+    return f"line {mark.line + 1}: {getattr(error, 'problem', None) or error}"

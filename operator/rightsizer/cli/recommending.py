@@ -1,0 +1,79 @@
+"""`rightsizer recommend`: one answer for many workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from rightsizer.cli import listing, table
+from rightsizer.cli.assessing import DEFAULT_PROFILE_NAME, Assessed, Declared, Origin, Usage, assess, rule, window_seconds
+from rightsizer.cli.exits import ExitCode, NothingMatched, code_of, note, tell
+from rightsizer.cli.options import open_origin
+from rightsizer.cli.progress import ProgressBar
+from rightsizer.cycle import Ruled
+from rightsizer.profile import Mode
+
+_MOST_NAMED = 5
+
+
+def recommend_all(output: str, options: Mapping[str, Any]) -> ExitCode:
+    """Prints what is recommended. Raises RightsizerError where nothing at all can be told."""
+    with ProgressBar() as bar:
+        origin = open_origin(options, bar.report)
+        declared = origin.declared()
+        ruled = list(rule(declared).values())
+        _check_ruled(ruled, declared)
+        assessed, usage = _measured(origin, ruled, declared)
+    click.echo(_rendered(output, assessed, usage))
+    _tell_notes(ruled, declared, usage)
+    return tell_failures(declared, usage)
+
+
+def tell_failures(declared: Declared, usage: Usage) -> ExitCode:
+    """The namespaces that could not be read or measured as errors, and the exit code that they make."""
+    for namespace, error in sorted(declared.failures.items()):
+        tell(error, of=f"namespace {namespace}")
+    for namespace, trouble in sorted(usage.trouble.items()):
+        click.echo(f"error: namespace {namespace}: {trouble.reason}: {' '.join(trouble.message.split())}", err=True)
+    if declared.failures:
+        return code_of(next(iter(declared.failures.values())))
+    return ExitCode.USAGE_SOURCE if usage.trouble else ExitCode.FINE
+
+
+def _check_ruled(ruled: list[Ruled], declared: Declared) -> None:
+    if not ruled:
+        kinds = "its kinds or its selector fit none of them"
+        raise NothingMatched(f"{len(declared.workloads)} workloads were found, but the profile rules none: {kinds}")
+    if all(one.mode is Mode.IGNORE for one in ruled):
+        raise NothingMatched(f"the mode of all {len(ruled)} workloads is Ignore, by profile or by annotation")
+
+
+def _measured(origin: Origin, ruled: list[Ruled], declared: Declared) -> tuple[list[Assessed], Usage]:
+    usage = origin.usage([one.workload for one in ruled], window_seconds=window_seconds(ruled))
+    return assess(ruled, declared, usage), usage
+
+
+def _rendered(output: str, assessed: list[Assessed], usage: Usage) -> str:
+    if output == "table":
+        return table.render(assessed)
+    objects = listing.as_objects(assessed, now=usage.now)
+    return listing.as_json(objects) if output == "json" else listing.as_yaml(objects)
+
+
+def _tell_notes(ruled: list[Ruled], declared: Declared, usage: Usage) -> None:
+    for text in (*declared.notes, *usage.notes):
+        note(text)
+    by_default = [one for one in ruled if one.profile.name == DEFAULT_PROFILE_NAME]
+    if by_default:
+        note(f"no profile fits {'any workload' if by_default == ruled else _named(by_default)}: the default profile is used")
+    ignored = [one for one in ruled if one.mode is Mode.IGNORE]
+    if ignored:
+        note(f"left out, because the mode is Ignore: {_named(ignored)}")
+
+
+def _named(ruled: Iterable[Ruled]) -> str:
+    names = [f"{one.workload.ref.namespace}/{one.workload.ref}" for one in ruled]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

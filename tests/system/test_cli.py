@@ -1,0 +1,105 @@
+"""The command line against a real cluster and a real Prometheus: the same numbers as from files, and not one write."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scenario import WORKED_EXAMPLE, WRITING_VERBS, Stage
+
+pytestmark = pytest.mark.system
+
+SCRIPTS = Path(sys.executable).parent
+READER = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: reader, namespace: view}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader, namespace: view}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: reader, namespace: view}]
+"""
+READER_NAME = "system:serviceaccount:view:reader"
+
+
+@pytest.fixture(scope="module")
+def reader(stage: Stage) -> Path:
+    """The kubeconfig of somebody who may do everything in the namespace `view`, and nothing elsewhere."""
+    stage.bed.apply(READER)
+    return stage.bed.kubeconfig_for(namespace="view", service_account="reader")
+
+
+def rightsizer(*arguments: object, kubeconfig: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return command([SCRIPTS / "rightsizer", *arguments], kubeconfig=kubeconfig, **environment)
+
+
+def command(words: list[object], *, kubeconfig: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RIGHTSIZER_")}
+    return subprocess.run(
+        [str(word) for word in words],
+        env={**inherited, "KUBECONFIG": str(kubeconfig), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_worked_example_live_and_nothing_is_written(stage: Stage, reader: Path) -> None:
+    done = rightsizer("recommend", "--prometheus-url", stage.bed.prometheus_url, "-o", "json", kubeconfig=reader)
+    assert done.returncode == 0, done.stderr
+    (web,) = json.loads(done.stdout)
+    assert (web["namespace"], web["workload"]) == ("view", "Deployment/web")
+    assert web["containers"][0]["recommended"] == WORKED_EXAMPLE
+    requests = stage.bed.audit_events(READER_NAME)
+    assert requests
+    assert not [event["requestURI"] for event in requests if event["verb"] in WRITING_VERBS]
+
+
+def test_explain_live_by_environment(stage: Stage, reader: Path) -> None:
+    done = rightsizer("explain", "deploy/web", kubeconfig=reader, RIGHTSIZER_PROMETHEUS_URL=stage.bed.prometheus_url)
+    assert done.returncode == 0, done.stderr
+    assert "2. buffer   180m + 20 % = 216m" in done.stdout
+    assert "limit 1.5 x 384Mi = 576Mi" in done.stdout
+    assert f"Prometheus {stage.bed.prometheus_url}" in done.stdout
+
+
+def test_as_a_plug_in_of_kubectl(stage: Stage) -> None:
+    kubectl = stage.bed.kubectl.binary
+    words = [kubectl, "rightsizer", "recommend", "-n", "view", "--prometheus-url", stage.bed.prometheus_url]
+    done = command(words, kubeconfig=stage.bed.kubeconfig, PATH=f"{SCRIPTS}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert "500m -> 216m" in done.stdout
+
+
+def test_what_may_not_be_read_is_exit_code_3(stage: Stage, reader: Path) -> None:
+    for options in (("-n", "shop"), ("-A",)):
+        done = rightsizer("recommend", *options, "--prometheus-url", stage.bed.prometheus_url, kubeconfig=reader)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "HTTP 403" in done.stderr
+        assert done.stderr.startswith("error: ")
+    unknown = rightsizer("recommend", "--context", "nope", "--prometheus-url", stage.bed.prometheus_url, kubeconfig=reader)
+    assert (unknown.returncode, "nope" in unknown.stderr) == (3, True)
+
+
+def test_a_usage_source_that_is_none_is_exit_code_4(stage: Stage) -> None:
+    nobody = rightsizer("recommend", "-n", "view", "--prometheus-url", "http://127.0.0.1:9", kubeconfig=stage.bed.kubeconfig)
+    assert (nobody.returncode, nobody.stdout) == (4, "")
+    another = rightsizer(
+        "recommend", "-n", "view", "--prometheus-url", f"{stage.bed.prometheus_url}/graph", kubeconfig=stage.bed.kubeconfig
+    )
+    assert (another.returncode, another.stdout) == (4, "")
+    assert another.stderr.count("\n") == 1
+
+
+def test_all_namespaces_of_the_cluster(stage: Stage) -> None:
+    done = rightsizer("recommend", "-A", "--prometheus-url", stage.bed.prometheus_url, "-o", "json", kubeconfig=stage.bed.kubeconfig)
+    places = {one["namespace"] for one in json.loads(done.stdout)}
+    assert {"shop", "view", "rules"} <= places

@@ -1,0 +1,242 @@
+"""`recommend` and `explain` of a cluster and a usage source, both faked: which profile counts, and every trouble with its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from rightsizer.cli.live import ALL_NAMESPACES, Live
+from rightsizer.errors import (
+    ClusterError,
+    ClusterForbidden,
+    ClusterNotFound,
+    ClusterUnreachable,
+    UsageSourceRefused,
+    UsageSourceUnreachable,
+)
+from rightsizer.ports import Listing, Recorded
+from rightsizer.profile import Profile
+from rightsizer.workload import WorkloadRef
+from tests.fakes import FakeCluster
+from tests.unit.cli_files import profile, run
+from tests.unit.world import World
+
+
+class ReadableFakeCluster(FakeCluster):
+    """Implements `ReadableCluster`."""
+
+    def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]:
+        failed = self._failed("profiles_of", namespaces)
+        return Listing(tuple(one for one in self.profiles() if one.namespace in namespaces), failed)
+
+    def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]:
+        failed = self._failed("recommendations_of", namespaces)
+        return Listing(tuple(one for one in self.recommendations() if one.workload.namespace in namespaces), failed)
+
+
+class Desk:
+    """A person's terminal before a faked cluster."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = World()
+        self.cluster = self.world.cluster = ReadableFakeCluster()
+        self.source = self.world.source
+        self.world.restart()
+        self.namespaces: Sequence[str] | None = ("shop",)
+        for command in ("recommending", "explaining"):
+            monkeypatch.setattr(f"rightsizer.cli.{command}.open_origin", self._origin)
+
+    def _origin(self, options: Mapping[str, Any], report: Any) -> Live:
+        return Live(
+            self.cluster,
+            self.source,
+            namespaces=self.namespaces,
+            profile=options["profile"],
+            report=report,
+            described="a fake",
+            now=self.world.clock.now,
+        )
+
+    def recommend(self, *options: object) -> Result:
+        before = self.cluster.writes
+        result = run("recommend", *options)
+        assert self.cluster.writes == before, "it wrote"
+        return result
+
+    def recommended(self, *options: object) -> list[dict[str, Any]]:
+        result = self.recommend("-o", "json", *options)
+        assert result.exit_code == 0, result.stderr
+        found: list[dict[str, Any]] = json.loads(result.stdout)
+        return found
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(monkeypatch)
+
+
+def test_the_worked_example(desk: Desk) -> None:
+    desk.world.add_deployment()
+    (web,) = desk.recommended()
+    assert web["containers"][0]["recommended"] == {
+        "requests": {"cpu": "216m", "memory": "384Mi"},
+        "limits": {"cpu": "432m", "memory": "576Mi"},
+    }
+    assert desk.cluster.writes == 0
+    assert desk.cluster.made("emit") == 0
+
+
+def test_the_profiles_of_the_cluster_rule_and_the_default_rules_the_rest(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("api", labels={"tier": "api"})
+    desk.world.apply_profile(workloads={"selector": {"matchLabels": {"tier": "api"}}}, cpu={"buffer": "50%"})
+    result = desk.recommend("-o", "json")
+    found = {one["workload"]: one for one in json.loads(result.stdout)}
+    assert [(one["profile"], one["mode"]) for one in found.values()] == [("all", "Apply"), (None, "Recommend")]
+    assert found["Deployment/api"]["containers"][0]["recommended"]["requests"]["cpu"] == "270m"
+    assert result.stderr == "note: no profile fits shop/Deployment/web: the default profile is used\n"
+
+
+def test_a_profile_file_goes_before_those_of_the_cluster(desk: Desk, tmp_path: Path) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(cpu={"buffer": "50%"})
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(json.dumps(profile({"cpu": {"buffer": "100%"}})))
+    (web,) = desk.recommended("--profile", rule)
+    assert (web["profile"], web["containers"][0]["recommended"]["requests"]["cpu"]) == ("ours", "360m")
+
+
+def test_without_the_custom_resources_the_default_profile_is_used(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.fail(ClusterNotFound("no such kind"), call="profiles_of")
+    desk.cluster.fail(ClusterNotFound("no such kind"), call="recommendations_of", namespace="shop")
+    result = desk.recommend()
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "note: the cluster does not know ResourceProfiles",
+        "note: no profile fits any workload: the default profile is used",
+    ]
+
+
+def test_what_is_wrong_with_a_profile_is_noted(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(cpu={"buffer": "a lot"})
+    assert "note: profile shop/all: spec.cpu.buffer: must be" in desk.recommend().stderr
+
+
+def test_all_namespaces(desk: Desk) -> None:
+    for namespace in ("bank", "shop"):
+        desk.world.add_deployment(namespace=namespace)
+    desk.namespaces = ALL_NAMESPACES
+    assert [one["namespace"] for one in desk.recommended()] == ["bank", "shop"]
+
+
+def test_an_oom_kill_is_counted(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.kill_for_memory(limit=512 * 2**20)
+    (web,) = desk.recommended()
+    assert web["containers"][0]["recommended"]["requests"]["memory"] == "615Mi"
+    text = run("explain", "deploy/web").stdout
+    assert "3. bounds   raised to 614.4Mi, rounded up to 615Mi: the limit at the OOM kill x 1.2, or + 100Mi where that is more" in text
+
+
+def test_the_last_change_is_told_and_cools_down(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(window="7d", minimumHistory={"lower": "1h"})
+    desk.world.run_cycle()
+    desk.world.end_rollouts()
+    desk.world.run_cycle()
+    desk.source.usages.clear()
+    desk.world.use("web-5d9c7b-aaaaa", owner=None, cpu=20, memory=50 * 2**20)
+    text = run("explain", "deploy/web").stdout
+    assert "Last change: 2025-11-20 12:01 UTC by Rollout, Succeeded: app cpu 500m -> 216m, app memory 1Gi -> 384Mi;" in text
+    assert "CoolingDown: lowered at 2025-11-20 12:01 UTC" in text
+
+
+def test_a_change_of_a_former_workload_of_the_same_name_is_not_believed(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile()
+    desk.world.run_cycle()
+    desk.cluster.edit(WorkloadRef("shop", "Deployment", "web"), uid="another")
+    assert "Last change" not in run("explain", "deploy/web").stdout
+
+
+def test_a_namespace_that_may_not_be_listed_is_an_error_after_the_others(desk: Desk) -> None:
+    desk.namespaces = ("bank", "shop")
+    desk.world.add_deployment()
+    desk.cluster.fail(ClusterForbidden("list deployments: HTTP 403: no"), call="workloads", namespace="bank")
+    result = desk.recommend()
+    assert (result.exit_code, "Deployment/web" in result.stdout) == (3, True)
+    assert result.stderr.splitlines()[-1].startswith("error: namespace bank: list deployments: HTTP 403: no (the rights to list")
+
+
+@pytest.mark.parametrize("call", ["workloads", "profiles_of", "autoscalers"])
+@pytest.mark.parametrize("error", [ClusterUnreachable("GET /x: timed out"), ClusterForbidden("HTTP 403: no")])
+def test_a_cluster_that_does_not_answer_is_exit_code_3(desk: Desk, call: str, error: ClusterError) -> None:
+    desk.world.add_deployment()
+    desk.cluster.fail(error, call=call, namespace="shop")
+    result = desk.recommend()
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"error: {error} (")
+    assert result.stderr.count("\n") == 1
+
+
+def test_namespaces_that_may_not_be_listed_are_only_needed_for_all(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.fail(ClusterForbidden("HTTP 403: no"), call="namespaces")
+    result = desk.recommend()
+    assert (result.exit_code, "opt-out by annotation of a namespace is not seen" in result.stderr) == (0, True)
+    desk.namespaces = ALL_NAMESPACES
+    assert desk.recommend().exit_code == 3
+
+
+@pytest.mark.parametrize("error", [UsageSourceUnreachable("no connection to http://p: refused"), UsageSourceRefused(401, "who are you?")])
+def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception) -> None:
+    desk.world.add_deployment()
+    desk.source.fail(error)
+    for arguments in (("recommend",), ("explain", "deploy/web")):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (4, "")
+        assert result.stderr == f"error: {error} (check --prometheus-url and the other --prometheus options)\n"
+
+
+def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None:
+    desk.namespaces = ("bank", "shop")
+    for namespace in desk.namespaces:
+        desk.world.add_deployment(namespace=namespace)
+    desk.source.fail(UsageSourceUnreachable("it broke"), call="usage", namespace="bank")
+    result = desk.recommend()
+    notes = [line.split()[-1] for line in result.stdout.splitlines()[1:3]]
+    assert (result.exit_code, notes) == (4, ["UsageSourceUnreachable", "-"])
+    assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceUnreachable: it broke"
+    assert "warning:" not in result.stderr
+
+
+def test_metrics_that_are_missing_are_told(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.source.hidden = {"cpu", "memory"}
+    result = desk.recommend()
+    assert result.exit_code == 4
+    assert "error: namespace shop: MetricsMissing: " in result.stderr
+
+
+def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
+    result = desk.recommend()
+    assert (result.exit_code, "no Deployment, StatefulSet or DaemonSet in namespace shop (name others with -n" in result.stderr) == (
+        5,
+        True,
+    )
+    desk.namespaces = ALL_NAMESPACES
+    assert "in the cluster" in desk.recommend().stderr
+
+
+def test_explain_names_near_ones_without_reading_usage(desk: Desk) -> None:
+    desk.world.add_deployment()
+    result = run("explain", "deploy/wab")
+    assert (result.exit_code, result.stderr) == (5, "error: there is no Deployment/wab; near it: Deployment/web in namespace shop\n")
+    assert not desk.source.calls

@@ -1,0 +1,333 @@
+"""`recommend` and `explain` from files: the demo's workloads, profiles, forms of output, and what a person may get wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.cli_files import NOW, deployment, objects, profile, run, steady_rows, write_history, write_manifests
+from tests.usage.demo_scenario import manifests, workloads
+from tests.usage.history_file import write_csv
+
+CHOSEN = ("web", "catalog", "node-agent", "payments", "preview")
+
+
+@dataclass(frozen=True)
+class Files:
+    manifests: Path
+    history: Path
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        return ("--manifests", self.manifests, "--history", self.history)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Some workloads of the demo with two weeks of usage."""
+    folder = tmp_path_factory.mktemp("demo")
+    history = folder / "usage.csv.gz"
+    write_csv([one for one in workloads() if one.name in CHOSEN], history, days=14, until=float(NOW))
+    chosen = [one for one in manifests() if one["kind"] == "Namespace" or one["metadata"]["name"] in CHOSEN]
+    return Files(write_manifests(folder / "manifests", *chosen), history)
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Files:
+    """One Deployment with a day of usage."""
+    return Files(write_manifests(tmp_path / "manifests", deployment()), write_history(tmp_path / "usage.csv", steady_rows()))
+
+
+def test_the_worked_example_comes_out_exactly(demo: Files) -> None:
+    result = run("recommend", *demo.options, "-o", "json")
+    assert result.exit_code == 0, result.stderr
+    web = objects(result)["Deployment/web"]
+    assert web["containers"][0]["recommended"] == {
+        "requests": {"cpu": "216m", "memory": "384Mi"},
+        "limits": {"cpu": "432m", "memory": "576Mi"},
+    }
+    assert web["savings"] == {"cpu": "568m", "memory": "1280Mi"}
+    assert (web["namespace"], web["replicas"], web["profile"], web["mode"]) == ("shop", 2, None, "Recommend")
+    assert web["containers"][0]["explanation"]["cpu"]["measured"] == "180m"
+
+
+def test_the_table_has_one_line_for_each_container_and_a_total(demo: Files) -> None:
+    result = run("recommend", *demo.options)
+    assert result.exit_code == 0
+    lines = [re.split(r" {3,}", line) for line in result.stdout.splitlines()]
+    assert lines[0] == ["NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "NOTE"]
+    assert ["shop", "Deployment/web", "app", "500m -> 216m", "1 -> 432m", "1Gi -> 384Mi", "2Gi -> 576Mi", "-"] in lines
+    assert len(lines) == 1 + 6 + 2
+    assert lines[-1][0].startswith("5 workloads, 10 pods: requests of CPU 5.60 -> 2.97 cores (47% less), memory 10.8Gi -> ")
+    assert all(line == line.rstrip() for line in result.stdout.splitlines())
+
+
+def test_table_json_and_yaml_tell_the_same_numbers(demo: Files) -> None:
+    table, json_form, yaml_form = (run("recommend", *demo.options, "-o", form) for form in ("table", "json", "yaml"))
+    assert yaml.safe_load(yaml_form.stdout) == json.loads(json_form.stdout)
+    rows = {tuple(re.split(r" {3,}", line)[1:3]): re.split(r" {3,}", line) for line in table.stdout.splitlines()[1:-2]}
+    for one in json.loads(json_form.stdout):
+        for container in one["containers"]:
+            row = rows[one["workload"], container["name"]]
+            recommended = container["recommended"]
+            expected = [recommended[part][name] for name in ("cpu", "memory") for part in ("requests", "limits")]
+            assert [cell.split(" -> ")[-1] for cell in row[3:7]] == expected
+            assert row[7] == container["note"]
+
+
+def test_notes_tell_what_would_hold_a_change_back(demo: Files) -> None:
+    found = objects(run("recommend", *demo.options, "-o", "json"))
+    notes = {name: one["containers"][0]["note"] for name, one in found.items()}
+    assert notes["Deployment/catalog"] == "HpaOnSameResource(cpu)"
+    assert notes["Deployment/preview"] == "NotEnoughHistory"
+    assert notes["Deployment/web"] == "-"
+    assert found["Deployment/catalog"]["checks"][0]["fields"] == ["app.cpu.limit", "app.cpu.request"]
+
+
+def test_a_guaranteed_pod_keeps_its_class(demo: Files) -> None:
+    sizes = objects(run("recommend", *demo.options, "-o", "json"))["Deployment/payments"]["containers"][0]["recommended"]
+    assert sizes["requests"] == sizes["limits"]
+
+
+def test_the_pods_of_a_daemon_set_are_counted_in_the_history(demo: Files) -> None:
+    agent = objects(run("recommend", *demo.options, "-o", "json"))["DaemonSet/node-agent"]
+    assert agent["replicas"] == 2
+    assert [container["name"] for container in agent["containers"]] == ["agent", "log-shipper"]
+
+
+def test_namespaces_are_chosen(demo: Files) -> None:
+    assert list(objects(run("recommend", *demo.options, "-n", "batch", "-o", "json"))) == ["Deployment/preview"]
+    assert len(objects(run("recommend", *demo.options, "-n", "batch", "-n", "shop", "-o", "json"))) == 5
+
+
+def test_explain_goes_step_by_step(demo: Files) -> None:
+    result = run("explain", "deploy/web", "-n", "shop", *demo.options)
+    assert result.exit_code == 0, result.stderr
+    text = result.stdout
+    for part in (
+        "Deployment/web in namespace shop: 2 pods",
+        "CPU: request 500m -> 216m, limit 1 -> 432m",
+        "1. measure  p95 of 14d (4,0",
+        " values, 99.9 %, busiest of 2 pods) = 180m",
+        "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC",
+        "2. buffer   180m + 20 % = 216m",
+        "216m is within minimum 10m and maximum 16",
+        "limit 2 x 216m = 432m",
+        "Memory: request 1Gi -> 384Mi, limit 2Gi -> 576Mi",
+        "limit 1.5 x 384Mi = 576Mi",
+        "spec.memory of the profile: max + 20% over 14d",
+        "free to change: app.cpu.request, app.cpu.limit, app.memory.request, app.memory.limit",
+        "CPU 1 -> 432m (saves 568m), Memory 2Gi -> 768Mi (saves 1280Mi)",
+    ):
+        assert part in text, part
+
+
+def test_explain_tells_which_check_holds_back_what(demo: Files) -> None:
+    text = run("explain", "deployment/catalog", "-n", "shop", *demo.options).stdout
+    assert "HpaOnSameResource: HorizontalPodAutoscaler catalog scales on the utilization of cpu" in text
+    assert "holds back: app.cpu.limit, app.cpu.request" in text
+    assert "free to change: app.memory.request, app.memory.limit" in text
+
+
+@pytest.mark.parametrize("reference", ["Deployment/web", "deployment/web", "deploy/web", "DEPLOY/web", "deployments.apps/web"])
+def test_explain_takes_kinds_as_kubectl_does(web: Files, reference: str) -> None:
+    assert run("explain", reference, *web.options).stdout.startswith("Deployment/web in namespace shop")
+
+
+@pytest.mark.parametrize(
+    ("reference", "code", "words"),
+    [
+        ("deploy/wab", 5, "error: there is no Deployment/wab; near it: Deployment/web in namespace shop"),
+        ("sts/web", 5, "error: there is no StatefulSet/web; near it: Deployment/web in namespace shop"),
+        ("deploy/entirely-else", 5, "error: there is no Deployment/entirely-else\n"),
+        ("pod/web", 2, "error: 'pod' is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)"),
+        ("web", 2, "error: 'web': write KIND/NAME, such as Deployment/web"),
+        ("deploy/a/b", 2, "error: 'deploy/a/b': write KIND/NAME"),
+    ],
+)
+def test_explain_of_what_is_not_there(web: Files, reference: str, code: int, words: str) -> None:
+    result = run("explain", reference, *web.options)
+    assert result.exit_code == code
+    assert result.stderr.startswith(words)
+    assert result.stdout == ""
+
+
+def test_explain_asks_which_one_of_several_namespaces(web: Files) -> None:
+    write_manifests(web.manifests, deployment(), deployment(namespace="bank"))
+    result = run("explain", "deploy/web", *web.options)
+    assert (result.exit_code, "choose one with -n (bank, shop)" in result.stderr) == (2, True)
+
+
+def test_a_profile_file_rules_in_place_of_the_default(web: Files, tmp_path: Path) -> None:
+    rule = tmp_path / "profile.yaml"
+    rule.write_text(yaml.safe_dump(profile({"cpu": {"buffer": "50%"}, "memory": {"limit": {"policy": "None"}}}, namespace="elsewhere")))
+    result = run("recommend", *web.options, "--profile", rule, "-o", "json")
+    found = objects(result)["Deployment/web"]
+    assert found["profile"] == "ours"
+    assert found["containers"][0]["recommended"] == {
+        "requests": {"cpu": "270m", "memory": "384Mi"},
+        "limits": {"cpu": "540m"},
+    }
+    assert result.stderr == ""
+
+
+def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
+    write_manifests(web.manifests, deployment(), deployment("api"), profile({"cpu": {"buffer": "50%"}}, namespace="shop"))
+    result = run("recommend", *web.options, "-o", "json")
+    assert objects(result)["Deployment/web"]["profile"] == "ours"
+    write_manifests(web.manifests, deployment(), profile({"cpu": {"buffer": "50%"}}, namespace="bank"))
+    result = run("recommend", *web.options, "-o", "json")
+    assert objects(result)["Deployment/web"]["profile"] is None
+    assert result.stderr == "note: no profile fits any workload: the default profile is used\n"
+
+
+def test_what_the_profile_of_a_file_does_not_fit_is_left_out(web: Files, tmp_path: Path) -> None:
+    rule = tmp_path / "profile.yaml"
+    rule.write_text(yaml.safe_dump(profile({"workloads": {"kinds": ["DaemonSet"]}})))
+    for arguments in (("recommend",), ("explain", "deploy/web")):
+        result = run(*arguments, *web.options, "--profile", rule)
+        assert (result.exit_code, result.stdout) == (5, "")
+        assert "selector" in result.stderr
+
+
+def test_an_ignored_workload_is_left_out_and_named(web: Files) -> None:
+    ignored = deployment("quiet")
+    ignored["metadata"]["annotations"] = {"rightsizer.dev/mode": "Ignore"}
+    write_manifests(web.manifests, deployment(), ignored)
+    result = run("recommend", *web.options, "-o", "json")
+    assert list(objects(result)) == ["Deployment/web"]
+    assert "note: left out, because the mode is Ignore: shop/Deployment/quiet\n" in result.stderr
+    explained = run("explain", "deploy/quiet", *web.options)
+    assert (explained.exit_code, "its mode is Ignore, by the annotation" in explained.stdout) == (0, True)
+
+
+def test_nothing_but_ignored_workloads_is_nothing_to_recommend(web: Files) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": {"rightsizer.dev/mode": "Ignore"}}}
+    write_manifests(web.manifests, namespace, deployment())
+    assert run("recommend", *web.options).exit_code == 5
+
+
+def test_containers_without_usage_and_ignored_ones_are_told(web: Files, tmp_path: Path) -> None:
+    two = deployment()
+    two["spec"]["template"]["spec"]["containers"] += [{"name": "idle"}, {"name": "proxy"}]
+    write_manifests(web.manifests, two, profile({"containers": [{"name": "proxy", "mode": "Ignore"}]}, namespace="shop"))
+    rows = [re.split(r" {3,}", line) for line in run("recommend", *web.options).stdout.splitlines()]
+    assert rows[2][2:] == ["idle", "unset -> ?", "unset -> ?", "unset -> ?", "unset -> ?", "NoUsage"]
+    assert rows[3][2:] == ["proxy", "unset", "unset", "unset", "unset", "ModeIgnore"]
+    text = run("explain", "deploy/web", *web.options).stdout
+    assert "CPU: no usage was seen in the last 14d; nothing is recommended" in text
+    assert "left alone: the profile's rule for this container is mode Ignore" in text
+
+
+def test_nothing_to_change_is_told(web: Files) -> None:
+    fitting = {"requests": {"cpu": "216m", "memory": "384Mi"}, "limits": {"cpu": "432m", "memory": "576Mi"}}
+    right = deployment()
+    right["spec"]["template"]["spec"]["containers"][0]["resources"] = fitting
+    write_manifests(web.manifests, right)
+    assert run("recommend", *web.options).stdout.splitlines()[1].split()[3:] == ["216m", "432m", "384Mi", "576Mi", "UpToDate"]
+    assert "nothing would change" in run("explain", "deploy/web", *web.options).stdout
+
+
+def test_usage_without_a_manifest_is_named(web: Files) -> None:
+    write_history(web.history, [*steady_rows(), *steady_rows("CronJob/night")])
+    assert "note: usage without a manifest: shop/CronJob/night\n" in run("recommend", *web.options).stderr
+
+
+def test_the_total_of_a_large_cluster_stays_readable(web: Files) -> None:
+    write_manifests(web.manifests, deployment(spec={**deployment()["spec"], "replicas": 20_000}))
+    total = run("recommend", *web.options).stdout.splitlines()[-1]
+    assert total == "1 workload, 20000 pods: requests of CPU 10,000.0 -> 4,320.0 cores (57% less), memory 19.5Ti -> 7.32Ti (62% less)"
+
+
+def test_now_looks_back(web: Files) -> None:
+    later = [row.replace(",0.18,", ",0.9,") for row in steady_rows(hours=12)]
+    write_history(web.history, [*steady_rows(hours=24)[144:], *later])
+    result = run("recommend", *web.options, "-o", "json", "--now", "2025-11-20T00:00:00Z")
+    explanation = objects(result)["Deployment/web"]["containers"][0]["explanation"]["cpu"]
+    assert (explanation["measured"], explanation["samples"]) == ("180m", 144)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "where does the usage come from? Give --prometheus-url URL"),
+        (("--manifests", "{manifests}"), "--history is missing"),
+        (("--history", "{history}"), "--manifests is missing"),
+        (("--now", "1763640000"), "--manifests is missing"),
+        (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-url", "http://x"), "--prometheus-url goes with a cluster"),
+        (("--manifests", "{manifests}", "--history", "{history}", "-A"), "--all-namespaces goes with a cluster"),
+        (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-insecure"), "--prometheus-insecure goes with a cluster"),
+        (("--manifests", "{manifests}", "--history", "{history}", "--now", "soon"), "'soon' is no time"),
+        (("--manifests", "{manifests}", "--history", "/nowhere.csv"), "does not exist"),
+        (("--prometheus-url", "http://x", "-A", "-n", "shop"), "-n and -A: give one of the two"),
+        (("--prometheus-url", "x"), "RIGHTSIZER_PROMETHEUS_URL: write http://HOST:PORT or https://HOST:PORT"),
+        (("--prometheus-url", "http://x", "--prometheus-header", "secret"), "write NAME=VALUE"),
+        (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
+        (("-o", "xml"), "'xml' is not one of"),
+        (("--frobnicate",), "No such option"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(web: Files, arguments: tuple[str, ...], words: str) -> None:
+    filled = [argument.format(manifests=web.manifests, history=web.history) for argument in arguments]
+    result = run("recommend", *filled)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_no_kubeconfig_is_exit_code_3() -> None:
+    result = run("recommend", "--prometheus-url", "http://127.0.0.1:9")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: no access to a cluster: ")
+    assert "--kubeconfig" in result.stderr
+
+
+def test_no_workload_is_exit_code_5(web: Files) -> None:
+    result = run("recommend", *web.options, "-n", "bank")
+    assert result.exit_code == 5
+    assert "no Deployment, StatefulSet or DaemonSet of namespace bank in it" in result.stderr
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_one_line_or_with_debug_a_traceback(web: Files, monkeypatch: pytest.MonkeyPatch, debug: bool) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("not\nforeseen")
+
+    monkeypatch.setattr("rightsizer.cli.recommending.assess", broken)
+    result = run("recommend", *web.options, *(["--debug"] if debug else []))
+    assert result.exit_code == 1
+    assert isinstance(result.exception, RuntimeError if debug else SystemExit)
+    assert ("error: unexpected RuntimeError: not foreseen" in result.stderr) is not debug
+
+
+def test_version_and_help_tell_what_is_needed() -> None:
+    assert run("--version").stdout == "rightsizer, version 0.1.0\n"
+    for command in ("recommend", "explain", "run"):
+        assert "4  the usage source could not be reached, or it refused" in run(command, "--help").stdout
+    assert run("no-such-command").exit_code == 2
+
+
+def test_run_hands_settings_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    handed: list[object] = []
+    monkeypatch.setattr("rightsizer.handlers.run", lambda settings, kubeconfig: handed.extend([settings, kubeconfig]))
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    result = run(
+        "run", "--prometheus-url", "http://p", "--prometheus-insecure", "--prometheus-header", "X-Scope-OrgID=a", "--kubeconfig", kubeconfig
+    )
+    assert result.exit_code == 0, result.stderr
+    settings, given = handed
+    assert (settings.prometheus_url, settings.prometheus_verify, settings.prometheus_headers) == (  # type: ignore[attr-defined]
+        "http://p",
+        False,
+        {"X-Scope-OrgID": "a"},
+    )
+    assert given == str(kubeconfig)
+    assert "RIGHTSIZER_PROMETHEUS_URL" in run("run").stderr

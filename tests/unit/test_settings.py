@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rightsizer.errors import InvalidSettings
+from rightsizer.settings import Settings, from_environment
+
+URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
+PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
+USERNAME = {"RIGHTSIZER_PROMETHEUS_USERNAME": "reader"}
+
+READ: list[tuple[str, str, Any]] = [
+    ("PROMETHEUS_URL", "https://thanos/x", "https://thanos/x"),
+    ("PROMETHEUS_TIMEOUT_SECONDS", "7.5", 7.5),
+    ("PROMETHEUS_RETRIES", "0", 0),
+    ("PROMETHEUS_HEADERS", "X-Scope-OrgID=team, X-Other = a=b,", {"X-Scope-OrgID": "team", "X-Other": "a=b"}),
+    ("PROMETHEUS_MATCHERS", 'cluster="x"', 'cluster="x"'),
+    ("PROMETHEUS_BEARER_TOKEN_FILE", "/secrets/token", Path("/secrets/token")),
+    ("PROMETHEUS_USERNAME", "reader", "reader"),
+    ("PROMETHEUS_PASSWORD_FILE", "/secrets/password", Path("/secrets/password")),
+    ("PROMETHEUS_CA_FILE", "/ca.crt", Path("/ca.crt")),
+    ("PROMETHEUS_VERIFY", "No", False),
+    ("CYCLE_SECONDS", "15", 15.0),
+    ("STALLED_AFTER_SECONDS", "120", 120.0),
+    ("HTTP_ADDRESS", "127.0.0.1", "127.0.0.1"),
+    ("HTTP_PORT", "0", 0),
+    ("LOG_LEVEL", "DEBUG", "debug"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), READ, ids=[name for name, *_ in READ])
+def test_variable_is_read(name: str, text: str, value: Any) -> None:
+    pair = {"PROMETHEUS_USERNAME": PASSWORD, "PROMETHEUS_PASSWORD_FILE": USERNAME}.get(name, {})
+    found = from_environment({**URL, **pair, f"RIGHTSIZER_{name}": text})
+    assert getattr(found, name.lower()) == value
+
+
+def test_every_setting_has_its_variable() -> None:
+    assert {name.lower() for name, *_ in READ} == {item.name for item in fields(Settings)}
+
+
+def test_defaults() -> None:
+    found = from_environment(URL)
+    assert found == Settings(prometheus_url="http://prometheus:9090")
+    assert (found.cycle_seconds, found.stalled_after_seconds, found.http_port, found.prometheus_verify) == (60.0, 900.0, 8080, True)
+    assert found.prometheus_headers == {}
+
+
+def test_empty_variable_counts_as_not_set() -> None:
+    assert from_environment({**URL, "RIGHTSIZER_HTTP_PORT": "", "RIGHTSIZER_PROMETHEUS_CA_FILE": ""}) == from_environment(URL)
+
+
+def test_given_goes_before_the_environment() -> None:
+    found = from_environment({**URL, "RIGHTSIZER_LOG_LEVEL": "error"}, prometheus_url="http://other", log_level=None)
+    assert (found.prometheus_url, found.log_level) == ("http://other", "error")
+
+
+@pytest.mark.parametrize("text", ["true", "1", "yes", " TRUE "])
+def test_flag_is_true(text: str) -> None:
+    assert from_environment({**URL, "RIGHTSIZER_PROMETHEUS_VERIFY": text}).prometheus_verify is True
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PROMETHEUS_URL", "prometheus:9090"),
+        ("PROMETHEUS_TIMEOUT_SECONDS", "30s"),
+        ("PROMETHEUS_TIMEOUT_SECONDS", "0"),
+        ("PROMETHEUS_TIMEOUT_SECONDS", "-1"),
+        ("PROMETHEUS_TIMEOUT_SECONDS", "inf"),
+        ("PROMETHEUS_RETRIES", "two"),
+        ("PROMETHEUS_RETRIES", "-1"),
+        ("PROMETHEUS_HEADERS", "X-Scope-OrgID"),
+        ("PROMETHEUS_HEADERS", "=team"),
+        ("PROMETHEUS_USERNAME", "reader"),
+        ("PROMETHEUS_VERIFY", "maybe"),
+        ("CYCLE_SECONDS", "soon"),
+        ("CYCLE_SECONDS", "0.5"),
+        ("CYCLE_SECONDS", "nan"),
+        ("STALLED_AFTER_SECONDS", "60"),
+        ("STALLED_AFTER_SECONDS", "nan"),
+        ("HTTP_PORT", "http"),
+        ("HTTP_PORT", "-1"),
+        ("HTTP_PORT", "65536"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_wrong_value_names_the_variable(name: str, text: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"RIGHTSIZER_{name}"):
+        from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+@pytest.mark.parametrize("environment", [{}, {"RIGHTSIZER_PROMETHEUS_URL": ""}])
+def test_without_a_prometheus(environment: dict[str, str]) -> None:
+    with pytest.raises(InvalidSettings, match=r"RIGHTSIZER_PROMETHEUS_URL: the address of a Prometheus is needed"):
+        from_environment(environment)
+
+
+def test_unknown_variable_is_refused_and_the_known_ones_are_told() -> None:
+    with pytest.raises(InvalidSettings, match=r"^RIGHTSIZER_CYCLE_SECS: no such setting; known are RIGHTSIZER_CYCLE_SECONDS, "):
+        from_environment({**URL, "RIGHTSIZER_CYCLE_SECS": "60"})
+
+
+def test_variables_that_kubernetes_makes_of_our_service_are_passed_over() -> None:
+    service = {
+        "RIGHTSIZER_SERVICE_HOST": "10.0.0.7",
+        "RIGHTSIZER_SERVICE_PORT": "8080",
+        "RIGHTSIZER_SERVICE_PORT_HTTP": "8080",
+        "RIGHTSIZER_PORT": "tcp://10.0.0.7:8080",
+        "RIGHTSIZER_PORT_8080_TCP": "tcp://10.0.0.7:8080",
+        "RIGHTSIZER_PORT_8080_TCP_ADDR": "10.0.0.7",
+    }
+    assert from_environment({**URL, **service, "PATH": "/bin"}) == from_environment(URL)
+
+
+def test_a_time_without_end_is_no_reason_to_stall() -> None:
+    assert from_environment({**URL, "RIGHTSIZER_STALLED_AFTER_SECONDS": "inf"}).stalled_after_seconds == math.inf
