@@ -7,6 +7,7 @@ namespace) and know no more of it. Faults are switched on per call and namespace
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import numpy as np
 
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch
-from rightsizer.ports import EventTarget, Listing, Namespace, OomSeries, PodOwners, Recorded
+from rightsizer.ports import EventTarget, Listing, Load, Namespace, OomSeries, PodOwners, Recorded
 from rightsizer.profile import Profile, parse_profile
 from rightsizer.quantities import cpu_millicores, memory_bytes
 from rightsizer.strategies.patch import Patch
@@ -32,7 +33,6 @@ from rightsizer.workload import (
     WorkloadRef,
 )
 
-_METRICS: Mapping[ResourceName, str] = {"cpu": "container_cpu_usage_seconds_total", "memory": "container_memory_working_set_bytes"}
 _FIELDS: Mapping[str, SizeField] = {"requests": "request", "limits": "limit"}
 
 
@@ -130,14 +130,13 @@ class PodUsage:
 
 
 class FakeUsageSource(Faults):
-    """Implements `ports.UsageSource`. `clock`: for what is there now; `hidden`: resources without series.
+    """Implements `ports.UsageSource`. `hidden`: resources without series.
 
     `kube_state_metrics` False: as if it were not installed.
     """
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._clock = clock
         self.usages: list[PodUsage] = []
         self.owners: dict[tuple[str, str], OwnerRef] = {}
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
@@ -146,9 +145,12 @@ class FakeUsageSource(Faults):
         self.interval_seconds: int | None = 30
         self.kube_state_metrics = True
 
-    def scrape_interval_seconds(self, namespaces: Sequence[str]) -> int | None:
-        self.called("scrape_interval_seconds", namespaces)
-        return self.interval_seconds
+    def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
+        self.called("loads", namespaces)
+        if self.interval_seconds is None or "cpu" in self.hidden:
+            return {}
+        there = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at))
+        return {namespace: Load(there[namespace], self.interval_seconds) for namespace in namespaces if there[namespace]}
 
     def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
         assert scrape_interval_seconds > 0
@@ -173,12 +175,6 @@ class FakeUsageSource(Faults):
         if not self.kube_state_metrics:
             return []
         return [kill for kill in self.kills if kill.series.namespace in namespaces and span.start <= kill.at <= span.end]
-
-    def missing_metrics(self, namespaces: Sequence[str]) -> list[str]:
-        self.called("missing_metrics", namespaces)
-        there = any(usage.series.namespace in namespaces and usage.there_at(self._clock.time) for usage in self.usages)
-        missing = [name for resource, name in _METRICS.items() if resource in self.hidden or not there]
-        return missing if self.kube_state_metrics else [*missing, "kube_pod_owner"]
 
 
 def _of_namespaces(owners: Mapping[tuple[str, str], OwnerRef], namespaces: Sequence[str]) -> dict[tuple[str, str], OwnerRef]:

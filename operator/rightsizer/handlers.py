@@ -19,8 +19,9 @@ import kopf
 from rightsizer import __version__, prometheus
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, CycleReport, Measuring
-from rightsizer.cycle.measuring import Progress
+from rightsizer.cycle.measuring import Progress, ReadingLimits
 from rightsizer.errors import RightsizerError
+from rightsizer.history import History
 from rightsizer.metrics import CycleFigures, Health, HealthServer, OperatorMetrics
 from rightsizer.settings import Settings
 
@@ -49,14 +50,10 @@ class SystemClock:
         return time.time()
 
 
-class Stopped(Exception):
-    """Ends a cycle that reads a long history: the operator stops, and nothing but reading is lost."""
-
-
 class Loop:
     """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` waits for the running one.
 
-    `stopping`, where given, is set by `stop`, so that a part of the cycle may look at it and raise `Stopped`.
+    `stopping`, where given, is set by `stop`, so that a part of the cycle may look at it and end early.
     """
 
     def __init__(
@@ -87,22 +84,23 @@ class Loop:
     def stop(self) -> None:
         self._stopping.set()
         self._woken.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            self._once()
-            rest = self._cycle_seconds - (time.monotonic() - started)
+            unread = self._once()
+            # As long as there is a past to be read, one portion follows the other.
+            rest = 0.0 if unread else self._cycle_seconds - (time.monotonic() - started)
             if self._woken.wait(max(rest, 0.0)) and not self._stopping.wait(QUIET_SECONDS):
                 self._woken.clear()
 
-    def _once(self) -> None:
+    def _once(self) -> bool:
+        """One cycle. Answers whether its time was up before all was read."""
         started = time.monotonic()
         try:
             report = self._cycle.run()
-        except Stopped:
-            logger.info("stopped while usage was read")
         except RightsizerError as error:
             logger.warning("the cycle ended early: %s", error)
             self._metrics.cycle_failed()
@@ -112,6 +110,8 @@ class Loop:
         else:
             self._health.progress()
             self._count(report, seconds=time.monotonic() - started)
+            return report.unread
+        return False
 
     def _count(self, report: CycleReport, *, seconds: float) -> None:
         history = self._measuring.history
@@ -126,6 +126,9 @@ class Loop:
                 troubled_namespaces=report.troubled_namespaces,
                 history_containers=len(history),
                 history_bytes=history.size,
+                history_read=report.read,
+                questions_halved=report.questions_halved,
+                questions_failed=report.questions_failed,
             )
         )
         level = logging.INFO if report.changed or report.failed else logging.DEBUG
@@ -159,7 +162,14 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     source = prometheus.connect(settings, on_request=metrics.usage_source_request)
     cluster = connect(kubeconfig, None, on_request=metrics.api_request)
     stopping = threading.Event()
-    measuring = Measuring(source, cluster, progress=_progress_to(health, stopping))
+    measuring = Measuring(
+        source,
+        cluster,
+        new_history=lambda slots: History(slots=slots, folder=settings.history_folder),
+        limits=ReadingLimits(at_once=settings.prometheus_queries_at_once),
+        progress=_progress_to(health),
+        stopping=stopping.is_set,
+    )
     cycle = Cycle(cluster, measuring, SystemClock())
     loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
     server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
@@ -168,18 +178,21 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     try:
         kopf.run(registry=_registry(loop), settings=_kopf_settings(), standalone=True, clusterwide=True)
     finally:
+        loop.stop()
         server.stop()
+        measuring.close()
         cluster.close()
         source.close()
 
 
-def _progress_to(health: Health, stopping: threading.Event) -> Progress:
-    def progress(namespace: str, done: int, total: int) -> None:
-        if stopping.is_set():
-            raise Stopped
+def _progress_to(health: Health) -> Progress:
+    told = 10
+
+    def progress(share: float) -> None:
+        nonlocal told
         health.progress()
-        if total > 1:
-            logger.info("history of namespace %s: %d of %d parts read", namespace, done, total)
+        if told != (told := int(share * 10)):
+            logger.info("history: %d %% of the window read", told * 10)
 
     return progress
 

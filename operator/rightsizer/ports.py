@@ -67,10 +67,6 @@ class UsageSource(Protocol):
         """From kube-state-metrics; empty where it is missing."""
         ...
 
-    def missing_metrics(self, namespaces: Sequence[str], *, at: int) -> list[str]:
-        """Which of the needed metrics have no usable series at all at a time (unix seconds)."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Namespace:

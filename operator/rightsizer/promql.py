@@ -21,12 +21,12 @@ REPLICA_SET_OWNER_METRIC = "kube_replicaset_owner"
 OOM_METRICS = ("kube_pod_container_status_last_terminated_reason", "kube_pod_init_container_status_last_terminated_reason")
 MEMORY_LIMIT_METRICS = ("kube_pod_container_resource_limits", "kube_pod_init_container_resource_limits")
 
-NEEDED_METRICS = (CPU_METRIC, MEMORY_METRIC, POD_OWNER_METRIC, REPLICA_SET_OWNER_METRIC)
 USAGE_METRICS: dict[ResourceName, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC}
 
 SERIES_LABELS = ("namespace", "pod", "container")
 
 SCRAPE_INTERVAL_WINDOW_SECONDS = 900
+_USUAL_INTERVALS_SECONDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 900)
 
 # Besides the containers, cAdvisor exposes the cgroup of each pod (no container name) and its pause container (POD).
 _CONTAINERS_ONLY = 'container!="",container!="POD"'
@@ -85,9 +85,9 @@ def usage(resource: ResourceName, scope: Scope, *, scrape_interval_seconds: int)
 
 
 def samples_per_series(scope: Scope) -> str:
-    """By namespace, how many CPU samples a series has within the last 15 minutes. The 0.9 quantile, as younger series have fewer."""
+    """By namespace, how many CPU samples a series has within the last 15 minutes. The most, as younger series have fewer."""
     selector = _selector(CPU_METRIC, _CONTAINERS_ONLY, scope)
-    return f"quantile by (namespace) (0.9, count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
+    return f"max by (namespace) (count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
 
 
 def series_now(scope: Scope) -> str:
@@ -95,15 +95,24 @@ def series_now(scope: Scope) -> str:
     return f"count by (namespace) ({_selector(CPU_METRIC, _CONTAINERS_ONLY, scope)})"
 
 
-def scrape_interval_seconds(samples: float) -> int | None:
-    """The interval behind the answer to `samples_per_series`, in whole seconds; None where the answer is no number of samples.
+def loads(scope: Scope) -> str:
+    """Both of the above in one question, told apart by the label `figure` (`samples`, `series`)."""
+    figures = {"samples": samples_per_series(scope), "series": series_now(scope)}
+    return " or ".join(f'label_replace({query}, "figure", "{name}", "", "")' for name, query in figures.items())
 
-    samples   90  60  30  15  3    1
-    interval  10  15  30  60  300  900
+
+def scrape_interval_seconds(samples: float) -> int | None:
+    """The interval behind the answer to `samples_per_series`, in seconds; None where the answer is no number of samples.
+
+    The nearest of the usual ones, so that a scrape that was missed changes neither the questions nor which namespaces share them.
+
+    samples   90  60  30  15  14  3    1
+    interval  10  15  30  60  60  300  900
     """
     if not math.isfinite(samples) or samples <= 0:
         return None
-    return max(1, round(SCRAPE_INTERVAL_WINDOW_SECONDS / samples))
+    found = SCRAPE_INTERVAL_WINDOW_SECONDS / samples
+    return min(_USUAL_INTERVALS_SECONDS, key=lambda usual: abs(math.log(usual / found)))
 
 
 POD_OWNER_LABELS = ("namespace", "pod", "owner_kind", "owner_name")
@@ -138,21 +147,6 @@ def memory_limits(scope: Scope, *, pods: Sequence[str]) -> str:
     """Memory limits in bytes of the containers of these pods."""
     selector = _selector("", f'{matcher("__name__", MEMORY_LIMIT_METRICS)},resource="memory",{matcher("pod", pods)}', scope)
     return _max_by(SERIES_LABELS, f"max_over_time({selector}[{SLOT_SECONDS}s])")
-
-
-def present_metrics(scope: Scope) -> str:
-    """How many usable series of each needed metric there are now, by the label `metric`.
-
-    The name is put into a label, as `or` takes two vectors that differ in `__name__` only for the same. ReplicaSets are looked for
-    everywhere: namespaces without a Deployment have none, and nothing is missing there.
-    """
-    selectors = {
-        CPU_METRIC: _selector(CPU_METRIC, _CONTAINERS_ONLY, scope),
-        MEMORY_METRIC: _selector(MEMORY_METRIC, _CONTAINERS_ONLY, scope),
-        POD_OWNER_METRIC: _selector(POD_OWNER_METRIC, "", scope),
-        REPLICA_SET_OWNER_METRIC: f"{REPLICA_SET_OWNER_METRIC}{{{scope.extra_matchers}}}",
-    }
-    return " or ".join(f'label_replace(count({selector}), "metric", {quoted(name)}, "", "")' for name, selector in selectors.items())
 
 
 def _selector(metric: str, matchers: str, scope: Scope) -> str:

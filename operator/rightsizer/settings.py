@@ -48,6 +48,8 @@ class Settings:
     (`cluster="x"`) narrows every question on a server that several clusters share.
     `cycle_seconds`: from the start of a cycle to the start of the next; the usage source is only asked when a 5-minute slot has ended.
     `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
+    `history_folder`: where the usage history survives a restart; without one it is in memory and read anew.
+    `prometheus_queries_at_once`: how many questions may be under way at a time.
     `http_address`, `http_port`: where `/healthz` and `/metrics` are served; port 0 takes a free one.
     `log_level`: debug, info, warning or error.
     """
@@ -62,6 +64,8 @@ class Settings:
     prometheus_password_file: Path | None = _setting(Path, None)
     prometheus_ca_file: Path | None = _setting(Path, None)
     prometheus_verify: bool = _setting(_flag, True)
+    prometheus_queries_at_once: int = _setting(int, 2)
+    history_folder: Path | None = _setting(Path, None)
     cycle_seconds: float = _setting(float, 60.0)
     stalled_after_seconds: float = _setting(float, 900.0)
     http_address: str = _setting(str, "0.0.0.0")
@@ -72,6 +76,7 @@ class Settings:
         _check(self.prometheus_url.startswith(("http://", "https://")), "prometheus_url", "write http://HOST:PORT or https://HOST:PORT")
         _check(0 < self.prometheus_timeout_seconds < math.inf, "prometheus_timeout_seconds", "it must be above 0")
         _check(self.prometheus_retries >= 0, "prometheus_retries", "it must not be below 0")
+        _check(1 <= self.prometheus_queries_at_once <= 32, "prometheus_queries_at_once", "write 1 to 32")
         both = (self.prometheus_username is None) == (self.prometheus_password_file is None)
         _check(both, "prometheus_username", "a username and a password file are of no use without the other")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")

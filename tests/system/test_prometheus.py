@@ -215,9 +215,13 @@ def test_memory_is_the_peak_of_the_slot_in_bytes(source: Prometheus, history: Kn
     assert peak.tolist() == [700.0 if number == 10 else 100.0 for number in range(SLOTS)]
 
 
-def test_the_scrape_interval_is_found(source: Prometheus) -> None:
-    assert source.scrape_interval_seconds(["shop"]) == pytest.approx(SCRAPE_SECONDS, abs=2)
-    assert source.scrape_interval_seconds(["nowhere"]) is None
+def test_loads_by_namespace(source: Prometheus, history: KnownHistory) -> None:
+    loads = source.loads(["shop", "bank", "nowhere"], at=history.span.end)
+    assert set(loads) == {"shop", "bank"}
+    assert loads["bank"].series == 1
+    # steady, twice (by two jobs), restarted, reset and gap.
+    assert loads["shop"].series == 6
+    assert [load.scrape_interval_seconds for load in loads.values()] == pytest.approx([SCRAPE_SECONDS] * 2, abs=2)
 
 
 def test_owners_of_present_and_past_pods(source: Prometheus, history: KnownHistory) -> None:
@@ -251,16 +255,10 @@ def test_an_oom_kill_is_told_in_one_span_only(source: Prometheus, history: Known
     assert [(kill.series.container, kill.at) for kills in told for kill in kills] == [("app", history.slot(7)), ("proxy", history.slot(13))]
 
 
-def test_missing_metrics_are_named(source: Prometheus) -> None:
-    assert source.missing_metrics(["shop"]) == []
-    # It has CPU, and ReplicaSets are looked for in the whole cluster.
-    assert source.missing_metrics(["bank"]) == ["container_memory_working_set_bytes", "kube_pod_owner"]
-
-
 def test_a_bad_matcher_is_refused_in_the_words_of_prometheus(url: str) -> None:
     broken = Prometheus(Connection(Endpoint(url=url)), extra_matchers="cluster==")
     with pytest.raises(UsageSourceRefused, match=r"HTTP 400: bad_data: .*parse error"):
-        broken.missing_metrics(["shop"])
+        broken.loads(["shop"], at=0)
     broken.close()
 
 

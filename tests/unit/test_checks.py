@@ -324,6 +324,47 @@ class TestNotEnoughHistory:
         assert {name.split(".")[0] for name in allowed(facts)} == {"app"}
 
 
+MIXED = Sizes(cpu_request=100, cpu_limit=1000, memory_request=GI, memory_limit=2 * GI)
+
+
+class TestHistoryIsBeingRead:
+    @pytest.mark.parametrize(
+        ("current", "seconds", "held"),
+        [
+            (WIDE, 14 * DAY, {"app.cpu.request", "app.cpu.limit", "app.memory.request", "app.memory.limit"}),
+            (SMALL, 14 * DAY, set()),
+            (SMALL, DAY, set()),
+            (MIXED, DAY, {"app.cpu.limit", "app.memory.request", "app.memory.limit"}),
+            (MIXED, 2 * HOUR, {"app.cpu.request", "app.cpu.limit", "app.memory.request", "app.memory.limit"}),
+        ],
+        ids=["what falls waits", "what rises does not", "not even with a part", "each by itself", "what rises needs its minimum"],
+    )
+    def test_what_is_held(self, current: Sizes, seconds: int, held: set[str]) -> None:
+        found = recommendation(current=current, history_seconds=seconds, samples=seconds // 300)
+        facts = check_facts(workload(Container("app", current)), [found], history_read=False)
+        objection = not_enough_history(facts)
+        assert (set() if objection is None else {str(path) for path in objection.paths or ()}) == held
+        assert allowed(facts) == {str(change.path) for change in facts.changes} - held
+        if objection is not None:
+            assert objection.reason is Reason.NOT_ENOUGH_HISTORY
+            assert objection.message == f"the history of the window is still being read: {', '.join(sorted(held))}"
+
+    def test_a_rise_that_is_short_of_history_is_told_as_ever(self) -> None:
+        facts = check_facts(
+            workload(Container("app", SMALL)), [recommendation(current=SMALL, history_seconds=5 * HOUR, samples=60)], history_read=False
+        )
+        assert not_enough_history(facts) == not_enough_history(replace(facts, history_read=True)) is not None
+
+    def test_the_message_stays_while_history_arrives(self) -> None:
+        messages = {
+            objection.message
+            for hours in range(24, 14 * 24, 7)
+            if (found := recommendation(history_seconds=hours * HOUR, samples=hours * 12))
+            if (objection := not_enough_history(check_facts(recommendations=[found], history_read=False)))
+        }
+        assert len(messages) == 1
+
+
 class TestHpaOnSameResource:
     def autoscaler(self, resource: str = "cpu", target_type: str = "Utilization", **fields: Any) -> Autoscaler:
         metric = ScalingMetric(resource, target_type, fields.pop("container", None))

@@ -16,6 +16,7 @@ from rightsizer.errors import (
     ClusterForbidden,
     ClusterNotFound,
     ClusterUnreachable,
+    UsageSourceOverloaded,
     UsageSourceRefused,
     UsageSourceUnreachable,
 )
@@ -209,11 +210,11 @@ def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None
     desk.namespaces = ("bank", "shop")
     for namespace in desk.namespaces:
         desk.world.add_deployment(namespace=namespace)
-    desk.source.fail(UsageSourceUnreachable("it broke"), call="usage", namespace="bank")
+    desk.source.fail(UsageSourceOverloaded(422, "too many samples"), call="usage", namespace="bank")
     result = desk.recommend()
     notes = [line.split()[-1] for line in result.stdout.splitlines()[1:3]]
-    assert (result.exit_code, notes) == (4, ["UsageSourceUnreachable", "-"])
-    assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceUnreachable: it broke"
+    assert (result.exit_code, notes) == (4, ["UsageSourceOverloaded", "-"])
+    assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceOverloaded: HTTP 422: too many samples"
     assert "warning:" not in result.stderr
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from rightsizer.cycle import Measuring
-from rightsizer.cycle.measuring import CHUNK_SECONDS, no_progress
 from rightsizer.errors import (
     ClusterForbidden,
     UsageAnswerInvalid,
@@ -62,22 +61,36 @@ class TestQuestions:
         before = len(world.source.calls)
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end - 300}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
 
     def test_backfill_goes_by_days_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
-        assert world.source.made("usage") == 14 * DAY // CHUNK_SECONDS * 2
-        assert world.progress[0] == ("shop", 1, 14)
-        assert world.progress[-1] == ("shop", 14, 14)
+        # 14 days from noon on touch 15 days.
+        assert world.source.made("usage") == 15 * 2
+        assert (len(world.progress), world.progress[-1]) == (15, 1.0)
+        assert world.progress == sorted(world.progress)
+
+    def test_backfill_goes_from_the_newest_to_the_oldest(self, world: World) -> None:
+        world.run_cycle()
+        ends = [int(call.about.rpartition("..")[2]) for call in world.source.calls if call.name == "usage"]
+        assert ends == sorted(ends, reverse=True)
+
+    def test_namespaces_share_them(self, world: World) -> None:
+        for name in "abcdef":
+            world.add_deployment(namespace=name)
+            world.apply_profile(namespace=name)
+        world.run_cycle()
+        assert world.source.made("usage", "loads") == 15 * 2 + 1
+        assert all(world.sizes(namespace=name) == WORKED for name in "abcdef")
 
     def test_scrape_interval_once_an_hour(self, world: World) -> None:
         world.run_cycle()
         world.next_slot()
         world.run_cycle()
-        assert world.source.made("scrape_interval_seconds") == 1
+        assert world.source.made("loads") == 1
         world.pass_time(3_600)
         world.run_cycle()
-        assert world.source.made("scrape_interval_seconds") == 2
+        assert world.source.made("loads") == 2
 
     def test_without_a_scrape_interval_the_past_is_read_all_the_same(self, world: World) -> None:
         world.source.interval_seconds = None
@@ -87,12 +100,12 @@ class TestQuestions:
     def test_a_scrape_interval_that_was_not_found_is_asked_for_again(self, world: World) -> None:
         world.source.interval_seconds = None
         world.run_cycle()
-        before = world.source.made("scrape_interval_seconds")
+        before = world.source.made("loads")
         world.source.interval_seconds = 30
         for _ in range(2):
             world.next_slot()
             world.run_cycle()
-        assert world.source.made("scrape_interval_seconds") == before + 1
+        assert world.source.made("loads") == before + 1
 
     def test_a_namespace_with_jobs_only_is_read_from_the_start_once(self) -> None:
         world = World()
@@ -104,8 +117,14 @@ class TestQuestions:
         world.run_cycles(3)
         assert world.source.made("usage") == before
 
-    def test_progress_may_be_of_interest_to_nobody(self) -> None:
-        no_progress("shop", 1, 2)
+    def test_a_scrape_interval_that_looks_long_is_asked_for_again(self, world: World) -> None:
+        world.source.interval_seconds = 450
+        world.run_cycle()
+        world.source.interval_seconds = 30
+        for _ in range(3):
+            world.next_slot()
+            world.run_cycle()
+        assert world.source.made("loads") == 2
 
 
 class TestTrouble:
@@ -192,20 +211,48 @@ class TestTrouble:
         assert (world.measuring_condition()["status"], world.measuring_condition(namespace="bank")["status"]) == ("True", "False")
         assert report.troubled_namespaces == 1
 
-    def test_in_mid_backfill_is_resumed_where_it_stopped(self, world: World) -> None:
-        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=10, times=1)
+    def test_in_mid_backfill_costs_what_could_not_be_read_only(self, world: World) -> None:
+        world.source.fail(UsageSourceUnreachable("it broke"), call="usage", skip=10, times=1)
         world.run_cycle()
-        assert (world.sizes(), world.progress[-1]) == (WIDE, ("shop", 5, 14))
+        assert (world.sizes(), world.measuring_condition()["reason"]) == (WIDE, "UsageSourceUnreachable")
+        assert world.source.made("usage") == 10 + 1
         world.run_cycles(1)
-        assert (world.sizes(), world.progress[5]) == (WORKED, ("shop", 1, 10))
+        assert (world.sizes(), world.progress[-1]) == (WORKED, 1.0)
+        assert world.measuring_condition()["status"] == "True"
         assert world.source.made("usage") == 10 + 1 + 2 * 10
+
+    def test_a_question_that_takes_too_long_is_halved(self, world: World) -> None:
+        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=10, times=1)
+        report = world.run_cycle()
+        assert (world.sizes(), report.troubled_namespaces) == (WORKED, 0)
+        assert (report.questions_halved, report.questions_failed) == (1, 0)
+        assert world.source.made("usage") == 2 * 15 + 1 + 2
+
+    def test_of_a_namespace_that_takes_too_long_leaves_the_others_and_their_past(self, world: World) -> None:
+        for name in "abcdef":
+            world.add_deployment(namespace=name)
+            world.apply_profile(namespace=name)
+        world.source.fail(UsageSourceTimeout("slow"), call="usage", namespace="c")
+        report = world.run_cycle()
+        assert report.troubled_namespaces == 1
+        assert [name for name in "abcdef" if world.sizes(namespace=name) != WORKED] == ["c"]
+
+    @pytest.mark.parametrize("call", ["loads", "pod_owners", "oom_kills"])
+    def test_of_any_question_leaves_the_other_namespaces(self, world: World, call: str) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.source.fail(UsageSourceOverloaded(422, "too many samples"), call=call, namespace="bank")
+        report = world.run_cycle()
+        assert (world.sizes(), world.sizes(namespace="bank"), report.troubled_namespaces) == (WORKED, WIDE, 1)
+        world.source.recover()
+        assert (world.run_cycle().troubled_namespaces, world.sizes(namespace="bank")) == (0, WORKED)
 
     def test_metrics_are_missing(self, world: World) -> None:
         world.source.hidden.add("cpu")
         world.run_cycle()
         condition = world.measuring_condition()
         assert condition["reason"] == "MetricsMissing"
-        assert "container_cpu_usage_seconds_total" in condition["message"]
+        assert condition["message"] == "the usage source has no series of container_cpu_usage_seconds_total in namespace shop"
         assert "memory" not in condition["message"]
         assert world.sizes() == WIDE
 
@@ -219,7 +266,9 @@ class TestTrouble:
 
     def test_while_asking_what_is_missing(self, world: World) -> None:
         world.source.hidden.add("cpu")
-        world.source.fail(DOWN, call="missing_metrics")
+        world.run_cycle()
+        world.source.fail(DOWN, call="loads")
+        world.next_slot()
         world.run_cycle()
         assert world.measuring_condition()["reason"] == "UsageSourceUnreachable"
 
@@ -232,7 +281,7 @@ class TestTrouble:
     def test_is_none_where_the_first_pod_has_just_started(self, world: World) -> None:
         world.source.usages = [replace(usage, since=int(NOW) + 30) for usage in world.source.usages]
         world.run_cycle()
-        assert (world.source.made("missing_metrics"), world.measuring_condition()["status"]) == (1, "True")
+        assert (world.source.made("loads"), world.measuring_condition()["status"]) == (1, "True")
 
     def test_of_a_server_that_is_gone_is_not_waited_for_in_each_namespace(self, world: World) -> None:
         for name in "abcdef":
@@ -243,7 +292,7 @@ class TestTrouble:
         world.source.fail(DOWN)
         world.next_slot()
         report = world.run_cycle()
-        assert (world.source.made() - before, report.troubled_namespaces) == (2, 7)
+        assert (world.source.made() - before, report.troubled_namespaces) == (1, 7)
         world.source.recover()
         assert world.run_cycle().troubled_namespaces == 0
 
@@ -369,10 +418,10 @@ class TestHistory:
     def test_longer_window_is_filled_again(self, world: World) -> None:
         world.apply_profile(mode="Recommend", window="2d", minimumHistory={"raise": "1h", "lower": "1h"})
         world.run_cycle()
-        assert world.source.made("usage") == 2 * 2
+        assert world.source.made("usage") == 2 * 3
         world.apply_profile(mode="Recommend", window="7d", minimumHistory={"raise": "1h", "lower": "1h"})
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 2 + 2 * 7
+        assert world.source.made("usage") == 2 * 3 + 2 * 8
         assert world.recommended()["containers"][0]["explanation"]["cpu"]["window"] == "7d"
 
     def test_shorter_window_keeps_what_is_there(self, world: World) -> None:
@@ -406,7 +455,7 @@ class TestHistory:
         assert (set(world.measuring.history), world.source.made()) == ({ContainerKey(WEB, "app")}, before)
         world.cluster.recover()
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 14 + 2
+        assert world.source.made("usage") == 2 * 15 + 2
 
     def test_short_history_waits(self) -> None:
         world = World()

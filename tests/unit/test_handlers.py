@@ -13,6 +13,7 @@ import kopf
 import pytest
 
 from rightsizer import handlers
+from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.errors import ClusterUnreachable, InvalidSettings
 from rightsizer.handlers import EndlessBackoff, Loop, ProfileWatch, SystemClock
 from rightsizer.metrics import Health, OperatorMetrics
@@ -94,6 +95,18 @@ class TestLoop:
         running.loop.start()
         try:
             eventually(lambda: running.ended >= 3)
+        finally:
+            running.loop.stop()
+
+    def test_does_not_wait_while_there_is_a_past_to_be_read(self) -> None:
+        running = Running(cycle_seconds=3_600)
+        running.world.limits = ReadingLimits(portion_seconds=0)
+        running.world.restart()
+        running.loop = Loop(running.world.cycle, running.world.measuring, running.metrics, running.health, cycle_seconds=3_600)
+        running.loop.start()
+        try:
+            eventually(lambda: running.ended >= 3)
+            assert 0 < running.value("rightsizer_history_read_share") < 1
         finally:
             running.loop.stop()
 
@@ -318,7 +331,10 @@ class TestRun:
             connection.close()
 
         monkeypatch.setattr(kopf, "run", run)
-        handlers.run(Settings(prometheus_url="http://127.0.0.1:1", http_address="127.0.0.1", http_port=0), kubeconfig=kubeconfig)
+        settings = Settings(
+            prometheus_url="http://127.0.0.1:1", http_address="127.0.0.1", http_port=0, history_folder=Path(kubeconfig).parent / "history"
+        )
+        handlers.run(settings, kubeconfig=kubeconfig)
         assert (seen["status"], seen["standalone"], seen["clusterwide"]) == (200, True, True)
         with pytest.raises(ConnectionRefusedError):
             HTTPConnection("127.0.0.1", seen["port"], timeout=5).connect()
@@ -330,22 +346,14 @@ class TestRun:
             handlers.run(settings, kubeconfig=kubeconfig)
 
 
-def test_progress_of_a_backfill_is_health_and_a_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_of_a_backfill_is_health_and_a_line_for_each_tenth(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "rightsizer.handlers")
     clock = FakeClock(0)
     health = Health(stalled_after_seconds=900, clock=clock.now)
     clock.time = 1_000
-    progress = handlers._progress_to(health, threading.Event())
-    progress("shop", 1, 1)
+    progress = handlers._progress_to(health)
+    progress(1.0)
     assert (health.trouble(), caplog.messages) == (None, [])
-    progress("shop", 3, 14)
-    assert caplog.messages == ["history of namespace shop: 3 of 14 parts read"]
-
-
-def test_progress_ends_the_reading_when_the_operator_stops() -> None:
-    stopping = threading.Event()
-    progress = handlers._progress_to(Health(stalled_after_seconds=900, clock=FakeClock(0).now), stopping)
-    progress("shop", 1, 14)
-    stopping.set()
-    with pytest.raises(handlers.Stopped):
-        progress("shop", 2, 14)
+    for share in (0.02, 0.25, 0.28, 0.31, 1.0, 1.0):
+        progress(share)
+    assert caplog.messages == [f"history: {percent} % of the window read" for percent in (0, 20, 30, 100)]

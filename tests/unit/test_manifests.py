@@ -172,11 +172,18 @@ def test_the_namespace_admits_only_confined_pods() -> None:
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_only_tmp_can_be_written_and_has_an_end() -> None:
-    assert container()["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
-    (volume,) = pod_spec()["volumes"]
-    assert volume["name"] == "tmp"
-    assert "sizeLimit" in volume["emptyDir"]
+def test_only_tmp_and_the_history_can_be_written_and_have_an_end() -> None:
+    assert container()["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}, {"name": "history", "mountPath": "/var/lib/rightsizer"}]
+    assert {volume["name"]: volume["emptyDir"] for volume in pod_spec()["volumes"]} == {
+        "tmp": {"sizeLimit": "64Mi"},
+        "history": {"sizeLimit": "1Gi"},
+    }
+
+
+def test_the_history_is_kept_in_its_volume() -> None:
+    (config,) = of_kind(installed(APPLY), "ConfigMap")
+    mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert config["data"]["RIGHTSIZER_HISTORY_FOLDER"] == mounts["history"]
 
 
 def test_one_operator_at_a_time() -> None:

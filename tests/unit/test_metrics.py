@@ -20,6 +20,9 @@ FIGURES: dict[str, Any] = {
     "troubled_namespaces": 4,
     "history_containers": 5,
     "history_bytes": 12_096,
+    "history_read": 0.25,
+    "questions_halved": 3,
+    "questions_failed": 1,
 }
 
 
@@ -92,8 +95,10 @@ class TestOperatorMetrics:
             "rightsizer_troubled_namespaces": 4,
             "rightsizer_history_containers": 5,
             "rightsizer_history_bytes": 12_096,
+            "rightsizer_history_read_share": 0.25,
         }
         assert {name: value(metrics, name) for name in expected} == expected
+        assert [value(metrics, "rightsizer_usage_questions_total", outcome=outcome) for outcome in ("halved", "failed")] == [3, 1]
         assert value(metrics, "rightsizer_cycles_total", outcome="ok") == 1
         assert value(metrics, "rightsizer_workloads", mode="Apply", state="Applied") == 3
         assert value(metrics, "rightsizer_workload_reasons", reason="NotEnoughHistory") == 1
@@ -157,6 +162,8 @@ class TestServer:
             "rightsizer_troubled_namespaces",
             "rightsizer_history_containers",
             "rightsizer_history_bytes",
+            "rightsizer_history_read_share",
+            "rightsizer_usage_questions_total",
             "rightsizer_usage_source_requests_total",
             "rightsizer_usage_source_seconds_total",
             "rightsizer_usage_source_bytes_total",

@@ -11,7 +11,7 @@ import pytest
 
 from rightsizer.errors import UsageAnswerInvalid
 from rightsizer.history import PodSeries, Span
-from rightsizer.ports import OomSeries, UsageSource
+from rightsizer.ports import Load, OomSeries, UsageSource
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.prometheus.answer import Answer, Complaint, decode
 from rightsizer.workload import OwnerRef
@@ -157,13 +157,12 @@ def test_extra_matchers_narrow_every_question(server: PrometheusServer) -> None:
     narrowed = Prometheus(Connection(Endpoint(url=server.url)), extra_matchers='cluster="x"')
     server.reply(matrix())
     cpu_of(narrowed)
-    narrowed.pod_owners(namespaces=["shop"], span=SPAN)
     narrowed.oom_kills(namespaces=["shop"], span=SPAN)
     server.reply(vector())
-    narrowed.missing_metrics(["shop"])
-    narrowed.scrape_interval_seconds(["shop"])
+    narrowed.pod_owners(namespaces=["shop"], span=SPAN)
+    narrowed.loads(["shop"], at=START)
     narrowed.close()
-    assert len(server.asked) == 6
+    assert len(server.asked) == 5
     assert all('cluster="x"' in request.form["query"] for request in server.asked)
 
 
@@ -171,30 +170,38 @@ def test_without_namespaces_nothing_is_asked(server: PrometheusServer, source: P
     assert source.usage("cpu", namespaces=[], span=SPAN, scrape_interval_seconds=30).values.shape == (0, 4)
     assert source.pod_owners(namespaces=[], span=SPAN).pods == {}
     assert source.oom_kills(namespaces=[], span=SPAN) == []
-    assert source.scrape_interval_seconds([]) is None
-    assert source.missing_metrics([]) == []
+    assert source.loads([], at=START) == {}
     assert server.asked == []
 
 
-@pytest.mark.parametrize(("reply", "seconds"), [(vector(({}, "30")), 30), (vector(({}, "NaN")), None), (vector(), None)])
-def test_scrape_interval(server: PrometheusServer, source: Prometheus, reply: Reply, seconds: int | None) -> None:
+def load_figure(figure: str, value: str) -> tuple[dict[str, str], str]:
+    return {"namespace": "shop", "figure": figure}, value
+
+
+@pytest.mark.parametrize(
+    ("reply", "loads"),
+    [
+        (vector(load_figure("samples", "30"), load_figure("series", "7")), {"shop": Load(7, 30)}),
+        (vector(load_figure("samples", "30")), {"shop": Load(1, 30)}),
+        (vector(load_figure("samples", "NaN"), load_figure("series", "7")), {}),
+        (vector(), {}),
+    ],
+    ids=["both", "without series now", "no number", "none"],
+)
+def test_loads_in_one_question(server: PrometheusServer, source: Prometheus, reply: Reply, loads: dict[str, Load]) -> None:
     server.reply(reply)
-    assert source.scrape_interval_seconds(["shop"]) == seconds
-    assert server.asked[0].path == "/api/v1/query"
+    assert source.loads(["shop", "bank"], at=START) == loads
+    assert [(request.path, request.form["time"]) for request in server.asked] == [("/api/v1/query", str(START))]
 
 
 def owned(label: str, name: str, kind: str, owner: str) -> dict[str, str]:
     return {"namespace": "shop", label: name, "owner_kind": kind, "owner_name": owner}
 
 
-def test_owners_of_pods_and_replica_sets_where_the_newest_wins(server: PrometheusServer, source: Prometheus) -> None:
+def test_owners_of_pods_and_replica_sets(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(
-        matrix(
-            (owned("pod", "web-1", "ReplicaSet", "web-new"), [(SPAN.end, "1")]),
-            (owned("pod", "web-1", "ReplicaSet", "web-old"), [(START, "1")]),
-            (owned("pod", "db-0", "StatefulSet", "db"), [(START, "1")]),
-        ),
-        matrix((owned("replicaset", "web-new", "Deployment", "web"), [(START, "1")])),
+        vector((owned("pod", "web-1", "ReplicaSet", "web-new"), "1"), (owned("pod", "db-0", "StatefulSet", "db"), "1")),
+        vector((owned("replicaset", "web-new", "Deployment", "web"), "1")),
     )
     owners = source.pod_owners(namespaces=["shop"], span=SPAN)
     assert owners.pods == {("shop", "web-1"): OwnerRef("ReplicaSet", "web-new"), ("shop", "db-0"): OwnerRef("StatefulSet", "db")}
@@ -202,24 +209,19 @@ def test_owners_of_pods_and_replica_sets_where_the_newest_wins(server: Prometheu
 
 
 def test_no_owners_without_kube_state_metrics(server: PrometheusServer, source: Prometheus) -> None:
-    server.reply(matrix())
+    server.reply(vector())
     owners = source.pod_owners(namespaces=["shop"], span=SPAN)
     assert (owners.pods, owners.replica_sets) == ({}, {})
 
 
-@pytest.mark.parametrize("slots", [1, 2, 48, 49, 288, 4032, 17_280])
-def test_the_ranges_of_the_owner_query_cover_the_whole_span(server: PrometheusServer, source: Prometheus, slots: int) -> None:
+@pytest.mark.parametrize("slots", [1, 2, 288, 4032])
+def test_the_range_of_the_owner_query_is_the_whole_span(server: PrometheusServer, source: Prometheus, slots: int) -> None:
     span = Span(START, START + 300 * (slots - 1))
-    server.reply(matrix())
+    server.reply(vector())
     source.pod_owners(namespaces=["shop"], span=span)
-    form = server.asked[0].form
-    start, end, step = (int(form[name]) for name in ("start", "end", "step"))
-    assert f"[{step}s]" in form["query"]
-    assert end == span.end
-    assert (end - start) % step == 0
-    assert (end - start) // step < 48
     # A slot is named by its end, so the first one begins before `span.start`.
-    assert span.start - 300 - step < start - step <= span.start - 300
+    assert [request.form["time"] for request in server.asked] == [str(span.end)] * 2
+    assert all(f"[{300 * slots}s]" in request.form["query"] for request in server.asked)
 
 
 def test_an_oom_kill_at_the_first_slot_that_shows_it_with_its_limit(server: PrometheusServer, source: Prometheus) -> None:
@@ -260,12 +262,6 @@ def test_limits_of_many_killed_pods_in_bulk(server: PrometheusServer, source: Pr
     server.reply(matrix(*((container(f"web-{number:03}", uid="1"), each_slot("1")) for number in range(201))), matrix())
     assert len(source.oom_kills(namespaces=["shop"], span=SPAN)) == 201
     assert len(server.asked) == 3
-
-
-def test_missing_metrics_in_one_query(server: PrometheusServer, source: Prometheus) -> None:
-    server.reply(vector(({"metric": "container_cpu_usage_seconds_total"}, "4"), ({"metric": "kube_pod_owner"}, "2")))
-    assert source.missing_metrics(["shop"]) == ["container_memory_working_set_bytes", "kube_replicaset_owner"]
-    assert len(server.asked) == 1
 
 
 def values_of(text: bytes) -> bytes:

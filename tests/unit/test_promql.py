@@ -29,19 +29,31 @@ def test_memory_of_one_namespace_of_one_cluster() -> None:
 
 
 def test_samples_per_series() -> None:
-    assert promql.samples_per_series(SHOP) == f"quantile(0.9, count_over_time({CPU_SELECTOR}[900s]))"
+    assert promql.samples_per_series(SHOP) == f"max by (namespace) (count_over_time({CPU_SELECTOR}[900s]))"
+
+
+def test_series_now() -> None:
+    assert promql.series_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR})"
+
+
+def test_loads_are_both_in_one() -> None:
+    assert promql.loads(SHOP) == (
+        f'label_replace({promql.samples_per_series(SHOP)}, "figure", "samples", "", "") or '
+        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "")'
+    )
 
 
 def test_pod_owners() -> None:
-    assert promql.pod_owners(SHOP, step_seconds=600) == (
-        'max by (namespace, pod, owner_kind, owner_name) (max_over_time(kube_pod_owner{owner_is_controller="true",namespace="shop"}[600s]))'
+    assert promql.pod_owners(SHOP, range_seconds=600) == (
+        "count by (namespace, pod, owner_kind, owner_name) "
+        '(present_over_time(kube_pod_owner{owner_is_controller="true",namespace="shop"}[600s]))'
     )
 
 
 def test_replica_set_owners() -> None:
-    assert promql.replica_set_owners(SHOP, step_seconds=300) == (
-        "max by (namespace, replicaset, owner_kind, owner_name) "
-        '(max_over_time(kube_replicaset_owner{owner_is_controller="true",namespace="shop"}[300s]))'
+    assert promql.replica_set_owners(SHOP, range_seconds=300) == (
+        "count by (namespace, replicaset, owner_kind, owner_name) "
+        '(present_over_time(kube_replicaset_owner{owner_is_controller="true",namespace="shop"}[300s]))'
     )
 
 
@@ -59,17 +71,6 @@ def test_memory_limits_of_pods() -> None:
         '__name__=~"kube_pod_container_resource_limits|kube_pod_init_container_resource_limits",'
         'resource="memory",pod=~"web-0|web-1",namespace="shop"}[300s]))'
     )
-
-
-def test_present_metrics_in_one_query() -> None:
-    assert promql.present_metrics(Scope(namespaces=["shop"], extra_matchers='cluster="x"')).split(" or ") == [
-        'label_replace(count(container_cpu_usage_seconds_total{container!="",container!="POD",namespace="shop",cluster="x"}), '
-        '"metric", "container_cpu_usage_seconds_total", "", "")',
-        'label_replace(count(container_memory_working_set_bytes{container!="",container!="POD",namespace="shop",cluster="x"}), '
-        '"metric", "container_memory_working_set_bytes", "", "")',
-        'label_replace(count(kube_pod_owner{namespace="shop",cluster="x"}), "metric", "kube_pod_owner", "", "")',
-        'label_replace(count(kube_replicaset_owner{cluster="x"}), "metric", "kube_replicaset_owner", "", "")',
-    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,21 @@ def test_ranges_follow_the_scrape_interval(interval: int, cpu: int, memory: int)
 
 @pytest.mark.parametrize(
     ("samples", "seconds"),
-    [(90.0, 10), (60.0, 15), (30.0, 30), (15.0, 60), (29.9, 30), (3.0, 300), (1.0, 900), (5000.0, 1), (0.0, None), (math.nan, None)],
+    [
+        (90.0, 10),
+        (60.0, 15),
+        (30.0, 30),
+        (15.0, 60),
+        (29.9, 30),
+        (27.0, 30),
+        (14.0, 60),
+        (13.0, 60),
+        (3.0, 300),
+        (1.0, 900),
+        (5000.0, 1),
+        (0.0, None),
+        (math.nan, None),
+    ],
 )
 def test_scrape_interval_from_the_number_of_samples(samples: float, seconds: int | None) -> None:
     assert promql.scrape_interval_seconds(samples) == seconds

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rightsizer.cycle import Cycle, CycleReport, Measuring
-from rightsizer.history import SLOT_SECONDS, PodSeries
+from rightsizer.cycle.measuring import ReadingLimits
+from rightsizer.history import SLOT_SECONDS, History, PodSeries
 from rightsizer.ports import OomSeries
 from rightsizer.workload import Container, OwnerRef, Pod, PodContainer, RolloutPhase, Sizes, Workload, WorkloadRef
 from tests.fakes import FakeClock, FakeCluster, FakeUsageSource, PodUsage
@@ -20,19 +22,30 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW + 60)
         self.cluster = FakeCluster()
-        self.source = FakeUsageSource(self.clock)
-        self.progress: list[tuple[str, int, int]] = []
+        self.source = FakeUsageSource()
+        self.progress: list[float] = []
+        self.history_folder: Path | None = None
+        self.limits = ReadingLimits(at_once=1)
         self.in_mid_cycle: Callable[[], object] = lambda: None
         """Called whenever a part of the history was read: after the cluster was read, before anything is written."""
         self.restart()
 
     def restart(self) -> None:
         """The operator's process ends, whatever it was at, and another begins: nothing of its memory is left."""
-        self.measuring = Measuring(self.source, self.cluster, progress=self._progress)
+        self.measuring = Measuring(
+            self.source,
+            self.cluster,
+            new_history=self.new_history,
+            limits=self.limits,
+            progress=self._progress,
+        )
         self.cycle = Cycle(self.cluster, self.measuring, self.clock)
 
-    def _progress(self, namespace: str, done: int, total: int) -> None:
-        self.progress.append((namespace, done, total))
+    def new_history(self, slots: int) -> History:
+        return History(slots=slots, folder=self.history_folder)
+
+    def _progress(self, share: float) -> None:
+        self.progress.append(share)
         self.in_mid_cycle()
 
     def run_cycle(self) -> CycleReport:

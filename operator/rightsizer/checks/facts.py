@@ -58,7 +58,8 @@ class CheckFacts:
     """All that the chain looks at for one workload. Times in unix seconds.
 
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
-    `last_failed`: when the newest change of it failed, if it did, and `failure` why.
+    `last_failed`: when the newest change of it failed, if it did, and `failure` why. `history_read`: whether the whole window of its
+    namespace has been read from the usage source; while it has not, more may have been used than is known.
     """
 
     now: float
@@ -70,6 +71,7 @@ class CheckFacts:
     last_lowered: float | None = None
     last_failed: float | None = None
     failure: str = ""
+    history_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Both look at each container and resource on its own: one that was renamed yester
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
 from rightsizer.checks.moment import moment
@@ -45,9 +45,26 @@ def not_enough_history(facts: CheckFacts) -> Objection | None:
     found = _measurements(facts)
     if not found:
         return Objection(Reason.NOT_ENOUGH_HISTORY, "no usage of any container has been seen yet")
+    if not facts.history_read:
+        return _still_reading(facts)
     short = [change for change in facts.changes if not _seen_enough(facts, change)]
     if not short:
         return None
+    return _too_short(facts, short)
+
+
+def _still_reading(facts: CheckFacts) -> Objection | None:
+    """Nothing is lowered by a part of the window: the peak may lie in the rest. What rises needs no more than it always does."""
+    lower = [change for change in facts.changes if change.direction is Direction.LOWER]
+    short = [change for change in facts.changes if change.direction is Direction.RAISE and not _seen_enough(facts, change)]
+    if not lower:
+        return _too_short(facts, short) if short else None
+    held = [*lower, *short]
+    message = f"the history of the window is still being read: {_listed(str(change.path) for change in held)}"
+    return Objection(Reason.NOT_ENOUGH_HISTORY, message, frozenset(change.path for change in held))
+
+
+def _too_short(facts: CheckFacts, short: Sequence[FieldChange]) -> Objection:
     # The longest wait is told: after it, nothing is short of history any more.
     worst = max(short, key=lambda change: _needed_seconds(facts, change) - _measurement(facts, change).history_seconds)
     return Objection(Reason.NOT_ENOUGH_HISTORY, _history_message(facts, worst, short), frozenset(change.path for change in short))

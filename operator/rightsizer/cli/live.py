@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rightsizer.cli.progress import Report
 from rightsizer.cluster import KubernetesCluster, connect, current_namespace
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
+from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidSettings
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
 from rightsizer.profile import Profile
@@ -86,9 +88,10 @@ class Live:
         for workload in workloads:
             by_namespace.setdefault(workload.ref.namespace, []).append(workload)
         # One question first: a server that does not answer is told once, and not after trying each namespace.
-        self._source.scrape_interval_seconds(list(by_namespace))
-        measuring = Measuring(self._source, self._cluster, progress=self._progress)
         now = self._now()
+        self._source.loads(sorted(by_namespace), at=int(now))
+        limits = ReadingLimits(portion_seconds=math.inf)
+        measuring = Measuring(self._source, self._cluster, limits=limits, progress=self._progress)
         measured = measuring.refresh(by_namespace, now=now, window_seconds=window_seconds)
         return Usage(
             history=measuring.history,
@@ -98,8 +101,8 @@ class Live:
             trouble=measured.trouble,
         )
 
-    def _progress(self, namespace: str, done: int, total: int) -> None:
-        self._report(f"usage of namespace {namespace}", done, total)
+    def _progress(self, share: float) -> None:
+        self._report("usage history", share, 1.0)
 
     def _annotations(self) -> tuple[Mapping[str, Mapping[str, str]], tuple[str, ...]]:
         try:

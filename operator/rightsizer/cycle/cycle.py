@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rightsizer.cycle import telling
@@ -41,7 +41,8 @@ KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 @dataclass(frozen=True, slots=True)
 class CycleReport:
     """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
-    their way."""
+    their way; `read`: share of the window that has been read, over all namespaces; `unread`: time was up, and there is more to be read;
+    `questions_halved`, `questions_failed`: those to the usage source."""
 
     profiles: int
     workloads: int
@@ -52,6 +53,10 @@ class CycleReport:
     unfinished: int
     failed: int
     troubled_namespaces: int
+    read: float
+    unread: bool
+    questions_halved: int
+    questions_failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ class Cycle:
                     recorded=seen.recorded.get(ref),
                     trouble=measured.trouble.get(ref.namespace),
                     now=now,
+                    history_read=measured.read.get(ref.namespace, 0.0) >= 1,
                 )
             )
         return settled
@@ -164,7 +170,8 @@ class Cycle:
         for one in settled:
             of_profile[one.profile.uid].append(one)
         for profile in seen.profiles:
-            standing = _profile_standing(profile, of_profile[profile.uid], seen, measured)
+            notes = _notes(profile, measured, self._measuring.history.trouble)
+            standing = _profile_standing(profile, of_profile[profile.uid], seen, measured, notes=notes)
             self._tell_profile(profile, profile_status.render(profile, standing, now=now))
 
     def _tell_profile(self, profile: Profile, status: Mapping[str, object]) -> None:
@@ -192,10 +199,22 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
     return dict(found)
 
 
-def _profile_standing(profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport) -> ProfileStanding:
-    trouble = seen.failed_namespaces.get(profile.namespace) or measured.trouble.get(profile.namespace)
+def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:
     source = measured.owner_sources.get(profile.namespace)
-    notes = () if source is None else (_SOURCE_NOTES[source],)
+    if source is not None:
+        yield _SOURCE_NOTES[source]
+    read = measured.read.get(profile.namespace, 1.0)
+    if read < 1:
+        # In steps, because a status is written when it changes.
+        yield f"{int(read * 10) * 10} % of the window read"
+    if history_trouble is not None:
+        yield history_trouble
+
+
+def _profile_standing(
+    profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport, *, notes: Iterable[str]
+) -> ProfileStanding:
+    trouble = seen.failed_namespaces.get(profile.namespace) or measured.trouble.get(profile.namespace)
     return ProfileStanding(
         matched=len(settled),
         measured=sum(one.measured for one in settled),
@@ -203,7 +222,7 @@ def _profile_standing(profile: Profile, settled: list[Settled], seen: _Seen, mea
         changed=sum(one.was_changed for one in settled),
         overruled=seen.assignment.overruled.get(profile.uid, 0),
         trouble=trouble,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
@@ -223,4 +242,8 @@ def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> C
         unfinished=sum(one.state is State.ROLLING_OUT for one in settled),
         failed=sum(one.failed for one in settled),
         troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
+        read=sum(measured.read.values()) / len(measured.read) if measured.read else 1.0,
+        unread=measured.unread,
+        questions_halved=measured.halved,
+        questions_failed=measured.failed,
     )

@@ -1,38 +1,41 @@
 """Keeps the usage history up to date: what is new first, then what is missing of the past, in few questions for many namespaces.
 
-A refresh costs what is new. The past is read newest first, in portions, so that recommendations appear while history arrives; what could not
-be read stays missing and is asked for again. Questions are never made per workload or per container.
+A refresh costs what is new. The past is read newest first, in portions, so that recommendations appear while history arrives; what
+could not be read stays missing and is asked for again. Questions are never made per workload or per container.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from rightsizer.cycle.asking import Answered, Asking, Unanswered
+from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
 from rightsizer.cycle.learned import OomLessons
-from rightsizer.cycle.ownership import PodWorkloads
+from rightsizer.cycle.loads import Loads
+from rightsizer.cycle.ownership import PodName, PodWorkloads
 from rightsizer.cycle.questions import Question, plan
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.errors import UsageSourceError
 from rightsizer.history import SLOT_SECONDS, History, Span, last_slot
-from rightsizer.ports import Cluster, Load, OwnerSource, UsageSource
+from rightsizer.history.spans import Spans, gaps, joined
+from rightsizer.ports import Cluster, OwnerSource, UsageSource
+from rightsizer.promql import USAGE_METRICS
 from rightsizer.status.conditions import Trouble
 from rightsizer.workload import RESOURCES, ContainerKey, Workload
 
 logger = logging.getLogger(__name__)
 
-LOADS_ASKED_AGAIN_SECONDS = 3_600
-
-UNKNOWN_LOAD = Load(series=100, scrape_interval_seconds=60)
-"""Of a namespace without samples now: its past is read with a range that fits all usual intervals."""
-
-_METRICS = {"cpu": "container CPU usage", "memory": "container memory (working set)"}
+Workloads = Mapping[str, Sequence[Workload]]
+"""By namespace."""
 
 NewHistory = Callable[[int], History]
 """Makes a history of so many slots."""
+
+Progress = Callable[[float], None]
+"""Told of each question that was answered, with the share of the window that has been read so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +48,54 @@ class ReadingLimits:
 
 @dataclass(frozen=True, slots=True)
 class MeasuringReport:
-    """What became of the reading, by namespace: trouble, where owners came from, which share of the window has been read. `news`: any."""
+    """What became of the reading, by namespace: trouble, where owners came from, which share of the window has been read.
+
+    `unread`: time was up, and there is more to be read. `halved`, `failed`: questions that were too much, and that went unanswered.
+    """
 
     trouble: Mapping[str, Trouble]
     owner_sources: Mapping[str, OwnerSource]
     read: Mapping[str, float]
-    news: bool
+    unread: bool
+    halved: int
+    failed: int
+
+
+@dataclass(slots=True)
+class _Round:
+    """One refresh, and what became of it so far."""
+
+    workloads: Workloads
+    wanted: Span
+    now: float
+    answered: set[str] = field(default_factory=set)
+    failed: dict[str, Trouble] = field(default_factory=dict)
+    unread: bool = False
+
+
+def _in_memory(slots: int) -> History:
+    return History(slots=slots)
+
+
+def _nobody(share: float) -> None:
+    """Nobody looks."""
 
 
 class Measuring:
-    """The history with all that is needed to go on reading into it. `clock` counts seconds and need not know the date."""
+    """The history with all that is needed to go on reading into it. `clock` counts seconds and need not know the date.
+
+    When `stopping` answers True, a refresh ends after the questions that are under way.
+    """
 
     def __init__(
         self,
         source: UsageSource,
         cluster: Cluster | None,
         *,
-        new_history: NewHistory = lambda slots: History(slots=slots),
-        limits: ReadingLimits = ReadingLimits(),  # noqa: B008 - frozen
-        progress: Callable[[float], None] = lambda share: None,
+        new_history: NewHistory = _in_memory,
+        limits: ReadingLimits = ReadingLimits(),
+        progress: Progress = _nobody,
+        stopping: Callable[[], bool] = never,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -71,29 +103,36 @@ class Measuring:
         self._limits = limits
         self._progress = progress
         self._clock = clock
-        self._asking = Asking(at_once=limits.at_once, clock=clock)
+        self._asking = Asking(at_once=limits.at_once, clock=clock, stopping=stopping)
         self._pods = PodWorkloads(source, cluster)
+        self._loads = Loads(source)
         self._oom = OomLessons()
-        self._loads: dict[str, Load] = {}
-        self._loads_asked = 0.0
+        self._learnt: dict[str, Spans] = {}
+        """Of which spans the OOM kills are known: a history outlives the process, and what it taught does not."""
+        self._heard: set[str] = set()
         self._trouble: dict[str, Trouble] = {}
-        self._newest_slot = 0
-        self.history = new_history(1)
+        self._silence: dict[str, Trouble] = {}
+        # A folder is opened when it is known how long the history is to be: another length would empty it.
+        self.history = _in_memory(1)
 
-    def refresh(self, workloads: Mapping[str, Sequence[Workload]], *, now: float, window_seconds: int) -> MeasuringReport:
+    def refresh(self, workloads: Workloads, *, now: float, window_seconds: int) -> MeasuringReport:
         """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
         self._make_room(window_seconds)
+        self._read_again_what_came_back()
+        self._pods.begin()
+        halved, failed = self._asking.halved, self._asking.failed
         wanted = Span(last_slot(now) - (self.history.slots - 1) * SLOT_SECONDS, last_slot(now))
-        missing = {namespace: spans for namespace in workloads if (spans := self._missing(namespace, wanted))}
-        if missing:
-            self._read(missing, workloads, wanted, now=now)
-            self.history.save()
+        this = _Round(workloads, wanted, now)
+        self._read(this)
+        self._conclude(this)
         self._oom.forget_before(wanted.start)
         return MeasuringReport(
-            trouble={namespace: trouble for namespace, trouble in self._trouble.items() if namespace in workloads},
+            trouble={name: trouble for name in workloads if (trouble := self._trouble_of(name)) is not None},
             owner_sources={name: source for name in workloads if (source := self._pods.source_of(name)) is not None},
             read={namespace: self._share_read(namespace, wanted) for namespace in workloads},
-            news=bool(missing),
+            unread=this.unread,
+            halved=self._asking.halved - halved,
+            failed=self._asking.failed - failed,
         )
 
     def oom_floors(self) -> dict[ContainerKey, int]:
@@ -105,107 +144,167 @@ class Measuring:
         self.history.forget_all_but(keys)
         self._oom.forget_all_but(keys)
 
+    def close(self) -> None:
+        """Let the history survive, as far as it can. Nothing is to be read after."""
+        self.history.close()
+
     def _make_room(self, window_seconds: int) -> None:
         slots = window_seconds // SLOT_SECONDS
         if slots > self.history.slots:
             # A longer ring is filled from the usage source again, the store of record.
+            self.history.close()
             self.history = self._new_history(slots)
 
-    def _missing(self, namespace: str, wanted: Span) -> tuple[Span, ...]:
+    def _read_again_what_came_back(self) -> None:
+        """What was read while a container was away left it out."""
+        for namespace in {key.workload.namespace for key in self.history if self.history.known_since(key) is not None}:
+            logger.info("namespace %s is read again: a container came back", namespace)
+            self.history.read_again(namespace)
+
+    def _missing(self, namespace: str, wanted: Span) -> Spans:
         """What is to be read, newest first. A newest slot that was read is read again: samples come late by a scrape."""
         spans = self.history.missing(namespace, wanted)
-        if not spans or spans[0].end < wanted.end or spans[0].start == wanted.start:
+        newest_read = not spans or spans[0].end < wanted.end
+        if newest_read:
+            # Whether there is usage at all, and whose pods they are, has to be seen once by each process.
+            return spans if namespace in self._heard else (Span(wanted.end, wanted.end), *spans)
+        if spans[0].start == wanted.start:
             return spans
         return (Span(spans[0].start - SLOT_SECONDS, spans[0].end), *spans[1:])
 
+    def _not_learnt(self, namespace: str, wanted: Span) -> Iterable[Span]:
+        """Of which spans there are values, but not the OOM kills."""
+        learnt = self._learnt.get(namespace, ())
+        for read in self.history.read_spans(namespace):
+            span = Span(max(read.start, wanted.start), min(read.end, wanted.end))
+            if span.start <= span.end:
+                yield from gaps(learnt, span)
+
     def _share_read(self, namespace: str, wanted: Span) -> float:
-        return 1.0 - sum(span.slots for span in self.history.missing(namespace, wanted)) / wanted.slots
+        missing = (*self.history.missing(namespace, wanted), *self._not_learnt(namespace, wanted))
+        return 1.0 - sum(span.slots for span in missing) / wanted.slots
 
-    def _read(
-        self, missing: Mapping[str, tuple[Span, ...]], workloads: Mapping[str, Sequence[Workload]], wanted: Span, *, now: float
-    ) -> None:
+    def _trouble_of(self, namespace: str) -> Trouble | None:
+        return self._trouble.get(namespace) or self._silence.get(namespace)
+
+    def _read(self, this: _Round) -> None:
+        missing = {name: spans for name in this.workloads if (spans := self._missing(name, this.wanted))}
+        not_learnt = {name: spans for name in this.workloads if (spans := tuple(self._not_learnt(name, this.wanted)))}
+        places = {*missing, *not_learnt}
+        if not places:
+            return
         try:
-            self._learn_loads(sorted(workloads), at=wanted.end, now=now)
+            for namespace, error in self._loads.learn(places, now=this.now).items():
+                self._fail(this, [namespace], error)
         except UsageSourceError as error:
-            self._fail(missing, error)
+            self._fail(this, places, error)
             return
-        questions = plan(missing, {namespace: self._loads.get(namespace, UNKNOWN_LOAD) for namespace in missing})
-        newest = [question for question in questions if question.span.end == wanted.end]
-        self._newest_slot = wanted.end
-        self._ask(newest, workloads, until=float("inf"))
-        self._ask(questions[len(newest) :], workloads, until=self._clock() + self._limits.portion_seconds)
+        questions = self._plan(missing, without=this.failed)
+        newest = [question for question in questions if question.span.end == this.wanted.end]
+        lessons = [replace(question, kills_only=True) for question in self._plan(not_learnt, without=this.failed)]
+        self._ask(this, newest, until=math.inf)
+        self.history.save()
+        if not self._asking.given_up:
+            past = [left for question in (*lessons, *questions[len(newest) :]) if (left := question.without(this.failed)).namespaces]
+            self._ask(this, past, until=self._clock() + self._limits.portion_seconds)
+            self.history.save()
 
-    def _learn_loads(self, namespaces: Sequence[str], *, at: int, now: float) -> None:
-        if now - self._loads_asked < LOADS_ASKED_AGAIN_SECONDS and all(namespace in self._loads for namespace in namespaces):
-            return
-        found = self._source.loads(namespaces, at=at)
-        self._loads = {namespace: found.get(namespace, UNKNOWN_LOAD) for namespace in namespaces}
-        self._loads_asked = now
+    def _plan(self, missing: Mapping[str, Spans], *, without: Collection[str]) -> list[Question]:
+        wanted = {name: spans for name, spans in missing.items() if name not in without}
+        return plan(wanted, {name: self._loads.of(name) for name in wanted})
 
-    def _ask(self, questions: Sequence[Question], workloads: Mapping[str, Sequence[Workload]], *, until: float) -> None:
-        for done, outcome in enumerate(self._asking.ask(self._answer, questions, until=until), start=1):
+    def _ask(self, this: _Round, questions: Sequence[Question], *, until: float) -> None:
+        for outcome in self._asking.ask(self._answer, questions, until=until):
             if isinstance(outcome, Unanswered):
-                self._fail(outcome.question.namespaces, outcome.error)
+                self._fail(this, outcome.question.namespaces, outcome.error)
                 continue
-            try:
-                self._keep(outcome, workloads)
-            except UsageSourceError as error:
-                self._fail(outcome.question.namespaces, error)
-                continue
-            self._progress(done / max(len(questions), done))
+            self._keep(this, outcome)
+            shares = [self._share_read(namespace, this.wanted) for namespace in this.workloads]
+            self._progress(sum(shares) / len(shares))
+        # Where nothing but failures came, the next cycle can wait.
+        this.unread = self._asking.left > 0 and bool(this.answered or not this.failed)
 
     def _answer(self, question: Question) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
         namespaces, span = question.namespaces, question.span
+        interval = question.scrape_interval_seconds
         batches = [
-            self._source.usage(
-                resource, namespaces=namespaces, span=span, scrape_interval_seconds=question.scrape_interval_seconds
-            )
-            for resource in RESOURCES
+            self._source.usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=interval)
+            for resource in (() if question.kills_only else RESOURCES)
         ]
-        return Answered(question, batches, self._source.oom_kills(namespaces=namespaces, span=span))
+        kills = self._source.oom_kills(namespaces=namespaces, span=span)
+        answered = Answered(question, batches, None, kills)
+        return replace(answered, owners=self._pods.ask(_pods(answered), span=span))
 
-    def _keep(self, answered: Answered, workloads: Mapping[str, Sequence[Workload]]) -> None:
-        question = answered.question
+    def _keep(self, this: _Round, answered: Answered) -> None:
+        namespaces, span = answered.question.namespaces, answered.question.span
         there = {
             ContainerKey(workload.ref, container.name)
-            for namespace in question.namespaces
-            for workload in workloads.get(namespace, ())
+            for namespace in namespaces
+            for workload in this.workloads[namespace]
             for container in workload.sizable
         }
-        pods = {(series.namespace, series.pod) for batch in answered.batches for series in batch.series}
-        self._pods.learn(pods, workloads, span=question.span)
+        self._pods.learn(_pods(answered), answered.owners, this.workloads)
         for batch in answered.batches:
+            # What is not there now (pods of Jobs, a container of an older template) would be forgotten at once.
             self.history.add(batch, [key if (key := self._pods.key_of(series)) in there else None for series in batch.series])
         for kill in answered.oom_kills:
             self._oom.learn(self._pods.key_of(kill.series), at=kill.at, memory_limit=kill.memory_limit)
-        for namespace in question.namespaces:
-            self._keep_oom_kills_of_pods(namespace)
-            self.history.mark_read(namespace, question.span)
-        if question.span.end == self._newest_slot:
-            for namespace in question.namespaces:
-                self._trouble.pop(namespace, None)
-            self._tell_silence(answered, workloads)
+        for namespace in namespaces:
+            self._learnt[namespace] = joined((*self._learnt.get(namespace, ()), span))
+            if not answered.question.kills_only:
+                self.history.mark_read(namespace, span)
+        this.answered.update(namespaces)
+        if span.end == this.wanted.end and not answered.question.kills_only:
+            self._hear(this, answered)
 
-    def _keep_oom_kills_of_pods(self, namespace: str) -> None:
-        if self._pods.source_of(namespace) is OwnerSource.API_AND_NAMES:
-            for key, at, limit in self._pods.oom_kills_of_pods(namespace):
-                self._oom.learn(key, at=at, memory_limit=limit)
+    def _hear(self, this: _Round, answered: Answered) -> None:
+        """The newest usage of these namespaces, or none."""
+        for namespace in answered.question.namespaces:
+            self._heard.add(namespace)
+            self._silence.pop(namespace, None)
+            if self._pods.source_of(namespace) is OwnerSource.API_AND_NAMES:
+                for key, at, limit in self._pods.oom_kills_of_pods(namespace):
+                    self._oom.learn(key, at=at, memory_limit=limit)
+        self._tell_silence(this, answered)
 
-    def _fail(self, namespaces: Collection[str], error: UsageSourceError) -> None:
-        logger.warning("usage of %s could not be read: %s", _named(namespaces), error)
-        self._trouble.update(dict.fromkeys(namespaces, trouble_of(error)))
-
-    def _tell_silence(self, answered: Answered, workloads: Mapping[str, Sequence[Workload]]) -> None:
+    def _tell_silence(self, this: _Round, answered: Answered) -> None:
         """Running pods without usage are trouble: the usage source does not scrape them, or under other names."""
-        for batch in answered.batches:
-            heard = {series.namespace for series in batch.series}
-            for namespace in set(answered.question.namespaces) - heard:
-                if any(workload.replicas for workload in workloads.get(namespace, ())):
-                    message = f"the usage source has no series of {_METRICS[batch.resource]} in namespace {namespace}"
-                    self._trouble[namespace] = Trouble("MetricsMissing", message)
+        heard = {batch.resource: {series.namespace for series in batch.series} for batch in answered.batches}
+        # Where no pod is wanted, none has to be seen.
+        expected = [name for name in answered.question.namespaces if any(workload.replicas for workload in this.workloads[name])]
+        silent = {name: [resource for resource in RESOURCES if name not in heard[resource]] for name in expected}
+        try:
+            for namespace, reason in self._loads.learn_anew([name for name in expected if "cpu" in silent[name]], now=this.now).items():
+                self._fail(this, [namespace], reason)
+        except UsageSourceError as error:
+            self._fail(this, [name for name in expected if silent[name]], error)
+        for namespace, resources in silent.items():
+            # The first pod may have started after the end of the slot.
+            if resources and not ("cpu" in resources and self._loads.present(namespace)):
+                names = " and ".join(USAGE_METRICS[resource] for resource in resources)
+                self._silence[namespace] = Trouble("MetricsMissing", f"the usage source has no series of {names} in namespace {namespace}")
+
+    def _fail(self, this: _Round, namespaces: Collection[str], error: UsageSourceError) -> None:
+        logger.warning("usage of %s could not be read: %s", _named(namespaces), error)
+        this.failed.update(dict.fromkeys(namespaces, trouble_of(error)))
+
+    def _conclude(self, this: _Round) -> None:
+        """A trouble is over when something was read without a new one, and the newest slot is known."""
+        newest = Span(this.wanted.end, this.wanted.end)
+        for namespace in this.answered - this.failed.keys():
+            if not self.history.missing(namespace, newest):
+                self._trouble.pop(namespace, None)
+        self._trouble.update(this.failed)
+
+
+def _pods(answered: Answered) -> set[PodName]:
+    series = [*(kill.series for kill in answered.oom_kills), *(one for batch in answered.batches for one in batch.series)]
+    return {(one.namespace, one.pod) for one in series}
 
 
 def _named(namespaces: Collection[str]) -> str:
     names = sorted(namespaces)
-    return f"namespace {names[0]}" if len(names) == 1 else f"{len(names)} namespaces ({', '.join(names[:3])}, ...)"
+    if len(names) == 1:
+        return f"namespace {names[0]}"
+    return f"{len(names)} namespaces ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

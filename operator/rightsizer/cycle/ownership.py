@@ -1,7 +1,7 @@
 """Finds the workload behind each pod of the usage history, past pods included.
 
 kube-state-metrics is asked first; where it knows nothing of a namespace, the API's pods and the naming rules of the controllers are used.
-Owners do not change, so a pod that is known is never asked for again.
+Owners do not change, so a pod that is known is never asked for again. Asking is apart from learning: it may run in another thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rightsizer.errors import ClusterError
 from rightsizer.history import PodSeries, Span
-from rightsizer.ports import Cluster, OwnerSource, UsageSource
+from rightsizer.ports import Cluster, OwnerSource, PodOwners, UsageSource
 from rightsizer.workload import ContainerKey, OwnerRef, Pod, Workload, WorkloadRef, workload_by_pod_name, workload_of
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class PodWorkloads:
         self._known: dict[PodName, WorkloadRef | None] = {}
         self._misses: Counter[PodName] = Counter()
         self._sources: dict[str, OwnerSource] = {}
+        self._pods_listed: dict[str, Sequence[Pod]] = {}
+        self._replica_sets_listed: dict[str, Mapping[PodName, OwnerRef]] = {}
 
     def source_of(self, namespace: str) -> OwnerSource | None:
         """Where owners of this namespace were read; None while no pod of it was seen."""
@@ -45,15 +47,29 @@ class PodWorkloads:
         workload = self._known.get((series.namespace, series.pod))
         return None if workload is None else ContainerKey(workload, series.container)
 
-    def learn(self, pods: Collection[PodName], present: Mapping[str, Sequence[Workload]], *, span: Span) -> None:
-        """Find the workloads of these pods, as far as they are not known. `present`: the workloads there are now, by namespace."""
+    def begin(self) -> None:
+        """A new refresh begins: what the API told may have changed."""
+        self._pods_listed.clear()
+        self._replica_sets_listed.clear()
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+
+    def ask(self, pods: Collection[PodName], *, span: Span) -> PodOwners | None:
+        """What kube-state-metrics tells of the namespaces of pods that are not known; None where all are. Changes nothing.
+
+        Raises UsageSourceError.
+        """
+        namespaces = {namespace for namespace, pod in pods if (namespace, pod) not in self._known}
+        return self._source.pod_owners(namespaces=sorted(namespaces), span=span) if namespaces else None
+
+    def learn(self, pods: Collection[PodName], owners: PodOwners | None, present: Mapping[str, Sequence[Workload]]) -> None:
+        """Find the workloads of these pods. `owners`: what `ask` told; `present`: the workloads there are now, by namespace."""
+        if owners is None:
+            return
         unknown: defaultdict[str, set[str]] = defaultdict(set)
         for namespace, pod in pods:
             if (namespace, pod) not in self._known:
                 unknown[namespace].add(pod)
-        if not unknown:
-            return
-        owners = self._source.pod_owners(namespaces=sorted(unknown), span=span)
         told = {namespace for namespace, _ in owners.pods}
         for namespace, names in unknown.items():
             if namespace in told:
@@ -73,8 +89,6 @@ class PodWorkloads:
                     yield ContainerKey(workload, container.name), container.oom_killed_at, container.memory_limit
 
     def _remember(self, namespace: str, found: Mapping[str, WorkloadRef | None]) -> None:
-        if len(self._known) > MOST_KNOWN:
-            self._known.clear()
         for pod, workload in found.items():
             name = (namespace, pod)
             self._misses[name] += 1
@@ -92,6 +106,11 @@ class PodWorkloads:
         }
 
     def _api_pods(self, namespace: str) -> Sequence[Pod]:
+        if namespace not in self._pods_listed:
+            self._pods_listed[namespace] = self._list_pods(namespace)
+        return self._pods_listed[namespace]
+
+    def _list_pods(self, namespace: str) -> Sequence[Pod]:
         if self._cluster is None:
             return ()
         try:
@@ -102,6 +121,11 @@ class PodWorkloads:
         return listing.items
 
     def _replica_sets(self, namespace: str) -> Mapping[PodName, OwnerRef]:
+        if namespace not in self._replica_sets_listed:
+            self._replica_sets_listed[namespace] = self._list_replica_sets(namespace)
+        return self._replica_sets_listed[namespace]
+
+    def _list_replica_sets(self, namespace: str) -> Mapping[PodName, OwnerRef]:
         if self._cluster is None:
             return {}
         try:

@@ -7,7 +7,7 @@ server has to touch for it, and it can be halved when that was still too much.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rightsizer.history import SLOT_SECONDS, Span
@@ -25,11 +25,16 @@ MOST_SAMPLES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Usage of these namespaces, which are scraped alike, over this span."""
+    """Usage of these namespaces, which are scraped alike, over this span. `kills_only`: nothing but its OOM kills."""
 
     namespaces: tuple[str, ...]
     span: Span
     scrape_interval_seconds: int
+    kills_only: bool = False
+
+    def without(self, namespaces: Collection[str]) -> Question:
+        """The same question about the others; possibly about none."""
+        return replace(self, namespaces=tuple(name for name in self.namespaces if name not in namespaces))
 
 
 def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> list[Question]:

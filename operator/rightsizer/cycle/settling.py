@@ -60,6 +60,7 @@ class Settling:
         recorded: Recorded | None,
         trouble: Trouble | None,
         now: float,
+        history_read: bool = True,
     ) -> Settled:
         """One workload, to its end. A trouble with the cluster is logged and counted, and leaves the next workload alone."""
         recorded = _of_this(ruled.workload, recorded)
@@ -67,7 +68,20 @@ class Settling:
         before = change_from_status(old)
         if trouble is not None:
             recommendations = _not_written_yet(recommendations, old)
-        standing = look(ruled, recommendations, old, autoscalers=autoscalers, change=before, trouble=trouble, now=now)
+
+        def look_again(change: Change | None) -> Standing:
+            return look(
+                ruled,
+                recommendations,
+                old,
+                autoscalers=autoscalers,
+                change=change,
+                trouble=trouble,
+                now=now,
+                history_read=history_read,
+            )
+
+        standing = look_again(before)
         settled = _settled(ruled, standing, changed_now=False, failed=False)
         try:
             if _to_be_changed(standing):
@@ -75,7 +89,7 @@ class Settling:
                 standing = replace(standing, workload=acted.workload, change=acted.change)
                 if acted.change.outcome.ended:
                     # It was refused: what the checks say to that is told at once.
-                    standing = look(ruled, recommendations, old, autoscalers=autoscalers, change=acted.change, trouble=trouble, now=now)
+                    standing = look_again(acted.change)
                 settled = _settled(ruled, standing, changed_now=acted.change.outcome is Outcome.IN_PROGRESS, failed=False)
             self._write(ruled, standing, recorded, before=before, now=now)
         except ClusterNotFound:
@@ -147,6 +161,7 @@ def look(
     change: Change | None,
     trouble: Trouble | None,
     now: float,
+    history_read: bool = True,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
@@ -164,6 +179,7 @@ def look(
         last_lowered=None if observed is None else observed.last_lowered,
         last_failed=failed.time if failed is not None else None,
         failure=failed.message if failed is not None else "",
+        history_read=history_read,
     )
     return Standing(
         workload=workload,

@@ -25,6 +25,9 @@ class CycleFigures:
     troubled_namespaces: int
     history_containers: int
     history_bytes: int
+    history_read: float
+    questions_halved: int
+    questions_failed: int
 
 
 class OperatorMetrics:
@@ -47,6 +50,10 @@ class OperatorMetrics:
         self._troubled = Gauge("rightsizer_troubled_namespaces", "Namespaces that could not be measured.", registry=self.registry)
         self._containers = Gauge("rightsizer_history_containers", "Containers in the usage history.", registry=self.registry)
         self._bytes = Gauge("rightsizer_history_bytes", "Memory of the usage history.", registry=self.registry)
+        self._read = Gauge("rightsizer_history_read_share", "Share of the window that has been read.", registry=self.registry)
+        self._questions = Counter(
+            "rightsizer_usage_questions", "Questions that were halved or went unanswered.", ["outcome"], registry=self.registry
+        )
         self._usage = Counter("rightsizer_usage_source_requests", "Requests to the usage source.", ["kind"], registry=self.registry)
         self._usage_seconds = Counter(
             "rightsizer_usage_source_seconds", "Time spent waiting for the usage source.", ["kind"], registry=self.registry
@@ -65,6 +72,9 @@ class OperatorMetrics:
         self._troubled.set(figures.troubled_namespaces)
         self._containers.set(figures.history_containers)
         self._bytes.set(figures.history_bytes)
+        self._read.set(figures.history_read)
+        self._questions.labels("halved").inc(figures.questions_halved)
+        self._questions.labels("failed").inc(figures.questions_failed)
         self._workloads.clear()
         for (mode, state), count in figures.workloads.items():
             self._workloads.labels(mode, state).set(count)

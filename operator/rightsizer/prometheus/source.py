@@ -44,18 +44,15 @@ class Prometheus:
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        scope = self._scope(namespaces)
-        intervals = self._by_namespace(promql.samples_per_series(scope), at=at)
-        series = self._by_namespace(promql.series_now(scope), at=at)
+        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}}
+        for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
+            by_namespace = found.get(series.labels.get("figure", ""), {})
+            by_namespace[series.labels.get("namespace", "")] = float(series.values[0])
         return {
-            namespace: Load(int(series.get(namespace, 1)), interval)
-            for namespace, samples in intervals.items()
+            namespace: Load(int(found["series"].get(namespace, 1)), interval)
+            for namespace, samples in found["samples"].items()
             if (interval := promql.scrape_interval_seconds(samples)) is not None
         }
-
-    def _by_namespace(self, query: str, *, at: int) -> dict[str, float]:
-        answer = self._ask_now(query, kind="loads", at=at)
-        return {series.labels.get("namespace", ""): float(series.values[0]) for series in answer.series}
 
     def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
         query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
@@ -89,14 +86,6 @@ class Prometheus:
         kills = self._first_shown(self._scope(namespaces), span)
         limits = self._memory_limits(namespaces, kills)
         return [OomSeries(series, at, _value_near(limits.get(series), at)) for series, at in kills]
-
-    def missing_metrics(self, namespaces: Sequence[str], *, at: int) -> list[str]:
-        """Which of the needed metrics have no usable series at all at a time (unix seconds), in the order of `promql.NEEDED_METRICS`."""
-        if not namespaces:
-            return []
-        answer = self._ask_now(promql.present_metrics(self._scope(namespaces)), kind="present metrics", at=at)
-        present = {series.labels.get("metric") for series in answer.series}
-        return [metric for metric in promql.NEEDED_METRICS if metric not in present]
 
     def close(self) -> None:
         self._connection.close()

@@ -1,0 +1,205 @@
+"""The history read from a real Prometheus: a restart in mid-backfill and a day of refreshes end with the same values as one backfill."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rightsizer.cycle import Measuring
+from rightsizer.cycle.measuring import MeasuringReport
+from rightsizer.history import History
+from rightsizer.prometheus import Connection, Endpoint, Prometheus
+from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
+from tests.testbed import PrometheusConfig
+from tests.testbed.addresses import free_ports
+from tests.testbed.binaries import built_binaries
+from tests.testbed.processes import Processes
+from tests.testbed.prometheus_server import PrometheusServer
+
+pytestmark = pytest.mark.system
+
+DAY = 86_400
+SCRAPE_SECONDS = 60
+WINDOW_SECONDS = 2 * DAY
+MEBIBYTE = 1024 * 1024
+KINDS = {"web": "Deployment", "db": "StatefulSet"}
+KEYS = [ContainerKey(WorkloadRef(namespace, kind, name), "app") for namespace in ("bank", "shop") for name, kind in KINDS.items()]
+
+
+def pods_of(name: str, *, day: int) -> list[tuple[str, str]]:
+    """Pods with their owners: those of the Deployment are replaced every day."""
+    if name == "db":
+        return [("db-0", "db")]
+    return [(f"web-5d9c7b-{day}{letter}{letter}{letter}{letter}", "web-5d9c7b") for letter in "bc"]
+
+
+class Known:
+    """Three days up to `end`, in OpenMetrics."""
+
+    def __init__(self, *, end: int) -> None:
+        self.end = end
+        self.begin = end - 3 * DAY - 3600
+        self._families: dict[str, list[str]] = {}
+
+    def text(self) -> str:
+        for namespace in ("bank", "shop"):
+            for name in KINDS:
+                for day in range(4):
+                    for pod, owner in pods_of(name, day=day):
+                        self._pod(namespace, name, pod, owner, day=day)
+            replica_set = {"namespace": namespace, "replicaset": "web-5d9c7b", **_owner("Deployment", "web")}
+            self._add("kube_replicaset_owner", lambda at: 1, replica_set)
+        killed = {"namespace": "shop", "pod": "db-0", "container": "app"}
+        reason = "kube_pod_container_status_last_terminated_reason"
+        self._add(reason, lambda at: 1, {**killed, "uid": "1", "reason": "OOMKilled"}, since=self.end - 30 * 3600)
+        self._add("kube_pod_container_resource_limits", lambda at: 512.0 * MEBIBYTE, {**killed, "resource": "memory"})
+        types = {metric: "counter" if metric.endswith("_total") else "gauge" for metric in self._families}
+        blocks = [f"# TYPE {name.removesuffix('_total')} {types[name]}\n" + "\n".join(lines) for name, lines in self._families.items()]
+        return "\n".join([*blocks, "# EOF", ""])
+
+    def _pod(self, namespace: str, name: str, pod: str, owner: str, *, day: int) -> None:
+        labels = {"namespace": namespace, "pod": pod}
+        since, until = self.begin + day * DAY, min(self.begin + (day + 1) * DAY - 600, self.end)
+        seed = sum(map(ord, namespace + pod))
+        cpu = 0.0
+
+        def used(at: int) -> float:
+            nonlocal cpu
+            cpu = round(cpu + SCRAPE_SECONDS * (50 + (at // 900 * seed) % 700) / 1000, 3)
+            return cpu
+
+        def peak(at: int) -> float:
+            return float((100 + (at // 300 * seed) % 400) * MEBIBYTE)
+
+        kind = "ReplicaSet" if name == "web" else "StatefulSet"
+        self._add("container_cpu_usage_seconds_total", used, {**labels, "container": "app"}, since=since, until=until)
+        self._add("container_memory_working_set_bytes", peak, {**labels, "container": "app"}, since=since, until=until)
+        self._add("kube_pod_owner", lambda at: 1, {**labels, **_owner(kind, owner)}, since=since, until=until)
+
+    def _add(self, metric: str, value: Callable[[int], float], labels: dict[str, str], *, since: int = 0, until: int = 0) -> None:
+        text = ",".join(f'{name}="{content}"' for name, content in labels.items())
+        lines = self._families.setdefault(metric, [])
+        for at in range(since or self.begin, (until or self.end) + 1, SCRAPE_SECONDS):
+            lines.append(f"{metric}{{{text}}} {value(at)!r} {at}")
+
+
+def _owner(kind: str, name: str) -> dict[str, str]:
+    return {"owner_kind": kind, "owner_name": name, "owner_is_controller": "true"}
+
+
+@pytest.fixture(scope="module")
+def end() -> int:
+    """The newest slot of what is known."""
+    return int(time.time()) // 300 * 300 - 300
+
+
+@pytest.fixture(scope="module")
+def source(end: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("history")
+    (folder / "history.txt").write_text(Known(end=end).text())
+    binaries = built_binaries()
+    promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
+    subprocess.run([*promtool, folder / "history.txt", folder / "blocks"], check=True, capture_output=True)
+    processes = Processes(Path(tempfile.mkdtemp(prefix="rightsizer-prometheus-")), delete_directory=True)
+    try:
+        server = PrometheusServer(
+            processes=processes,
+            binary=binaries / "prometheus",
+            directory=folder / "prometheus",
+            port=free_ports(1)[0],
+            config=PrometheusConfig(blocks=[folder / "blocks"]),
+        )
+        server.start()
+        prometheus = Prometheus(Connection(Endpoint(url=server.url)))
+        yield prometheus
+        prometheus.close()
+    finally:
+        processes.close()
+
+
+@pytest.fixture(scope="module")
+def workloads() -> dict[str, list[Workload]]:
+    found: dict[str, list[Workload]] = {"bank": [], "shop": []}
+    for key in KEYS:
+        ref = key.workload
+        found[ref.namespace].append(
+            Workload(
+                ref=ref,
+                uid=str(ref),
+                api_version="apps/v1",
+                resource_version="1",
+                generation=1,
+                containers=(Container("app", Sizes()),),
+                replicas=1,
+            )
+        )
+    return found
+
+
+def refresh(measuring: Measuring, workloads: dict[str, list[Workload]], *, at: int) -> MeasuringReport:
+    """A minute after the slot `at` has ended."""
+    report = measuring.refresh(workloads, now=at + 60.0, window_seconds=WINDOW_SECONDS)
+    assert report.trouble == {}
+    return report
+
+
+@pytest.fixture(scope="module")
+def whole(source: Prometheus, workloads: dict[str, list[Workload]], end: int) -> Measuring:
+    """One backfill in memory, at once."""
+    measuring = Measuring(source, None)
+    report = refresh(measuring, workloads, at=end)
+    assert (set(report.read.values()), report.unread) == ({1.0}, False)
+    return measuring
+
+
+def assert_same(found: Measuring, expected: Measuring, *, end: int) -> None:
+    one, other = (each.history.window(KEYS, end=end, seconds=WINDOW_SECONDS, details=True) for each in (found, expected))
+    for name in ("cpu", "memory", "pods", "cpu_mean"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert found.oom_floors() == expected.oom_floors()
+
+
+def test_the_backfill_knows_what_there_is(whole: Measuring, end: int) -> None:
+    window = whole.history.window(KEYS, end=end, seconds=WINDOW_SECONDS)
+    slots = WINDOW_SECONDS // 300
+    assert np.isfinite(window.memory).sum(axis=1) == pytest.approx([slots] * 4, abs=8)
+    assert np.isfinite(window.cpu).sum(axis=1) == pytest.approx([slots] * 4, abs=8)
+    pods = {key.workload.name: int(np.median(row)) for key, row in zip(KEYS, window.pods, strict=True)}
+    assert pods == {"web": 2, "db": 1}
+    assert whole.oom_floors() == {ContainerKey(WorkloadRef("shop", "StatefulSet", "db"), "app"): round(612 * MEBIBYTE + 2.4 * MEBIBYTE)}
+
+
+def test_a_restart_in_mid_backfill_goes_on_and_ends_with_the_same(
+    source: Prometheus, workloads: dict[str, list[Workload]], end: int, whole: Measuring, tmp_path: Path
+) -> None:
+    def in_folder(slots: int) -> History:
+        return History(slots=slots, folder=tmp_path)
+
+    told: list[float] = []
+    first = Measuring(source, None, new_history=in_folder, progress=told.append, stopping=lambda: len(told) >= 1)
+    report = refresh(first, workloads, at=end - 600)
+    assert (report.unread, 0 < min(report.read.values()) <= max(report.read.values()) < 1) == (True, True)
+    first.close()
+    second = Measuring(source, None, new_history=in_folder)
+    assert min(second.history.slots, len(second.history)) == 0
+    report = refresh(second, workloads, at=end)
+    assert (set(report.read.values()), report.unread, second.history.trouble) == ({1.0}, False, None)
+    assert_same(second, whole, end=end)
+    second.close()
+
+
+@pytest.mark.timeout(180)
+def test_24_hours_of_refreshes_end_with_the_same_as_one_backfill(
+    source: Prometheus, workloads: dict[str, list[Workload]], end: int, whole: Measuring
+) -> None:
+    measuring = Measuring(source, None)
+    for slot in range(end - DAY, end + 1, 300):
+        report = refresh(measuring, workloads, at=slot)
+        assert set(report.read.values()) == {1.0}
+    assert_same(measuring, whole, end=end)

@@ -1,0 +1,145 @@
+"""Which questions are asked: everything that is missing once, newest first, within the bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rightsizer.cycle.questions import CHUNK_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, plan
+from rightsizer.history import SLOT_SECONDS, Span
+from rightsizer.ports import Load
+
+MIDNIGHT = 20_000 * CHUNK_SECONDS
+DAY_SLOTS = CHUNK_SECONDS // SLOT_SECONDS
+
+
+def at(slot: int) -> int:
+    """The slot so many slots after midnight."""
+    return MIDNIGHT + slot * SLOT_SECONDS
+
+
+def question(*namespaces: str, first: int = 1, last: int = 288) -> Question:
+    return Question(namespaces, Span(at(first), at(last)), 30)
+
+
+def load(series: int = 10, interval: int = 30) -> Load:
+    return Load(series, interval)
+
+
+class TestPlan:
+    def test_nothing(self) -> None:
+        assert plan({}, {}) == []
+
+    def test_namespaces_that_miss_the_same_share_a_question(self) -> None:
+        span = Span(at(5), at(6))
+        assert plan({"b": [span], "a": [span]}, {"a": load(), "b": load()}) == [Question(("a", "b"), span, 30)]
+
+    def test_other_spans_are_other_questions_newest_first(self) -> None:
+        old, new = Span(at(1), at(2)), Span(at(5), at(6))
+        assert [found.span for found in plan({"a": [old], "b": [new]}, {"a": load(), "b": load()})] == [new, old]
+
+    def test_namespaces_that_are_scraped_otherwise_are_asked_for_otherwise(self) -> None:
+        span = Span(at(5), at(6))
+        found = plan({"a": [span], "b": [span]}, {"a": load(), "b": load(interval=60)})
+        assert {one.namespaces: one.scrape_interval_seconds for one in found} == {("a",): 30, ("b",): 60}
+
+    @pytest.mark.parametrize(
+        ("first", "last", "cut"),
+        [
+            (1, 288, [(1, 288)]),
+            (0, 288, [(1, 288), (0, 0)]),
+            (1, 289, [(289, 289), (1, 288)]),
+            (100, 700, [(577, 700), (289, 576), (100, 288)]),
+            (288, 288, [(288, 288)]),
+        ],
+        ids=["a day", "its midnight before", "a slot of the next", "three days", "a midnight"],
+    )
+    def test_days_are_cut_apart(self, first: int, last: int, cut: list[tuple[int, int]]) -> None:
+        found = plan({"a": [Span(at(first), at(last))]}, {"a": load()})
+        assert [one.span for one in found] == [Span(at(start), at(end)) for start, end in cut]
+
+    def test_as_many_namespaces_as_the_values_allow(self) -> None:
+        span = Span(at(1), at(288))
+        names = [f"n{number}" for number in range(5)]
+        series = MOST_VALUES // 288 // 2
+        found = plan({name: [span] for name in names}, {name: load(series, 300) for name in names})
+        assert [one.namespaces for one in found] == [("n0", "n1"), ("n2", "n3"), ("n4",)]
+
+    def test_as_many_namespaces_as_the_samples_allow(self) -> None:
+        span = Span(at(1), at(288))
+        names = [f"n{number}" for number in range(4)]
+        found = plan({name: [span] for name in names}, {name: load(1_500, 10) for name in names})
+        assert [one.namespaces for one in found] == [(name,) for name in names]
+
+    def test_a_large_namespace_is_cut_by_time(self) -> None:
+        found = plan({"a": [Span(at(1), at(288))]}, {"a": load(MOST_VALUES // 72, 300)})
+        assert [one.span.slots for one in found] == [72] * 4
+
+    def test_one_that_is_too_large_for_a_slot_is_asked_for_by_slots(self) -> None:
+        found = plan({"a": [Span(at(1), at(3))], "b": [Span(at(1), at(3))]}, {"a": load(2 * MOST_VALUES), "b": load()})
+        assert [(one.namespaces, one.span.slots) for one in found] == [(("a",), 1), (("b",), 3), (("a",), 1), (("a",), 1)]
+
+
+class TestHalve:
+    def test_by_namespaces_first(self) -> None:
+        assert halve(question("a", "b", "c")) == (question("a"), question("b", "c"))
+
+    def test_then_by_time_newer_first(self) -> None:
+        assert halve(question("a", first=1, last=3)) == (question("a", first=2, last=3), question("a", first=1, last=1))
+
+    def test_a_slot_of_one_namespace_cannot_be_halved(self) -> None:
+        assert halve(question("a", first=7, last=7)) is None
+
+    @given(st.integers(1, 30), st.integers(0, 400), st.integers(1, 400))
+    def test_halves_cover_the_whole_once(self, namespaces: int, first: int, slots: int) -> None:
+        whole = question(*(f"n{number}" for number in range(namespaces)), first=first, last=first + slots - 1)
+        halves = halve(whole)
+        assert (halves is None) == (namespaces == slots == 1)
+        if halves is not None:
+            assert asked(halves) == asked([whole])
+
+
+def asked(questions: list[Question] | tuple[Question, ...]) -> Counter[tuple[str, int]]:
+    return Counter(
+        (name, slot) for one in questions for name in one.namespaces for slot in range(one.span.start, one.span.end + 1, SLOT_SECONDS)
+    )
+
+
+@pytest.mark.parametrize(("left_out", "left"), [([], ("a", "b")), (["a"], ("b",)), (["a", "b", "c"], ())])
+def test_without(left_out: list[str], left: tuple[str, ...]) -> None:
+    assert question("a", "b").without(left_out) == question(*left)
+
+
+@st.composite
+def missing_spans(draw: st.DrawFn) -> list[Span]:
+    """Spans of up to three days with gaps between them, newest first."""
+    edges = sorted(draw(st.lists(st.integers(0, 864), min_size=2, max_size=6, unique=True)))
+    pairs = [(edges[index], edges[index + 1] - 1) for index in range(0, len(edges) - 1, 2)]
+    return [Span(at(first), at(last)) for first, last in reversed(pairs)]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdef"),
+        st.tuples(missing_spans(), st.builds(Load, st.integers(1, 60_000), st.sampled_from([10, 30, 60]))),
+        min_size=1,
+    )
+)
+def test_every_missing_slot_is_asked_for_once_within_the_bounds_newest_first(given_: dict[str, tuple[list[Span], Load]]) -> None:
+    missing = {name: spans for name, (spans, _) in given_.items()}
+    loads = {name: load for name, (_, load) in given_.items()}
+    questions = plan(missing, loads)
+    wanted = Counter((name, slot) for name, spans in missing.items() for span in spans for slot in range(span.start, span.end + 1, 300))
+    assert asked(questions) == wanted
+    ends = [one.span.end for one in questions]
+    assert ends == sorted(ends, reverse=True)
+    for one in questions:
+        assert {loads[name].scrape_interval_seconds for name in one.namespaces} == {one.scrape_interval_seconds}
+        assert len(one.namespaces) == len(set(one.namespaces)) >= 1
+        series = sum(loads[name].series for name in one.namespaces)
+        if one.span.slots > 1 or len(one.namespaces) > 1:
+            assert series * one.span.slots <= MOST_VALUES
+            assert series * (one.span.slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES
