@@ -51,7 +51,7 @@ static: $(READY) ## lint, format, types, direction of imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }
 	@$(BIN)/mypy --strict operator tests demo
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 testbed: $(READY) ## build the testbed: etcd, Kubernetes, kwok, Prometheus (once, about 15 minutes)
 	@$(BIN)/python -m tests.testbed.build >/dev/null

@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[1]
 NAMESPACE = "rightsizer"
 ACCOUNT = "rightsizer"
 
+# The console command of the environment that the tests run in.
+_PROGRAM = Path(sys.executable).with_name("rightsizer")
+
 _SERVING = re.compile(r"/healthz and /metrics on port (\d+)")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 70.0
@@ -89,8 +92,8 @@ class OperatorProcess:
         environment = {**inherited, **{f"RIGHTSIZER_{name}": value for name, value in self._environment.items()}}
         self._output = self._log.open("ab")
         self._begin = self._log.stat().st_size
-        program = ["rightsizer.cli"] if self._clock is None else ["tests.shifted_operator", str(self._clock.file)]
-        command = [sys.executable, "-m", *program, "run", "--kubeconfig", str(self._kubeconfig)]
+        program = [_PROGRAM] if self._clock is None else [sys.executable, "-m", "tests.shifted_operator", self._clock.file]
+        command = [*program, "run", "--kubeconfig", self._kubeconfig]
         self._process = subprocess.Popen(command, env=environment, stdout=self._output, stderr=subprocess.STDOUT, cwd=ROOT)
 
     def stop(self) -> int:

@@ -6,7 +6,6 @@ Every container uses 180m and 320Mi, as in the worked example, unless it says ot
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -324,9 +323,3 @@ def annotate(bed: Testbed, reference: str, annotation: str) -> None:
     """`NAME=VALUE`, or `NAME-` to take it away."""
     place, kind, name = reference.split("/")
     bed.kubectl("annotate", "--overwrite", kind, name, "--namespace", place, annotation)
-
-
-def patch(bed: Testbed, reference: str, body: Manifest) -> None:
-    """A strategic merge patch, as a person would send one."""
-    place, kind, name = reference.split("/")
-    bed.kubectl("patch", kind, name, "--namespace", place, "--patch", json.dumps(body))

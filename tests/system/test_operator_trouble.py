@@ -183,8 +183,8 @@ class TestANamespaceThatIsForbidden:
         operator = stage.operator(account="narrow")
         with stage.ruled_by(*self.profiles("Recommend")), running(operator):
             for name in open_ones:
-                stage.wait_state(f"{name}/Deployment/web", "Recommended", "RecommendOnly")
-                assert stage.condition(name, "Measuring")["status"] == "True"
+                stage.wait_measuring(name, "Measuring")
+                assert stage.recommendation(f"{name}/Deployment/web")["containers"][0]["recommended"] == WORKED_EXAMPLE
             stage.wait_measuring("door-b", "WorkloadsNotListed")
             assert "door-b" in stage.condition("door-b", "Measuring")["message"]
             assert stage.recommendation(self.CLOSED) == {}
