@@ -30,7 +30,10 @@ def show(screen: Screen) -> None:
     with screen.step(f"writing {HISTORY_DAYS} days of their usage, replayed from public traces, to {from_root(HISTORY)}"):
         HISTORY.parent.mkdir(parents=True, exist_ok=True)
         write_csv(demo_scenario.workloads(), HISTORY, days=HISTORY_DAYS, until=time.time())
-    screen.say("Requests and limits of each container, as they are -> as they should be. Nothing is written anywhere.")
+    screen.say(
+        "Requests and limits of each container, as they are -> as they should be. Nothing is written anywhere.",
+        "Such a history tells no OOM kill: thumbnails, which the kernel kills, will get more in the cluster.",
+    )
     arguments = ("recommend", "--manifests", from_root(MANIFESTS), "--history", from_root(HISTORY))
     screen.shown(" ".join(("rightsizer", *arguments)), run_rightsizer(arguments))
 

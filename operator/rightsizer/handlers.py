@@ -182,7 +182,8 @@ def _progress_to(health: Health, stopping: threading.Event) -> Progress:
             raise Stopped
         health.progress()
         if total > 1:
-            logger.info("history of namespace %s: %d of %d parts read", namespace, done, total)
+            level = logging.INFO if done in (1, total) else logging.DEBUG
+            logger.log(level, "history of namespace %s: %d of %d parts read", namespace, done, total)
 
     return progress
 

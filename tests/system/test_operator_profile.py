@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.operator_process import OperatorProcess, running
-from tests.scenario import GENEROUS, WORKED_EXAMPLE, Stage, profile
+from tests.scenario import GENEROUS, WORKED_EXAMPLE, Stage, annotate, profile
 
 pytestmark = pytest.mark.system
 
@@ -36,6 +36,17 @@ def test_an_edit_acts_within_seconds(stage: Stage) -> None:
     stage.bed.apply(profile("edited", "Recommend", cpu={"buffer": "100%"}))
     doubled = {"requests": {"cpu": "360m", "memory": "384Mi"}, "limits": {"cpu": "720m", "memory": "576Mi"}}
     stage.bed.wait_for(lambda: wanted(stage) == doubled, SECONDS, "recommendation by the edited profile")
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_annotation_takes_back_what_was_recommended_before(stage: Stage) -> None:
+    annotate(stage.bed, WEB, "rightsizer.dev/mode=Ignore")
+    stage.bed.apply(profile("edited", "Recommend", cpu={"buffer": "30%"}))
+    stage.bed.wait_for(lambda: stage.summary(WEB).get("state") == "Ignored", SECONDS, "the state Ignored over a former recommendation")
+    assert "recommended" not in stage.recommendation(WEB)["containers"][0]
+    annotate(stage.bed, WEB, "rightsizer.dev/mode-")
+    stage.bed.apply(profile("edited", "Recommend"))
+    stage.bed.wait_for(lambda: stage.summary(WEB).get("state") == "Recommended", SECONDS, "the recommendation is back")
 
 
 @pytest.mark.usefixtures("operator")

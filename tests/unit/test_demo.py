@@ -15,7 +15,7 @@ import yaml
 from demo import clusterless, results
 from demo.__main__ import _is_set
 from demo.building import building
-from demo.cast import EXAMPLE, EXAMPLE_SIZES, PAUSED, SCALED_ON_CPU, SHOWS
+from demo.cast import EXAMPLE, EXAMPLE_SIZES, KILLED, PAUSED, SCALED_ON_CPU, SHOWS
 from demo.picture import PICTURES, Picture, drawn
 from demo.places import PROFILES
 from demo.results import Key, Manifest, Scene
@@ -27,6 +27,7 @@ from tests.usage import demo_scenario
 
 OLD_SIZES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}
 NEW_SIZES = {"requests": {"cpu": "500m", "memory": "492Mi"}, "limits": {"cpu": "1", "memory": "738Mi"}}
+KILLED_SIZES = {"requests": {"cpu": "121m", "memory": "356Mi"}, "limits": {"cpu": "242m", "memory": "534Mi"}}
 INDEXER = (demo_scenario.BATCH, "indexer")
 
 
@@ -49,6 +50,12 @@ def recommendation(key: Key, **summary: str) -> dict[str, Any]:
     }
 
 
+def killed_recommendation(clamp: str = "OOMKill") -> dict[str, Any]:
+    item = recommendation(KILLED, state="Applied", reason="UpToDate", cpu="121m", memory="356Mi")
+    item["status"]["containers"][0]["explanation"] = {"memory": {"clamp": clamp}}
+    return item
+
+
 def resized(item: dict[str, Any], **sizes: Manifest) -> dict[str, Any]:
     previous, applied = sizes["previous"], sizes["applied"]
     item["status"]["lastChange"] = {
@@ -59,7 +66,7 @@ def resized(item: dict[str, Any], **sizes: Manifest) -> dict[str, Any]:
     return item
 
 
-BEFORE = results.by_key(workload(key) for key in (EXAMPLE, SCALED_ON_CPU, PAUSED, INDEXER))
+BEFORE = results.by_key(workload(key) for key in (EXAMPLE, SCALED_ON_CPU, PAUSED, KILLED, INDEXER))
 GOOD = Scene(
     recommendations=results.by_workload(
         [
@@ -70,6 +77,7 @@ GOOD = Scene(
                 applied=NEW_SIZES,
             ),
             recommendation(PAUSED, state="Blocked", reason="Paused"),
+            killed_recommendation(),
             recommendation(INDEXER),
         ]
     ),
@@ -78,6 +86,7 @@ GOOD = Scene(
             workload(EXAMPLE, EXAMPLE_SIZES, generation=2),
             workload(SCALED_ON_CPU, NEW_SIZES, generation=2),
             workload(PAUSED),
+            workload(KILLED, KILLED_SIZES, generation=2),
             workload(INDEXER),
         ]
     ),
@@ -93,8 +102,12 @@ def with_workload(item: dict[str, Any]) -> Scene:
     return replace(GOOD, workloads={**GOOD.workloads, **results.by_key([item])})
 
 
+def with_recommendation(item: dict[str, Any]) -> Scene:
+    return replace(GOOD, recommendations={**GOOD.recommendations, **results.by_workload([item])})
+
+
 def test_a_good_scene_has_nothing_to_object_to() -> None:
-    assert len(list(results.findings(GOOD, BEFORE))) == 8
+    assert len(list(results.findings(GOOD, BEFORE))) == 9
     assert failures(GOOD) == []
     assert results.unfinished(GOOD) == []
 
@@ -111,10 +124,12 @@ OFF_BY_ONE = {"requests": {"cpu": "217m", "memory": "384Mi"}, "limits": {"cpu": 
         (with_workload(workload(INDEXER, NEW_SIZES)), "not so: indexer"),
         (with_workload(workload(PAUSED, NEW_SIZES)), "checkout is paused"),
         (with_workload(workload(SCALED_ON_CPU, EXAMPLE_SIZES, generation=2)), "catalog keeps the CPU"),
+        (with_workload(workload(KILLED, OFF_BY_ONE, generation=2)), "384Mi, decided by OOMKill"),
+        (with_recommendation(killed_recommendation("None")), "356Mi, decided by None"),
         (replace(GOOD, example_pods=[]), "its 0 pods"),
         (replace(GOOD, example_pods=[{"spec": {"containers": [{"resources": OLD_SIZES}]}}]), "its 1 pods"),
         (replace(GOOD, refused=["patch /apis/apps/v1/deployments/web"]), "not so: patch /apis"),
-        (replace(GOOD, recommendations={key: GOOD.recommendations[key] for key in (EXAMPLE, PAUSED, INDEXER)}), "not so: catalog"),
+        (replace(GOOD, recommendations={key: GOOD.recommendations[key] for key in (EXAMPLE, PAUSED, KILLED, INDEXER)}), "not so: catalog"),
     ],
 )
 def test_each_broken_promise_is_seen(scene: Scene, words: str) -> None:
@@ -151,7 +166,7 @@ def test_the_story_of_each_workload_is_one_line() -> None:
 
 
 def test_totals_count_every_pod_and_container() -> None:
-    assert results.totals(BEFORE, demo_scenario.SHOP) == "3.0 cores and 6.0 GiB"
+    assert results.totals(BEFORE, demo_scenario.SHOP) == "4.0 cores and 8.0 GiB"
     sidecar = workload(("one", "agent"))
     sidecar |= {"kind": "DaemonSet", "status": {"desiredNumberScheduled": 3}}
     sidecar["spec"]["template"]["spec"]["initContainers"] = [{"name": "shipper", "resources": OLD_SIZES}]
@@ -161,7 +176,7 @@ def test_totals_count_every_pod_and_container() -> None:
 def test_the_cast_is_that_of_the_scenario() -> None:
     scenario = {(one.namespace, one.name) for one in demo_scenario.workloads()}
     assert {name for _, name in scenario} == set(SHOWS)
-    assert {EXAMPLE, SCALED_ON_CPU, PAUSED, INDEXER} <= scenario
+    assert {EXAMPLE, SCALED_ON_CPU, PAUSED, KILLED, INDEXER} <= scenario
 
 
 def test_one_profile_applies_and_one_recommends() -> None:

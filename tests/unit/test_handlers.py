@@ -338,8 +338,9 @@ def test_progress_of_a_backfill_is_health_and_a_line(caplog: pytest.LogCaptureFi
     progress = handlers._progress_to(health, threading.Event())
     progress("shop", 1, 1)
     assert (health.trouble(), caplog.messages) == (None, [])
-    progress("shop", 3, 14)
-    assert caplog.messages == ["history of namespace shop: 3 of 14 parts read"]
+    for done in range(1, 15):
+        progress("shop", done, 14)
+    assert caplog.messages == ["history of namespace shop: 1 of 14 parts read", "history of namespace shop: 14 of 14 parts read"]
 
 
 def test_progress_ends_the_reading_when_the_operator_stops() -> None:
