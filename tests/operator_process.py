@@ -18,11 +18,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from tests.shifted_operator import ShiftedClock
 from tests.testbed import Testbed
 
 ROOT = Path(__file__).parents[1]
 NAMESPACE = "rightsizer"
 ACCOUNT = "rightsizer"
+
+# The console command of the environment that the tests run in.
+_PROGRAM = Path(sys.executable).with_name("rightsizer")
 
 _SERVING = re.compile(r"/healthz and /metrics on port (\d+)")
 _START_SECONDS = 30.0
@@ -39,10 +43,24 @@ def install(bed: Testbed, *, recommend_only: bool = False) -> None:
 
 
 class OperatorProcess:
-    """`rightsizer run` against a testbed. `settings` are RIGHTSIZER_ variables without the prefix, such as CYCLE_SECONDS."""
+    """`rightsizer run` against a testbed. `settings` are RIGHTSIZER_ variables without the prefix, such as CYCLE_SECONDS.
 
-    def __init__(self, bed: Testbed, *, log: Path, prometheus_url: str, settings: Mapping[str, str] | None = None) -> None:
-        self._kubeconfig = bed.kubeconfig_for(namespace=NAMESPACE, service_account=ACCOUNT)
+    `clock` makes the operator live at another time; see `tests.shifted_operator`.
+    """
+
+    def __init__(
+        self,
+        bed: Testbed,
+        *,
+        log: Path,
+        prometheus_url: str,
+        settings: Mapping[str, str] | None = None,
+        account: str = ACCOUNT,
+        clock: ShiftedClock | None = None,
+    ) -> None:
+        self._kubeconfig = bed.kubeconfig_for(namespace=NAMESPACE, service_account=account)
+        self._account = account
+        self._clock = clock
         self._log = log
         self._environment = {
             "PROMETHEUS_URL": prometheus_url,
@@ -58,7 +76,7 @@ class OperatorProcess:
     @property
     def user(self) -> str:
         """As the audit log names it."""
-        return f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+        return f"system:serviceaccount:{NAMESPACE}:{self._account}"
 
     @property
     def pid(self) -> int:
@@ -74,7 +92,8 @@ class OperatorProcess:
         environment = {**inherited, **{f"RIGHTSIZER_{name}": value for name, value in self._environment.items()}}
         self._output = self._log.open("ab")
         self._begin = self._log.stat().st_size
-        command = [sys.executable, "-m", "rightsizer.cli", "run", "--kubeconfig", str(self._kubeconfig)]
+        program = [_PROGRAM] if self._clock is None else [sys.executable, "-m", "tests.shifted_operator", self._clock.file]
+        command = [*program, "run", "--kubeconfig", self._kubeconfig]
         self._process = subprocess.Popen(command, env=environment, stdout=self._output, stderr=subprocess.STDOUT, cwd=ROOT)
 
     def stop(self) -> int:
@@ -87,9 +106,8 @@ class OperatorProcess:
 
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None, "the operator was not started"
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
         try:
+            self._process.send_signal(number)
             return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
@@ -120,11 +138,15 @@ class OperatorProcess:
             with error:
                 return error.code, error.read().decode()
 
+    def samples(self, name: str) -> dict[str, float]:
+        """One of its own metrics, value by labels (as they are written)."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{re.escape(name)}[{{ ]", line)]
+        return {labels.removeprefix(name): float(value) for labels, _, value in (line.rpartition(" ") for line in lines)}
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of one of its own metrics that carry these labels."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
-        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{re.escape(name)}[{{ ]", line)]
-        return sum(float(line.rpartition(" ")[2]) for line in lines if all(text in line for text in wanted))
+        return sum(value for written, value in self.samples(name).items() if all(text in written for text in wanted))
 
     def wait_for_cycles(self, count: int, *, timeout_seconds: float = 30.0) -> None:
         """Until so many more cycles ended well."""
@@ -138,10 +160,12 @@ class OperatorProcess:
 
 @contextlib.contextmanager
 def running(operator: OperatorProcess) -> Iterator[OperatorProcess]:
-    """Started, and ended in any case."""
+    """Started, and ended in any case. The end of its log is printed when something went wrong: pytest shows it with the failure."""
     operator.start()
     try:
         yield operator
+    except BaseException:
+        print(f"exit code {operator.returncode}; log:\n{operator.text()[-4000:]}")
+        raise
     finally:
-        if operator.returncode is None:
-            operator.stop()
+        operator.stop()

@@ -1,6 +1,7 @@
 """A small HTTP server in the place of a Prometheus, for answers that a real one gives only in trouble.
 
-A test says what is answered, in order; the last answer is repeated. Every request is kept, to be looked at afterwards.
+A test says what is answered, in order; the last answer is repeated. It may also answer by a function, such as `forwarded`, which stands
+in front of a real one. Every request is kept, to be looked at afterwards.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 Labels = Mapping[str, str]
 Points = Iterable[tuple[float, str]]
@@ -68,12 +71,31 @@ def as_json(value: Any, *, status: int = 200) -> Reply:
     return Reply(status, json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
+Answering = Callable[[Asked], Reply]
+
+
+def forwarded(url: str) -> Answering:
+    """What the real Prometheus at this URL answers."""
+
+    def ask(asked: Asked) -> Reply:
+        request = urllib.request.Request(f"{url}{asked.path}", data=urlencode(asked.form).encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return Reply(response.status, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, error.read())
+
+    return ask
+
+
 class PrometheusServer:
     """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS."""
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self._replies = list(replies)
+        self._answering: Answering | None = None
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up on purpose
@@ -89,6 +111,11 @@ class PrometheusServer:
     def reply(self, *replies: Reply) -> None:
         """From now on, these."""
         self._replies = list(replies)
+        self._answering = None
+
+    def answer(self, answering: Answering) -> None:
+        """From now on, what this function says to each request. It is called from several threads."""
+        self._answering = answering
 
     def __enter__(self) -> PrometheusServer:
         self._thread.start()
@@ -109,14 +136,20 @@ class PrometheusServer:
 
             def do_POST(self) -> None:
                 form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-                server.asked.append(Asked(self.path, form, dict(self.headers)))
+                asked = Asked(self.path, form, dict(self.headers))
+                server.asked.append(asked)
                 with suppress(OSError):
-                    server._send(self, server._replies.pop(0) if len(server._replies) > 1 else server._replies[0])
+                    server._send(self, server._next(asked))
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         return Handler
+
+    def _next(self, asked: Asked) -> Reply:
+        if self._answering is not None:
+            return self._answering(asked)
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         self._released.wait(reply.delay_seconds)

@@ -157,6 +157,9 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         # kopf reads it from there only.
         os.environ["KUBECONFIG"] = kubeconfig
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.log_level != "debug":
+        # Its line for each event that was handled would be one for each of our own status writes.
+        logging.getLogger("kopf").setLevel(logging.WARNING)
     metrics = OperatorMetrics()
     health = Health(stalled_after_seconds=settings.stalled_after_seconds, clock=time.monotonic)
     source = prometheus.connect(settings, on_request=metrics.usage_source_request)

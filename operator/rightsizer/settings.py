@@ -16,6 +16,13 @@ from rightsizer.errors import InvalidSettings
 
 PREFIX = "RIGHTSIZER_"
 
+# The value may have been typed: the person looks for the option, and not for the variable.
+_OPTIONS = {
+    "prometheus_url": " (or --prometheus-url)",
+    "prometheus_timeout_seconds": " (or --prometheus-timeout)",
+    "prometheus_username": " (or --prometheus-username)",
+}
+
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
 
 
@@ -87,7 +94,7 @@ class Settings:
 
 def _check(fine: bool, name: str, advice: str) -> None:
     if not fine:
-        raise InvalidSettings(f"{PREFIX}{name.upper()}: {advice}")
+        raise InvalidSettings(f"{PREFIX}{name.upper()}{_OPTIONS.get(name, '')}: {advice}")
 
 
 def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
@@ -103,7 +110,7 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
     values |= {name: value for name, value in given.items() if value is not None}
     if not values.get("prometheus_url"):
         raise InvalidSettings(
-            f"{PREFIX}PROMETHEUS_URL: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
+            f"{PREFIX}PROMETHEUS_URL{_OPTIONS['prometheus_url']}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
         )
     return Settings(**values)
 

@@ -116,7 +116,7 @@ class Workload:
 
     `replicas` is the number of pods wanted now. `rollout_message` says why a rollout is not complete, in the API's words.
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
-    `metadata.managedFields`.
+    `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
     """
 
     ref: WorkloadRef
@@ -133,6 +133,7 @@ class Workload:
     rollout_message: str = ""
     owned: frozenset[FieldPath] = frozenset()
     managers: Mapping[FieldPath, str] = field(default_factory=dict)
+    sized_at: float | None = None
 
     @property
     def sizable(self) -> tuple[Container, ...]:

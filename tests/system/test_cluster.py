@@ -39,21 +39,19 @@ Manifest = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def bed() -> Iterator[Testbed]:
-    with Testbed.start() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def prepared(bed: Testbed) -> Testbed:
     """The shared cluster with custom resources, the account of the operator, and namespaces of this module's own."""
     bed.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
     bed.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/resourcerecommendations.rightsizer.dev")
-    for name in ACCOUNT_FILES:
-        bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "manifests" / name))
+    make_account(bed)
     for name in NAMESPACES:
         bed.create_namespace(name)
     return bed
+
+
+def make_account(bed: Testbed) -> None:
+    for name in ACCOUNT_FILES:
+        bed.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "manifests" / name))
 
 
 @pytest.fixture(scope="module")
@@ -452,17 +450,21 @@ def test_event_on_a_workload(prepared: Testbed, cluster: KubernetesCluster, capl
     assert (event["type"], event["source"]["component"], event["count"]) == ("Warning", "rightsizer", 1)
 
 
-def test_api_server_that_is_away_is_told_and_found_again(bed: Testbed, cluster: KubernetesCluster) -> None:
-    impatient = connect(str(bed.kubeconfig), None, limits=Limits(attempts=2, first_pause_seconds=0.01))
-    bed.kill_api_server()
-    try:
-        with pytest.raises((ClusterUnreachable, ClusterBusy)):
-            impatient.namespaces()
-    finally:
-        bed.start_api_server()
-        impatient.close()
-    # Its authorizer fills its caches for a moment after it says that it is ready.
-    bed.wait_for(lambda: _answers(cluster), what="the account's rights after the restart")
+def test_api_server_that_is_away_is_told_and_found_again() -> None:
+    with Testbed.start() as own:
+        make_account(own)
+        kubeconfig = own.kubeconfig_for(namespace="rightsizer", service_account="rightsizer")
+        cluster = connect(str(kubeconfig), None, limits=Limits(attempts=2, first_pause_seconds=0.01))
+        try:
+            own.wait_for(lambda: _answers(cluster), what="the account's rights")
+            own.kill_api_server()
+            with pytest.raises((ClusterUnreachable, ClusterBusy)):
+                cluster.namespaces()
+            own.start_api_server()
+            # Its authorizer fills its caches for a moment after it says that it is ready.
+            own.wait_for(lambda: _answers(cluster), what="the account's rights after the restart")
+        finally:
+            cluster.close()
 
 
 def _answers(cluster: KubernetesCluster) -> bool:

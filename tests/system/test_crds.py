@@ -106,6 +106,7 @@ REFUSED = [
     ({"cpu": {"min": "-1"}}, "spec.cpu.min", "at least 1m"),
     ({"cpu": {"max": 16}}, "spec.cpu.max", "must be of type string"),
     ({"cpu": {"max": "1 core"}}, "spec.cpu.max", "quantity of CPU"),
+    ({"cpu": {"max": "10Mi"}}, "spec.cpu.max", "quantity of CPU"),
     ({"memory": {"min": "512m"}}, "spec.memory.min", "a small m means thousandths"),
     ({"memory": {"max": "64GB"}}, "spec.memory.max", "quantity of memory"),
     ({"containers": [APP | {"memory": {"min": "much"}}]}, "spec.containers[0].memory.min", "quantity of memory"),

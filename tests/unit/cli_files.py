@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from click.testing import CliRunner, Result
 
 from rightsizer.cli import main
+from rightsizer.settings import PREFIX
 
 HEADER = "namespace,workload,pod,container,unix_ts,cpu_cores,memory_bytes"
 NOW = 1_763_640_000
 """2025-11-20 12:00 UTC, a whole slot."""
 MI = 2**20
+NO_KUBECONFIG = "/nowhere/kubeconfig"
 
 
 def run(*arguments: object) -> Result:
-    """`rightsizer ...`, with stdout and stderr apart and no cluster or server in reach."""
-    environment = {"KUBECONFIG": "/nowhere/kubeconfig", "RIGHTSIZER_PROMETHEUS_URL": None}
-    return CliRunner(env=environment).invoke(main, [str(argument) for argument in arguments])
+    """`rightsizer ...`, with stdout and stderr apart, no cluster or server in reach, and no setting of the person who runs the tests."""
+    environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith(PREFIX)}
+    # The client reads KUBECONFIG when it is imported, which may have been before.
+    with patch("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", NO_KUBECONFIG):
+        runner = CliRunner(env={**environment, "KUBECONFIG": NO_KUBECONFIG})
+        return runner.invoke(main, [str(argument) for argument in arguments])
 
 
 def objects(result: Result) -> dict[str, dict[str, Any]]:

@@ -173,16 +173,18 @@ class TestCoherent:
 
 
 class TestPaused:
-    @pytest.mark.parametrize("value", ["true", "True", " true "])
-    def test_by_annotation(self, value: str) -> None:
+    @pytest.mark.parametrize("value", ["true", "True", " true ", "yes", "1", "", "flase"])
+    def test_by_annotation_whatever_it_says_but_false(self, value: str) -> None:
         objection = paused(check_facts(workload(annotations={"rightsizer.dev/paused": value})))
-        assert objection == Objection(Reason.PAUSED, 'annotation rightsizer.dev/paused is "true"')
+        assert objection == Objection(Reason.PAUSED, f'annotation rightsizer.dev/paused is "{value}"')
 
     def test_by_the_deployment(self) -> None:
         objection = paused(check_facts(workload(paused=True)))
         assert objection == Objection(Reason.PAUSED, "the Deployment's rollouts are paused (spec.paused)")
 
-    @pytest.mark.parametrize("annotations", [{}, {"rightsizer.dev/paused": "false"}, {"rightsizer.dev/paused": ""}, {"paused": "true"}])
+    @pytest.mark.parametrize(
+        "annotations", [{}, {"rightsizer.dev/paused": "false"}, {"rightsizer.dev/paused": " False "}, {"paused": "true"}]
+    )
     def test_not(self, annotations: dict[str, str]) -> None:
         assert paused(check_facts(workload(annotations=annotations))) is None
 
@@ -272,15 +274,31 @@ class TestNotEnoughHistory:
             "app.cpu.limit, app.cpu.request, app.memory.limit, app.memory.request"
         )
 
-    def test_the_message_stays_while_samples_come_in(self) -> None:
+    @pytest.mark.parametrize(
+        ("seconds", "so_far"),
+        [
+            (900, "0 hours of 7 days of history, enough from"),
+            (HOUR, "1 hour of 7 days of history, enough from"),
+            (6 * HOUR + 900, "6 hours of 7 days of history, enough from"),
+            (2 * DAY - 300, "47 hours of 7 days of history, enough from"),
+            (2 * DAY, "2 of 7 days of history, enough from"),
+        ],
+    )
+    def test_less_than_two_days_are_told_in_hours(self, seconds: int, so_far: str) -> None:
+        objection = not_enough_history(check_facts(recommendations=[recommendation(history_seconds=seconds, samples=seconds // 300)]))
+        assert objection is not None
+        assert objection.message.startswith(so_far)
+
+    @pytest.mark.parametrize(("start", "slots"), [(2 * DAY, 200), (6 * HOUR, 12)])
+    def test_the_message_stays_while_samples_come_in(self, start: int, slots: int) -> None:
         messages = {
             objection.message
-            for slot in range(200)
+            for slot in range(slots)
             if (
                 objection := not_enough_history(
                     check_facts(
                         recommendations=[
-                            recommendation(history_seconds=2 * DAY + slot * 300, samples=576 + slot, newest=int(NOW) + slot * 300)
+                            recommendation(history_seconds=start + slot * 300, samples=start // 300 + slot, newest=int(NOW) + slot * 300)
                         ]
                     )
                 )

@@ -100,6 +100,12 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
     assert window(read(path)).cpu[0, -1] == 200
 
 
+def test_plain_text_named_gz_is_told(tmp_path: Path) -> None:
+    path = write_history(tmp_path / "usage.csv.gz", [row(NOW)])
+    with pytest.raises(InvalidInput, match=r"usage\.csv\.gz: is named \.gz, but is not gzip"):
+        read(path)
+
+
 def test_other_workloads_are_named_and_take_no_room(path: Path) -> None:
     usage = read(write_history(path, [row(NOW), row(NOW, workload="Deployment/other"), row(NOW, workload="CronJob/night")]))
     assert usage.unknown == {WorkloadRef("shop", "Deployment", "other"), WorkloadRef("shop", "CronJob", "night")}

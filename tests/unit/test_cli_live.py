@@ -143,7 +143,7 @@ def test_an_oom_kill_is_counted(desk: Desk) -> None:
     (web,) = desk.recommended()
     assert web["containers"][0]["recommended"]["requests"]["memory"] == "615Mi"
     text = run("explain", "deploy/web").stdout
-    assert "3. bounds   raised to 614.4Mi, rounded up to 615Mi: the limit at the OOM kill x 1.2, or + 100Mi where that is more" in text
+    assert "3. bounds   raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi" in text
 
 
 def test_the_last_change_is_told_and_cools_down(desk: Desk) -> None:
@@ -239,5 +239,5 @@ def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
 def test_explain_names_near_ones_without_reading_usage(desk: Desk) -> None:
     desk.world.add_deployment()
     result = run("explain", "deploy/wab")
-    assert (result.exit_code, result.stderr) == (5, "error: there is no Deployment/wab; near it: Deployment/web in namespace shop\n")
+    assert (result.exit_code, result.stderr) == (5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n")
     assert not desk.source.calls

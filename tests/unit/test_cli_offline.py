@@ -113,7 +113,7 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
         "Deployment/web in namespace shop: 2 pods",
         "CPU: request 500m -> 216m, limit 1 -> 432m",
         "1. measure  p95 of 14d (4,0",
-        " values, 99.9 %, busiest of 2 pods) = 180m",
+        " values, 99.9 %, busiest of up to 2 pods) = 180m",
         "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC",
         "2. buffer   180m + 20 % = 216m",
         "216m is within minimum 10m and maximum 16",
@@ -142,9 +142,9 @@ def test_explain_takes_kinds_as_kubectl_does(web: Files, reference: str) -> None
 @pytest.mark.parametrize(
     ("reference", "code", "words"),
     [
-        ("deploy/wab", 5, "error: there is no Deployment/wab; near it: Deployment/web in namespace shop"),
-        ("sts/web", 5, "error: there is no StatefulSet/web; near it: Deployment/web in namespace shop"),
-        ("deploy/entirely-else", 5, "error: there is no Deployment/entirely-else\n"),
+        ("deploy/wab", 5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n"),
+        ("sts/web", 5, "error: there is no StatefulSet/web in namespace shop; near it: Deployment/web\n"),
+        ("deploy/entirely-else", 5, "error: there is no Deployment/entirely-else in namespace shop; there is: Deployment/web\n"),
         ("pod/web", 2, "error: 'pod' is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)"),
         ("web", 2, "error: 'web': write KIND/NAME, such as Deployment/web"),
         ("deploy/a/b", 2, "error: 'deploy/a/b': write KIND/NAME"),
@@ -155,6 +155,23 @@ def test_explain_of_what_is_not_there(web: Files, reference: str, code: int, wor
     assert result.exit_code == code
     assert result.stderr.startswith(words)
     assert result.stdout == ""
+
+
+def test_explain_names_at_most_five_of_what_there_is(web: Files) -> None:
+    write_manifests(web.manifests, *(deployment(name) for name in "abcdefg"))
+    told = (
+        "there is no Deployment/nope in namespace shop; there is: " + ", ".join(f"Deployment/{name}" for name in "abcde") + " and 2 more\n"
+    )
+    assert told in run("explain", "deploy/nope", *web.options).stderr
+    write_manifests(web.manifests, deployment(), deployment("other", namespace="bank"))
+    told = "there is no Deployment/wab in any of 2 namespaces; near it: Deployment/web in namespace shop\n"
+    assert told in run("explain", "deploy/wab", *web.options).stderr
+
+
+def test_explain_lists_the_fields_that_are_held_back_once(web: Files) -> None:
+    checks = run("explain", "deploy/web", *web.options).stdout.partition("Checks before a change")[2]
+    assert "NotEnoughHistory: " in checks
+    assert [checks.count(f"app.{field}") for field in ("cpu.request", "cpu.limit", "memory.request", "memory.limit")] == [1, 1, 1, 1]
 
 
 def test_explain_asks_which_one_of_several_namespaces(web: Files) -> None:
@@ -265,7 +282,11 @@ def test_now_looks_back(web: Files) -> None:
         (("--manifests", "{manifests}", "--history", "{history}", "--now", "soon"), "'soon' is no time"),
         (("--manifests", "{manifests}", "--history", "/nowhere.csv"), "does not exist"),
         (("--prometheus-url", "http://x", "-A", "-n", "shop"), "-n and -A: give one of the two"),
-        (("--prometheus-url", "x"), "RIGHTSIZER_PROMETHEUS_URL: write http://HOST:PORT or https://HOST:PORT"),
+        (("--prometheus-url", "x"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): write http://HOST:PORT or https://HOST:PORT"),
+        (
+            ("--prometheus-url", "http://x", "--prometheus-timeout", "inf"),
+            "RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS (or --prometheus-timeout): ",
+        ),
         (("--prometheus-url", "http://x", "--prometheus-header", "secret"), "write NAME=VALUE"),
         (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
         (("-o", "xml"), "'xml' is not one of"),
@@ -280,6 +301,14 @@ def test_wrong_usage_is_one_line_and_exit_code_2(web: Files, arguments: tuple[st
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/elsewhere/kubeconfig")
+    monkeypatch.setenv("RIGHTSIZER_LOG_LEVEL", "loud")
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/elsewhere/kubeconfig")
+    assert "/elsewhere" not in run("recommend", "--prometheus-url", "http://127.0.0.1:9").stderr
+    assert run("recommend", "--prometheus-url", "http://127.0.0.1:9").exit_code == 3
 
 
 def test_no_kubeconfig_is_exit_code_3() -> None:

@@ -111,6 +111,14 @@ def paths(*texts: str) -> frozenset[FieldPath]:
     return frozenset(found[text] for text in texts)
 
 
+def test_when_we_last_set_sizes() -> None:
+    ours = managed("rightsizer", "Apply", template_fields({APP: APP_FIELDS})) | {"time": "2026-01-02T03:04:05Z"}
+    emptied = managed("rightsizer", "Update", template_fields({APP: None})) | {"time": "2026-02-02T03:04:05Z"}
+    theirs = managed("kubectl", "Apply", template_fields({APP: APP_FIELDS})) | {"time": "2026-03-02T03:04:05Z"}
+    assert parse_workload(DEPLOYMENTS, deployment(metadata={"managedFields": [ours, emptied, theirs]})).sized_at == 1767323045.0
+    assert parse_workload(DEPLOYMENTS, deployment(metadata={"managedFields": [emptied, theirs]})).sized_at is None
+
+
 @pytest.mark.parametrize(
     ("entries", "owned"),
     [

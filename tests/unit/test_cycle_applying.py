@@ -287,6 +287,19 @@ class TestRollout:
         world.run_cycles(1)
         assert world.sizes() == WORKED
 
+    def test_lowering_cools_down_when_the_record_is_lost_with_its_profile(self, world: World) -> None:
+        run_until_quiet(world)
+        lowered = world.workload()
+        world.delete_profile()
+        world.run_cycle()
+        assert world.recommended() == {}
+        # The API server keeps the time with our fields; the person put the old sizes back.
+        (app,) = lowered.containers
+        world.cluster.edit(lowered.ref, sized_at=world.clock.now() - 3_600, containers=(replace(app, sizes=WIDE),))
+        world.apply_profile()
+        world.run_cycle()
+        assert (world.told(), world.sizes()) == (("Blocked", "CoolingDown"), WIDE)
+
     def test_lowering_again_cools_down_and_raising_does_not(self, world: World) -> None:
         world.apply_profile(window="1d", minimumHistory={"raise": "1h", "lower": "1h"})
         run_until_quiet(world)

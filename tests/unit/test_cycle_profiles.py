@@ -120,6 +120,18 @@ class TestProfile:
         world.run_cycle()
         assert world.profile_status()["observedGeneration"] == 2
 
+    def test_that_fits_nothing_says_so(self, world: World) -> None:
+        world.apply_profile(workloads={"selector": {"matchLabels": {"tier": "nowhere"}}})
+        world.run_cycle()
+        ready = world.condition(world.profile_status(), "Ready")
+        assert (ready["status"], ready["reason"]) == ("True", "NothingMatched")
+
+    def test_exception_for_a_container_that_is_not_there_says_so(self, world: World) -> None:
+        world.apply_profile(containers=[{"name": "istoi-proxy", "mode": "Ignore"}, {"name": "app", "cpu": {"buffer": "20%"}}])
+        world.run_cycle()
+        ready = world.condition(world.profile_status(), "Ready")
+        assert (ready["reason"], ready["message"]) == ("UnknownContainers", "spec.containers names what no workload has: istoi-proxy")
+
     def test_events_when_a_condition_turns_only(self, world: World) -> None:
         world.run_cycles(3)
         assert world.events("ResourceProfile") == ["Understood", "Measuring"]

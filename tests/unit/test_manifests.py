@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def documents(path: Path) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]
 
 
+@cache
 def installed(folder: Path) -> list[Manifest]:
     """Every manifest that the folder's kustomization leads to."""
     (kustomization,) = documents(folder / "kustomization.yaml")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rightsizer.cycle.learned import floor_of
 from rightsizer.history import UsageWindow
 from rightsizer.methods import METHODS
 from rightsizer.methods.explanation import amount
@@ -42,10 +43,10 @@ def test_the_worked_example_with_its_explanation() -> None:
     assert found.current == WIDE
     assert found.wanted == WORKED
     assert explained(found, "cpu").text == (
-        "p95 of 14d (4,012 values, 99.5 %, busiest of 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m"
+        "p95 of 14d (4,012 values, 99.5 %, busiest of up to 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m"
     )
     assert explained(found, "memory").text == (
-        "max of 14d (4,012 values, 99.5 %, largest of 3 pods) = 320Mi; + 20 % = 384Mi; limit 1.5 x 384Mi = 576Mi"
+        "max of 14d (4,012 values, 99.5 %, largest of up to 3 pods) = 320Mi; + 20 % = 384Mi; limit 1.5 x 384Mi = 576Mi"
     )
 
 
@@ -106,7 +107,7 @@ def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str,
             [500],
             {},
             {"oom_floor": round(614.4 * MI)},
-            "+ 20 % = 600Mi; raised to 614.4Mi, rounded up to 615Mi: the limit at the OOM kill x 1.2, or + 100Mi where that is more; "
+            "+ 20 % = 600Mi; raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi; "
             "limit 1.5 x 615Mi = 922.5Mi, rounded up to 923Mi",
         ),
         (
@@ -137,7 +138,38 @@ def test_the_way_to_a_memory_size(memory: list[float], rule: dict[str, Any], tol
     assert explained(one([180.0] * len(values), values, rule=changed, **told), "memory").text.endswith(expected)
 
 
-@pytest.mark.parametrize(("pods", "told"), [(0, "(1 value, 100.0 %)"), (1, "(1 value, 100.0 %, 1 pod)"), (1200, "busiest of 1,200 pods)")])
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        (256, "raised to 356Mi: OOM-killed at a limit of 256Mi, + 100Mi"),
+        (256.5, "raised to 357Mi: OOM-killed at a limit of 256.5Mi, + 100Mi = 356.5Mi, rounded up to 357Mi"),
+        (499, "raised to 599Mi: OOM-killed at a limit of 499Mi, + 100Mi"),
+        (500, "raised to 600Mi: OOM-killed at a limit of 500Mi, + 100Mi"),
+        (505, "raised to 606Mi: OOM-killed at a limit of 505Mi, x 1.2"),
+        (512, "raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi"),
+        (2048, "raised to 2458Mi: OOM-killed at a limit of 2Gi, x 1.2 = 2457.6Mi, rounded up to 2458Mi"),
+        (20480, "raised to 24Gi: OOM-killed at a limit of 20Gi, x 1.2"),
+    ],
+)
+@pytest.mark.parametrize("peak_share", [0.5, 1.0])
+def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, told: str, peak_share: float) -> None:
+    size = round(limit * MI)
+    rule = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, statistic="p50"))  # the peak decides only after the kill
+    values = [0.25 * size, 0.25 * size, peak_share * size]
+    found = explained(one([180.0] * 3, values, rule=rule, oom_floor=floor_of(size)), "memory")
+    assert found.request_clamp is Clamp.OOM_KILL
+    assert found.text.split("; ")[2:-1] == [told]
+
+
+def test_a_kill_at_an_unknown_limit_is_told_by_the_peak() -> None:
+    rule = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, statistic="p50"))
+    found = explained(one([180.0] * 3, [100.0 * MI, 100.0 * MI, 200.0 * MI], rule=rule, oom_floor=1), "memory")
+    assert found.text.split("; ")[2] == "raised to 1.2 x the peak of 200Mi = 240Mi, because of an OOM kill"
+
+
+@pytest.mark.parametrize(
+    ("pods", "told"), [(0, "(1 value, 100.0 %)"), (1, "(1 value, 100.0 %, 1 pod)"), (1200, "busiest of up to 1,200 pods)")]
+)
 def test_how_many_pods_there_were(pods: int, told: str) -> None:
     assert told in explained(one([180.0], [320.0 * MI], pods=pods), "cpu").text
 

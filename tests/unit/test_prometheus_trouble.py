@@ -95,6 +95,11 @@ def ask(connection: Connection) -> list[float]:
         (Reply(500, b"[]"), UsageSourceRefused, r"HTTP 500: \[\]"),
         (Reply(401, b"Unauthorized"), UsageSourceRefused, "HTTP 401: Unauthorized"),
         (Reply(404, HTML.body), UsageSourceRefused, "HTTP 404: answered HTML, not JSON: is http://127.0.0.1:[0-9]+ the Prometheus URL"),
+        (
+            Reply(404, b"404 page not found\n"),
+            UsageSourceRefused,
+            "HTTP 404: 404 page not found: is http://127.0.0.1:[0-9]+ the Prometheus URL, up",
+        ),
         (Reply(302, headers={"Location": "https://login"}), UsageSourceRefused, "HTTP 302: redirected to https://login"),
         (HTML, UsageAnswerInvalid, "http://127.0.0.1:[0-9]+: answered HTML, not JSON: is this the Prometheus URL"),
         (Reply(body=FINE.body[:-9]), UsageAnswerInvalid, "not complete JSON"),
@@ -123,6 +128,13 @@ def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(
         ask(connect())
     assert type(raised.value) is error
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"404 page not found\n", HTML.body], ids=["text", "HTML"])
+def test_api_v1_in_the_url_is_told(server: PrometheusServer, connect: Connect, body: bytes) -> None:
+    server.reply(Reply(404, body))
+    with pytest.raises(UsageSourceRefused, match=rf"below {server.url}/api/v1/: give the address without /api/v1$"):
+        ask(connect(url=f"{server.url}/api/v1/"))
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_wrong_value_names_the_variable(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"RIGHTSIZER_PROMETHEUS_URL": ""}])
 def test_without_a_prometheus(environment: dict[str, str]) -> None:
-    with pytest.raises(InvalidSettings, match=r"RIGHTSIZER_PROMETHEUS_URL: the address of a Prometheus is needed"):
+    with pytest.raises(InvalidSettings, match=r"RIGHTSIZER_PROMETHEUS_URL \(or --prometheus-url\): the address of a Prometheus is needed"):
         from_environment(environment)
 
 

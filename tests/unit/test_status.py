@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,14 @@ def unmeasured(deployment: Workload | None = None, **fields: Any) -> Standing:
 
 def render(found: Standing, old: Mapping[str, Any] | None = None, now: float = NOW) -> dict[str, Any]:
     return recommendation_status.render(found, old=old or {}, now=now)
+
+
+def empty_mappings(value: Any) -> Iterator[Any]:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if value == {}:
+        yield value
+    for item in inside:
+        yield from empty_mappings(item)
 
 
 def condition(status: Mapping[str, Any], kind: str) -> tuple[str, str]:
@@ -307,11 +315,16 @@ class TestRecommendation:
         status = render(standing(workload(Container("app", sizes))))
         assert (status["summary"]["cpu"], status["summary"]["memory"], status["savings"]) == (cpu, memory, savings)
 
+    def test_holds_no_empty_mapping_where_server_side_apply_would_make_null_of_it(self) -> None:
+        old = render(standing(workload(Container("app", WIDE))))
+        for status in (render(unmeasured(), old=old), render(standing(workload(Container("app", Sizes()))), old=old)):
+            assert list(empty_mappings(status)) == []
+
     def test_without_usage(self) -> None:
         status = render(unmeasured())
         assert status["containers"] == [{"name": "app", "current": WIDE_STATUS}]
         assert status["summary"]["cpu"] == "500m -> ?"
-        assert status["savings"] == {}
+        assert "savings" not in status
         assert "measuredAt" not in status
         assert condition(status, "Measured") == ("False", "NoUsage")
         assert condition(status, "Recommended") == ("False", "NoUsage")

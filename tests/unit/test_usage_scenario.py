@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rightsizer.cycle.learned import floor_of
 from tests.usage import Resources, WorkloadUsage
 from tests.usage.demo_scenario import manifests, workloads
 from tests.usage.manifest import workload_manifest
@@ -60,6 +61,14 @@ def test_the_leak_climbs_and_restarts_and_the_small_limit_kills(scenario: dict[s
     assert tight.restarts.reason == "OOMKilled"
     assert tight.memory.peak > (tight.limits.memory_bytes or math.inf)
     assert len(tight.restarts.between(start=NOW - 14 * 86_400, end=NOW)) >= 14
+
+
+def test_what_an_oom_kill_teaches_is_more_than_what_was_measured_and_enough(scenario: dict[str, WorkloadUsage]) -> None:
+    tight = scenario["thumbnails"].containers[0]
+    limit = int(tight.limits.memory_bytes or 0)
+    assert floor_of(limit) == 356 * MEBIBYTE
+    assert floor_of(limit) > limit * 1.2  # what is measured is never above the limit, and the buffer is 20 %
+    assert tight.memory.peak < floor_of(limit) * 1.5  # the new limit: no more kills
 
 
 def test_only_the_workload_with_a_small_limit_would_be_killed(scenario: dict[str, WorkloadUsage]) -> None:

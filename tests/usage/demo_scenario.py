@@ -119,16 +119,16 @@ def _payments(cluster: Traces) -> WorkloadUsage:
 
 
 def _thumbnails(cluster: Traces) -> WorkloadUsage:
-    """OOM-killed: its peaks do not fit into its memory limit."""
+    """OOM-killed: its peaks do not fit into its memory limit, and fit into the one that it gets."""
     trace = cluster["hook/h0"]
-    memory = trace.memory()
+    memory = trace.memory(scale=0.5)
     app = ContainerUsage(
         name="app",
         cpu=trace.cpu(),
         memory=memory,
-        requests=Resources(cpu="100m", memory="256Mi"),
-        limits=Resources(cpu="500m", memory="512Mi"),
-        restarts=restarts_above(memory, 512 * MEBIBYTE),
+        requests=Resources(cpu="100m", memory="128Mi"),
+        limits=Resources(cpu="500m", memory="256Mi"),
+        restarts=restarts_above(memory, 256 * MEBIBYTE),
         throttled_share=0.02,
     )
     return WorkloadUsage(

@@ -50,8 +50,10 @@ def _without(facts: CheckFacts, changes: Iterable[FieldChange], paths: frozenset
 def paused(facts: CheckFacts) -> Objection | None:
     """Somebody asked to leave it alone: by annotation, or by pausing the Deployment's rollouts."""
     workload = facts.workload
-    if workload.annotations.get(PAUSED_ANNOTATION, "").strip().lower() == "true":
-        return Objection(Reason.PAUSED, f'annotation {PAUSED_ANNOTATION} is "true"')
+    asked = workload.annotations.get(PAUSED_ANNOTATION, "false")
+    if asked.strip().lower() != "false":
+        # Whoever sets the annotation wants nothing to happen, however they spell it.
+        return Objection(Reason.PAUSED, f'annotation {PAUSED_ANNOTATION} is "{asked}"')
     if workload.paused:
         return Objection(Reason.PAUSED, f"the {workload.ref.kind}'s rollouts are paused (spec.paused)")
     return None

@@ -116,7 +116,9 @@ def _history_message(facts: CheckFacts, worst: FieldChange, short: Iterable[Fiel
         return f"values for {share} % of {_span(measurement.history_seconds)} of history, at least {LEAST_COVERAGE:.0%} are needed: {paths}"
     needed = _needed_seconds(facts, worst)
     seen = measurement.history_seconds
-    if needed >= 2 * _DAY_SECONDS:
+    if needed >= 2 * _DAY_SECONDS > seen:
+        so_far = f"{_span(seen)} of {needed / _DAY_SECONDS:g} days of history"
+    elif needed >= 2 * _DAY_SECONDS:
         so_far = f"{seen // _DAY_SECONDS} of {needed / _DAY_SECONDS:g} days of history"
     else:
         so_far = f"{seen // _HOUR_SECONDS} of {needed / _HOUR_SECONDS:g} hours of history"
@@ -125,7 +127,10 @@ def _history_message(facts: CheckFacts, worst: FieldChange, short: Iterable[Fiel
 
 
 def _span(seconds: int) -> str:
-    return f"{seconds // _DAY_SECONDS} days" if seconds >= 2 * _DAY_SECONDS else f"{seconds // _HOUR_SECONDS} hours"
+    if seconds >= 2 * _DAY_SECONDS:
+        return f"{seconds // _DAY_SECONDS} days"
+    hours = seconds // _HOUR_SECONDS
+    return "1 hour" if hours == 1 else f"{hours} hours"
 
 
 def _listed(names: Iterable[str]) -> str:

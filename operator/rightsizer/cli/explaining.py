@@ -19,6 +19,8 @@ from rightsizer.errors import InvalidInput
 from rightsizer.profile import Mode
 from rightsizer.workload import Workload, WorkloadRef
 
+_MOST_NAMED = 5
+
 _NAMES = {
     "Deployment": ("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"),
     "StatefulSet": ("statefulset", "statefulsets", "sts", "statefulset.apps", "statefulsets.apps"),
@@ -66,15 +68,19 @@ def _find(kind: str, name: str, declared: Declared) -> Workload:
         places = ", ".join(sorted(workload.ref.namespace for workload in found))
         raise InvalidInput(f"{kind}/{name} is in several namespaces: choose one with -n ({places})")
     if not found:
-        raise NothingMatched(f"there is no {kind}/{name}{_near(name, [workload.ref for workload in declared.workloads])}")
+        raise NothingMatched(f"there is no {kind}/{name} {_elsewhere(name, sorted(workload.ref for workload in declared.workloads))}")
     return found[0]
 
 
-def _near(name: str, refs: Sequence[WorkloadRef]) -> str:
-    """Which one may be meant: one of the same or nearly the same name, of whatever kind."""
+def _elsewhere(name: str, refs: Sequence[WorkloadRef]) -> str:
+    """Where was looked, and which one may be meant: of the same or nearly the same name, of whatever kind; else what there is."""
+    places = sorted({ref.namespace for ref in refs})
+    where = f"in namespace {places[0]}" if len(places) == 1 else f"in any of {len(places)} namespaces"
     names = difflib.get_close_matches(name, {ref.name for ref in refs}, n=3)
-    near = [f"{ref} in namespace {ref.namespace}" for close in names for ref in refs if ref.name == close]
-    return f"; near it: {', '.join(near)}" if near else ""
+    near = [ref for close in names for ref in refs if ref.name == close]
+    shown = [str(ref) if len(places) == 1 else f"{ref} in namespace {ref.namespace}" for ref in near or refs]
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+    return f"{where}; {'near it' if near else 'there is'}: {', '.join(shown[:_MOST_NAMED])}{more}"
 
 
 def _only(declared: Declared, ruled: Ruled) -> Declared:

@@ -148,7 +148,7 @@ def _time_fault(text: str) -> str:
 
 def _blocks(path: Path, report: Report) -> Iterator[list[Row]]:
     try:
-        with path.open("rb") as raw, _text(raw) as text:
+        with path.open("rb") as raw, _text(raw, path) as text:
             size = path.stat().st_size
             rows = _rows(csv.reader(text), path)
             while block := list(islice(rows, ROWS_AT_ONCE)):
@@ -164,10 +164,12 @@ def _blocks(path: Path, report: Report) -> Iterator[list[Row]]:
 
 
 @contextmanager
-def _text(raw: BinaryIO) -> Iterator[io.TextIOWrapper]:
+def _text(raw: io.BufferedReader, path: Path) -> Iterator[io.TextIOWrapper]:
     """The text of the file, unpacked where its first bytes are those of gzip. A byte order mark, as spreadsheets write it, is skipped."""
-    packed = isinstance(raw, io.BufferedReader) and raw.peek(2)[:2] == _GZIP_MAGIC
-    binary = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
+    packed = raw.peek(2)[:2] == _GZIP_MAGIC
+    if path.suffix == ".gz" and not packed:
+        raise InvalidInput(f"{path}: is named .gz, but is not gzip: pack it again, or name a plain text .csv")
+    binary: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw
     with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
         yield text
 

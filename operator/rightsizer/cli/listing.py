@@ -45,7 +45,7 @@ def _object(one: Assessed, now: float) -> dict[str, Any]:
         "message": summary["message"],
         "measuredAt": status.get("measuredAt"),
         "containers": [{**container, "note": notes[container["name"]]} for container in status["containers"]],
-        "savings": status["savings"],
+        "savings": status.get("savings", {}),
         "checks": [_check(objection) for objection in one.standing.verdict.objections],
     }
 

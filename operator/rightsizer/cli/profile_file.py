@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
-from rightsizer.profile import Profile, load_profile
+from rightsizer.profile import KIND, Profile, load_profile
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,9 +30,10 @@ def read_documents(path: Path) -> list[Any]:
 def read_profile(path: Path) -> Profile:
     """The one ResourceProfile of a file, by the strict rules. Raises InvalidInput, naming the field."""
     documents = read_documents(path)
-    if len(documents) != 1 or not isinstance(documents[0], Mapping):
-        raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {len(documents)} documents")
-    return profile_of(documents[0], path)
+    manifest = documents[0] if len(documents) == 1 else None
+    if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) != KIND:
+        raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {_contents(documents)}")
+    return profile_of(manifest, path)
 
 
 def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
@@ -45,6 +46,21 @@ def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
 def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:
     """The profile in each of these namespaces: one that is given by hand rules them all."""
     return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
+
+
+def _contents(documents: Sequence[Any]) -> str:
+    """What a file holds in place of a profile, in words."""
+    if len(documents) != 1:
+        return f"{len(documents)} documents" if documents else "nothing"
+    match documents[0]:
+        case Mapping():
+            return f"kind {documents[0].get('kind')}"
+        case list():
+            return "a list"
+        case str():
+            return "a text"
+        case value:
+            return f"only {value!r}"
 
 
 def _where(error: Exception) -> str:

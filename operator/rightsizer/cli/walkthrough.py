@@ -139,7 +139,9 @@ def _checks(assessed: Assessed) -> Iterator[str]:
     for objection in standing.verdict.objections:
         fields = "everything" if objection.paths is None else ", ".join(sorted(str(path) for path in objection.paths))
         yield f"  {objection.reason}: {objection.message}"
-        yield f"    holds back: {fields}"
+        # Some messages end with the fields themselves.
+        if not objection.message.endswith(f": {fields}"):
+            yield f"    holds back: {fields}"
     allowed = ", ".join(str(change.path) for change in standing.verdict.allowed)
     yield f"  free to change: {allowed or 'nothing'}"
     if standing.mode is not Mode.APPLY:

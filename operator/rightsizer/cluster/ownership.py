@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from rightsizer.cluster.metadata import unix_seconds
 from rightsizer.workload import RESOURCES, FieldPath, SizeField
 
 FIELD_MANAGER = "rightsizer"
@@ -33,6 +34,16 @@ def owned_fields(managed_fields: Iterable[Mapping[str, Any]]) -> frozenset[Field
         if entry.get("manager") == FIELD_MANAGER and not entry.get("subresource"):
             found.update(_size_fields(entry.get("fieldsV1") or {}))
     return frozenset(found)
+
+
+def sized_at(managed_fields: Iterable[Mapping[str, Any]]) -> float | None:
+    """When our manager last set size fields that it still holds, in unix seconds."""
+    times = [
+        unix_seconds(str(entry["time"]))
+        for entry in managed_fields
+        if entry.get("manager") == FIELD_MANAGER and entry.get("time") and any(_size_fields(entry.get("fieldsV1") or {}))
+    ]
+    return max(times, default=None)
 
 
 def other_managers(managed_fields: Iterable[Mapping[str, Any]]) -> dict[FieldPath, str]:

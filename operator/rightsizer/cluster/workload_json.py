@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rightsizer.cluster.endpoint import Endpoint
 from rightsizer.cluster.metadata import Item, annotations_of
-from rightsizer.cluster.ownership import other_managers, owned_fields
+from rightsizer.cluster.ownership import other_managers, owned_fields, sized_at
 from rightsizer.cluster.rollout import (
     Standing,
     daemon_set_standing,
@@ -44,6 +44,7 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         rollout_message=message,
         owned=owned_fields(managed_fields),
         managers=other_managers(managed_fields),
+        sized_at=sized_at(managed_fields),
     )
 
 

@@ -215,12 +215,14 @@ def _profile_standing(
     profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport, *, notes: Iterable[str]
 ) -> ProfileStanding:
     trouble = seen.failed_namespaces.get(profile.namespace) or measured.trouble.get(profile.namespace)
+    known = {name for one in settled for name in one.container_names}
     return ProfileStanding(
         matched=len(settled),
         measured=sum(one.measured for one in settled),
         waiting=sum(one.state in (State.WAITING, State.BLOCKED, State.STALE) for one in settled),
         changed=sum(one.was_changed for one in settled),
         overruled=seen.assignment.overruled.get(profile.uid, 0),
+        unknown_containers=tuple(sorted(set(profile.container_rules) - known)) if settled else (),
         trouble=trouble,
         notes=tuple(notes),
     )
@@ -235,7 +237,7 @@ def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> C
     return CycleReport(
         profiles=len(seen.profiles),
         workloads=len(settled),
-        containers=sum(one.containers for one in settled),
+        containers=sum(len(one.container_names) for one in settled),
         states=states,
         reasons=reasons,
         changed=sum(one.changed_now for one in settled),

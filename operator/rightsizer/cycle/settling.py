@@ -37,7 +37,7 @@ class Settled:
     mode: Mode
     state: State
     reason: str
-    containers: int
+    container_names: tuple[str, ...]
     measured: bool
     changed_now: bool
     was_changed: bool
@@ -110,7 +110,7 @@ class Settling:
             ruled.workload,
             standing.verdict.allowed,
             now=now,
-            last_lowered=None if standing.change is None else standing.change.last_lowered,
+            last_lowered=ruled.workload.sized_at if standing.change is None else standing.change.last_lowered,
             again=before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED),
             record=record,
         )
@@ -176,7 +176,8 @@ def look(
         recommendations=held,
         changes=changes,
         autoscalers=autoscalers,
-        last_lowered=None if observed is None else observed.last_lowered,
+        # Without a record (its profile was deleted, say) the workload itself tells when it was last changed, perhaps lowered.
+        last_lowered=workload.sized_at if observed is None else observed.last_lowered,
         last_failed=failed.time if failed is not None else None,
         failure=failed.message if failed is not None else "",
         history_read=history_read,
@@ -215,7 +216,7 @@ def _settled(ruled: Ruled, standing: Standing, *, changed_now: bool, failed: boo
         mode=ruled.mode,
         state=told.state,
         reason=told.reason,
-        containers=len(ruled.workload.sizable),
+        container_names=tuple(container.name for container in ruled.workload.sizable),
         measured=standing.measured,
         changed_now=changed_now,
         was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.SUCCEEDED),

@@ -13,6 +13,9 @@ from rightsizer.profile import LimitPolicy, LimitRule
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
 from rightsizer.workload import ResourceName
 
+OOM_ADDITION = 100 * MEBIBYTE
+"""What an OOM kill adds to the limit at which it happened, where the limit x 1.2 is less: how the floor was made, told backwards here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -33,7 +36,7 @@ class Steps:
 def text(steps: Steps) -> str:
     """The whole way, from the measured value to the limit.
 
-    p95 of 14d (4,012 values, 99.5 %, busiest of 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m
+    p95 of 14d (4,012 values, 99.5 %, busiest of up to 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m
     """
     return f"{_measured(steps)}; {_request(steps)}; {_limit(steps)}"
 
@@ -61,8 +64,9 @@ def _pods(steps: Steps) -> list[str]:
     pods = steps.measurement.pods
     if pods == 0:
         return []
+    # The most that were seen at once: during a rollout there are more than the workload asks for.
     most = "busiest" if steps.resource == "cpu" else "largest"
-    return ["1 pod" if pods == 1 else f"{most} of {pods:,} pods"]
+    return ["1 pod" if pods == 1 else f"{most} of up to {pods:,} pods"]
 
 
 def _request(steps: Steps) -> str:
@@ -86,10 +90,21 @@ def _request(steps: Steps) -> str:
 
 
 def _raised_after_oom_kill(steps: Steps) -> str:
-    if steps.oom_floor is not None and steps.oom_floor >= steps.measurement.peak * PEAK_MARGIN:
-        floor = f"{_size(steps, steps.oom_floor)}{_rounding(steps, steps.oom_floor, steps.request)}"
-        return f"raised to {floor}: the limit at the OOM kill x 1.2, or + 100Mi where that is more"
-    return f"raised to {_times_peak(steps, PEAK_MARGIN, steps.request)}, because of an OOM kill"
+    floor = steps.oom_floor or 0
+    # A floor is whole bytes, so it may lie less than one below 1.2 x the peak of a container that used all of its limit.
+    if floor <= OOM_ADDITION or floor + 1 <= steps.measurement.peak * PEAK_MARGIN:
+        return f"raised to {_times_peak(steps, PEAK_MARGIN, steps.request)}, because of an OOM kill"
+    rounding = _rounding(steps, floor, steps.request)
+    result = f" = {_size(steps, floor)}{rounding}" if rounding else ""
+    return f"raised to {_size(steps, steps.request)}: OOM-killed at a limit of {_limit_at_kill(steps, floor)}{result}"
+
+
+def _limit_at_kill(steps: Steps, floor: int) -> str:
+    # The floor is the larger of limit x 1.2 and limit + 100Mi, so the limit is the smaller of both ways back.
+    by_factor, by_addition = -(-floor * 5 // 6), floor - OOM_ADDITION
+    if by_addition <= by_factor:
+        return f"{_size(steps, by_addition)}, + {_size(steps, OOM_ADDITION)}"
+    return f"{_size(steps, by_factor)}, x 1.2"
 
 
 def _limit(steps: Steps) -> str:

@@ -96,7 +96,11 @@ def ratio(value: object) -> float:
 
 def cpu(value: object) -> int:
     """A quantity of CPU of at least 1m, in millicores."""
-    return _quantity(value, cpu_millicores, at_least=1, expected='a quantity of CPU of at least 1m, such as 10m or "2"')
+    expected = 'a quantity of CPU of at least 1m, such as 10m or "2"'
+    if str(value).endswith("i"):
+        # 10Mi would be ten million cores: somebody meant memory.
+        raise _Unexpected(value, expected)
+    return _quantity(value, cpu_millicores, at_least=1, expected=expected)
 
 
 def memory(value: object) -> int:

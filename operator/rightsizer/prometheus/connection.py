@@ -209,9 +209,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _words(reply: _Reply, *, url: str) -> str:
     if 300 <= reply.status < 400:
         return f"redirected to {reply.headers.get('Location', 'nowhere')}, which is not followed: name that address if it is the Prometheus"
+    if reply.status == 404 and url.rstrip("/").endswith("/api/v1"):
+        return f"no Prometheus API below {url}: give the address without /api/v1"
     if is_html(reply.body):
         return f"answered HTML, not JSON: is {url} the Prometheus URL?"
-    return " ".join(reply.body[:300].decode(errors="replace").split()) or "no reason given"
+    text = " ".join(reply.body[:300].decode(errors="replace").split()) or "no reason given"
+    if reply.status == 404:
+        return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
+    return text
 
 
 def _innermost(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from rightsizer.status.standing import MODE_IGNORE
 class ProfileStanding:
     """How many workloads a profile rules, and what became of them.
 
-    `waiting`: for more history, or held back by a check. `changed`: by this operator. `overruled`: workloads that fit too, but are ruled by
-    an older profile. `trouble`: why usage could not be measured this time. `notes`: what else is to be told of measuring, a sentence each.
+    `waiting`: for more history, or held back by a check. `changed`: by this operator. `overruled`: workloads that fit too, but are
+    ruled by an older profile. `unknown_containers`: names of exceptions that no workload has. `trouble`: why usage could not be
+    measured this time. `notes`: what else is to be told of measuring, a sentence each.
     """
 
     matched: int = 0
@@ -24,6 +25,7 @@ class ProfileStanding:
     waiting: int = 0
     changed: int = 0
     overruled: int = 0
+    unknown_containers: tuple[str, ...] = ()
     trouble: Trouble | None = None
     notes: tuple[str, ...] = ()
 
@@ -53,6 +55,11 @@ def _ready(profile: Profile, standing: ProfileStanding) -> Condition:
         return Condition("Ready", "False", "InvalidField", f"{problems} (the default stands in its place)")
     if standing.overruled:
         return Condition("Ready", "True", "PartlyOverruled", f"an older profile rules {_workloads(standing.overruled)} of those that fit")
+    if not standing.matched and standing.trouble is None and profile.mode is not Mode.IGNORE:
+        return Condition("Ready", "True", "NothingMatched", "no workload of the namespace fits its kinds and selector")
+    if standing.unknown_containers:
+        names = ", ".join(standing.unknown_containers)
+        return Condition("Ready", "True", "UnknownContainers", f"spec.containers names what no workload has: {names}")
     return Condition("Ready", "True", "Understood", "every field is in force")
 
 

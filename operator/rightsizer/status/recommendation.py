@@ -45,7 +45,21 @@ def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[st
         status["measuredAt"] = measured_at
     if standing.change is not None:
         status["lastChange"] = change_status(standing.change)
+    status = _without_empty(status)
     return dict(old) if _no_news(status, old) else status
+
+
+def _without_empty(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Without mappings that hold nothing: where one held something before, Server-Side Apply makes it null, which the schema refuses."""
+    kept: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            item = _without_empty(item)
+        elif isinstance(item, list):
+            item = [_without_empty(entry) if isinstance(entry, Mapping) else entry for entry in item]
+        if item != {}:
+            kept[name] = item
+    return kept
 
 
 def _no_news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

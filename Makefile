@@ -1,0 +1,100 @@
+# Everything goes through a virtual environment in .venv, made from the lock file on first use. Nothing is installed elsewhere, except
+# the testbed's programs in their cache (see tests/testbed/README.md).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready.stamp
+COMPILED := $(VENV)/compiled.stamp
+SYSTEM_TIMEOUT := 300
+
+# The layers that must not touch the outside: their own tests have to reach nearly every line.
+PURE := methods checks strategies status change profile history quantities workload promql
+PURE_COVERAGE := 97
+PURE_TESTS := $(wildcard $(PURE:%=tests/unit/test_%*.py))
+COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(PURE_COVERAGE)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure
+
+help: ## print this
+	@echo "make TARGET, one of:"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo "Start with \`make demo\`. CI=true lets the demo check its results and end by itself."
+
+demo: $(READY) ## the whole product on a cluster of this machine: measures, recommends, resizes
+	@$(BIN)/python -m demo
+
+test: $(COMPILED) static testbed ## everything: static checks, unit tests, tests against the real control plane and Prometheus
+	@$(BIN)/pytest tests --timeout=$(SYSTEM_TIMEOUT) $(COVERAGE)
+
+check: $(COMPILED) ## the quick loop, below a minute: static checks and unit tests
+	@$(MAKE) --no-print-directory --output-sync=target -j2 static unit-pure unit-edge
+
+unit: $(COMPILED) ## unit tests, with the coverage of the pure layers
+	@$(MAKE) --no-print-directory --output-sync=target -j2 unit-pure unit-edge
+
+.PHONY: unit-pure unit-edge
+unit-pure: $(COMPILED)
+	@$(BIN)/pytest -q $(PURE_TESTS) $(COVERAGE)
+
+unit-edge: $(COMPILED)
+	@$(BIN)/pytest -q -m "not system" $(PURE_TESTS:%=--ignore=%)
+
+system: $(COMPILED) testbed ## tests against the real control plane and Prometheus
+	@$(BIN)/pytest -m system --timeout=$(SYSTEM_TIMEOUT)
+
+static: $(READY) ## lint, format, types, direction of imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }
+	@$(BIN)/mypy --strict operator tests demo
+	@$(BIN)/lint-imports --no-logo
+
+testbed: $(READY) ## build the testbed: etcd, Kubernetes, kwok, Prometheus (once, about 15 minutes)
+	@$(BIN)/python -m tests.testbed.build >/dev/null
+
+format: $(READY) ## format the code and sort its imports
+	@$(BIN)/ruff check --quiet --fix --select I .
+	@$(BIN)/ruff format .
+
+bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000 10000"); writes docs/benchmarks.md
+	@$(BIN)/python -m tests.bench.measure --docs
+
+picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
+	@CI=true $(BIN)/python -m demo
+	@$(BIN)/python -m demo.picture
+
+PIP_TOOLS := pip-tools==7.6.2
+COMPILE := build/lock/bin/pip-compile -q --strip-extras --generate-hashes --allow-unsafe \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header
+
+lock: ## renew both lock files from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/pip install --quiet $(PIP_TOOLS)
+	@$(COMPILE) $(UPGRADE) --output-file=requirements.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+	@rm -rf build/lock
+
+clean: ## remove what the project made in this folder; the cache of the testbed stays
+	@rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find operator tests demo -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Python 3.11 or newer is needed, \`$(PYTHON)\` is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "error: the modules venv and ensurepip are missing (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Installing the locked dependencies into $(VENV) (once, about half a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --no-compile --require-hashes -r requirements-dev.lock
+	@$(BIN)/pip install --quiet --no-compile --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The demo need not wait for this. The tests must: with warnings as errors, one about somebody else's code, which Python only gives while
+# it compiles, would fail the test that happens to import it first.
+$(COMPILED): $(READY)
+	@$(BIN)/python -W ignore -m compileall -q -q -j 0 $(VENV)/lib || true
+	@touch $@

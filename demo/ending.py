@@ -1,0 +1,51 @@
+"""The end of the demo: a check of what it promised, or a cluster to look around in."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+
+from demo.places import OPERATOR_LOG, from_root
+from demo.results import Key, Manifest, Scene, findings
+from demo.screen import Screen
+from tests.testbed import Testbed
+
+
+def check(scene: Scene, before: Mapping[Key, Manifest], screen: Screen) -> int:
+    """Tells each promise and whether it was kept; 0 when all were, else 1."""
+    screen.heading("Is it what it should be?")
+    found = list(findings(scene, before))
+    for finding in found:
+        screen.verdict(finding.text, good=finding.holds)
+    return 0 if all(finding.holds for finding in found) else 1
+
+
+def look_around(bed: Testbed, screen: Screen) -> None:
+    """Says how, and waits for Ctrl-C."""
+    screen.heading("It stays up until Ctrl-C. In another terminal:")
+    screen.say(
+        f"export KUBECONFIG={bed.kubeconfig}",
+        f"alias kubectl={bed.kubectl.binary}",
+        "",
+        f"Prometheus:          {bed.prometheus_url}",
+        f"the operator's log:  tail -f {from_root(OPERATOR_LOG)}",
+        "",
+        "# more room for memory: within seconds the shop is rolled again",
+        'kubectl patch rp shop -n shop --type=merge -p \'{"spec":{"memory":{"buffer":"60%"}}}\'',
+        "kubectl get rr -n shop --watch",
+        "",
+        "# checkout is paused: let it go",
+        "kubectl annotate deployment checkout -n shop rightsizer.dev/paused-",
+        "",
+        "# kill a container for its memory: the recommendation rises when the 5-minute slot has ended",
+        "pod=$(kubectl get pod -n shop -l app=docs -o name)",
+        "kubectl annotate -n shop $pod testbed.rightsizer.dev/oom=app",
+        "",
+        "# what a change did, and the values before it",
+        "kubectl get rr deployment-web -n shop -o yaml",
+    )
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+    screen.line()
+    screen.say("Everything is stopped and gone.")

@@ -1,0 +1,105 @@
+"""Waits until the operator is done and shows what it did, with the commands that a person would use for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from demo import results
+from demo.cast import EXAMPLE
+from demo.cluster import OPERATOR, OPERATOR_USER
+from demo.clusterless import run_rightsizer
+from demo.results import Key, Manifest, Scene
+from demo.screen import DemoFailed, Screen
+from tests.testbed import Testbed
+
+RESULT_SECONDS = 240.0
+SECONDS_BETWEEN_LOOKS = 1.0
+_KINDS = "deployments,statefulsets,daemonsets"
+_ROLLOUT_COLUMNS = (
+    "NAME:.metadata.name",
+    "GENERATION:.metadata.generation",
+    "PODS:.spec.replicas",
+    "UPDATED:.status.updatedReplicas",
+    "READY:.status.readyReplicas",
+    "CPU:.spec.template.spec.containers[0].resources.requests.cpu",
+    "MEMORY:.spec.template.spec.containers[0].resources.requests.memory",
+    "CPU-LIMIT:.spec.template.spec.containers[0].resources.limits.cpu",
+    "MEMORY-LIMIT:.spec.template.spec.containers[0].resources.limits.memory",
+)
+_EVENT_COLUMNS = ("WORKLOAD:.involvedObject.name", "REASON:.reason", "MESSAGE:.message")
+
+
+class Stage:
+    """Looks at the cluster of the demo."""
+
+    def __init__(self, bed: Testbed) -> None:
+        self.bed = bed
+
+    def workloads(self) -> list[Manifest]:
+        """Those of the two namespaces of the demo."""
+        namespaces = (results.APPLYING, results.RECOMMENDING)
+        return [item for namespace in namespaces for item in self.bed.kubectl.items(_KINDS, namespace=namespace)]
+
+    def scene(self) -> Scene:
+        """What the cluster holds now."""
+        namespace, name = EXAMPLE
+        pods = self.bed.kubectl.items("pods", namespace=namespace, selector=f"app={name}")
+        return Scene(
+            recommendations=results.by_workload(self.bed.kubectl.items("resourcerecommendations", namespace="")),
+            workloads=results.by_key(self.workloads()),
+            example_pods=[pod for pod in pods if "deletionTimestamp" not in pod["metadata"]],
+            refused=self._refused(),
+        )
+
+    def _refused(self) -> list[str]:
+        events = self.bed.audit_events(OPERATOR_USER)
+        refused = (event for event in events if event.get("responseStatus", {}).get("code") in (401, 403))
+        return sorted({f"{event['verb']} {event['requestURI'].partition('?')[0]}" for event in refused})
+
+
+def wait_for_results(stage: Stage, screen: Screen) -> Scene:
+    """The scene when every workload has its recommendation and no rollout is on its way."""
+    screen.heading("The operator reads two weeks of usage, recommends and resizes")
+    deadline = time.monotonic() + RESULT_SECONDS
+    with screen.step("waiting for the recommendations and for the rollouts to end"):
+        while True:
+            stage.bed.processes.check_alive(OPERATOR)
+            scene = stage.scene()
+            left = results.unfinished(scene)
+            if not left:
+                return scene
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"not finished after {RESULT_SECONDS:g} s: {', '.join(left)}")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], screen: Screen) -> None:
+    """The tables. `before`: the workloads as they were when the operator started."""
+    namespace, name = EXAMPLE
+    screen.say("Each workload has a ResourceRecommendation (rr). In shop they are applied already, where no check objects.")
+    _kubectl(stage.bed, screen, "get", "rr", "-A")
+    screen.heading(f"How the numbers of {name} came about")
+    explain = ("explain", f"deploy/{name}", "-n", namespace, "--prometheus-url", stage.bed.prometheus_url)
+    screen.shown(f"rightsizer {' '.join(explain)}", run_rightsizer(explain, kubeconfig=stage.bed.kubeconfig))
+    screen.heading("The rollouts that it made")
+    _kubectl(stage.bed, screen, "get", "deployments", "-n", namespace, "-o", _columns(_ROLLOUT_COLUMNS))
+    resized = ("get", "events", "-n", namespace, "--field-selector", "reason=Resized")
+    _kubectl(stage.bed, screen, *resized, "-o", _columns(_EVENT_COLUMNS))
+    screen.heading("What each workload shows")
+    for workload, shows, became in results.lines(scene):
+        screen.say(f"{workload:<11} {shows:<44} {became}")
+    screen.line()
+    screen.say(
+        f"All pods of the namespace {namespace} requested {results.totals(before, namespace)}",
+        f"and request now {results.totals(scene.workloads, namespace)}. {screen.seconds:.0f} s since the start.",
+    )
+
+
+def _columns(columns: Sequence[str]) -> str:
+    return f"custom-columns={','.join(columns)}"
+
+
+def _kubectl(bed: Testbed, screen: Screen, *arguments: str) -> None:
+    shown = " ".join(argument if not argument.startswith("custom-columns=") else "custom-columns=..." for argument in arguments)
+    screen.shown(f"kubectl {shown}", bed.kubectl(*arguments))
