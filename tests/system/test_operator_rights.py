@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.operator_process import OperatorProcess, install, running
-from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, forwarded, matrix, vector
+from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, forwarded
 from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, profile, requested, staged, steady
 from tests.unit.test_manifests import APPLY_GRANTS, RECOMMEND_GRANTS, Grant
 
@@ -35,13 +37,16 @@ def stage(binaries: Path, tmp_path: Path) -> Iterator[Stage]:
 
 
 def without_kube_state_metrics(real: Answering, *, in_namespace: str) -> Answering:
-    """A server that has never heard of kube-state-metrics where this namespace is asked for."""
+    """A server that has never heard of kube-state-metrics in this namespace; one question may be about several."""
 
     def answer(asked: Asked) -> Reply:
-        query = asked.form["query"]
-        if in_namespace in query and "kube_" in query and "container_cpu" not in query:
-            return matrix() if asked.path.endswith("query_range") else vector()
-        return real(asked)
+        reply, query = real(asked), asked.form["query"]
+        if "kube_" not in query or "container_cpu" in query:
+            return reply
+        content = json.loads(reply.body)
+        found = content["data"]["result"]
+        content["data"]["result"] = [series for series in found if series["metric"].get("namespace") != in_namespace]
+        return replace(reply, body=json.dumps(content).encode())
 
     return answer
 
