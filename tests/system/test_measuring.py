@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +14,7 @@ from rightsizer.cycle.measuring import MeasuringReport
 from rightsizer.history import History
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
-from tests.testbed import PrometheusConfig
-from tests.testbed.addresses import free_ports
-from tests.testbed.binaries import built_binaries
-from tests.testbed.processes import Processes
-from tests.testbed.prometheus_server import PrometheusServer
+from tests.loaded_prometheus import loaded_prometheus
 
 pytestmark = pytest.mark.system
 
@@ -101,26 +95,10 @@ def end() -> int:
 
 @pytest.fixture(scope="module")
 def source(end: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    folder = tmp_path_factory.mktemp("history")
-    (folder / "history.txt").write_text(Known(end=end).text())
-    binaries = built_binaries()
-    promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
-    subprocess.run([*promtool, folder / "history.txt", folder / "blocks"], check=True, capture_output=True)
-    processes = Processes(Path(tempfile.mkdtemp(prefix="rightsizer-prometheus-")), delete_directory=True)
-    try:
-        server = PrometheusServer(
-            processes=processes,
-            binary=binaries / "prometheus",
-            directory=folder / "prometheus",
-            port=free_ports(1)[0],
-            config=PrometheusConfig(blocks=[folder / "blocks"]),
-        )
-        server.start()
-        prometheus = Prometheus(Connection(Endpoint(url=server.url)))
+    with loaded_prometheus(Known(end=end).text(), folder=tmp_path_factory.mktemp("history")) as url:
+        prometheus = Prometheus(Connection(Endpoint(url=url)))
         yield prometheus
         prometheus.close()
-    finally:
-        processes.close()
 
 
 @pytest.fixture(scope="module")

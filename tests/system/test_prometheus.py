@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +13,7 @@ from rightsizer.history import PodSeries, Span
 from rightsizer.ports import OomSeries
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import OwnerRef
-from tests.testbed import PrometheusConfig
-from tests.testbed.addresses import free_ports
-from tests.testbed.binaries import built_binaries
-from tests.testbed.processes import Processes
-from tests.testbed.prometheus_server import PrometheusServer
+from tests.loaded_prometheus import loaded_prometheus
 
 pytestmark = pytest.mark.system
 
@@ -132,25 +125,8 @@ def history() -> KnownHistory:
 @pytest.fixture(scope="module")
 def url(history: KnownHistory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus without a control plane beside it: nothing here needs one."""
-    folder = tmp_path_factory.mktemp("history")
-    (folder / "history.txt").write_text(history.text())
-    binaries = built_binaries()
-    promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
-    subprocess.run([*promtool, folder / "history.txt", folder / "blocks"], check=True, capture_output=True)
-    # Not under pytest's folder: the supervisor deletes its own.
-    processes = Processes(Path(tempfile.mkdtemp(prefix="rightsizer-prometheus-")), delete_directory=True)
-    try:
-        server = PrometheusServer(
-            processes=processes,
-            binary=binaries / "prometheus",
-            directory=folder / "prometheus",
-            port=free_ports(1)[0],
-            config=PrometheusConfig(blocks=[folder / "blocks"]),
-        )
-        server.start()
-        yield server.url
-    finally:
-        processes.close()
+    with loaded_prometheus(history.text(), folder=tmp_path_factory.mktemp("history")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

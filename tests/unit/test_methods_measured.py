@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rightsizer.cycle.learned import floor_of
 from rightsizer.history import UsageWindow
 from rightsizer.methods import METHODS
 from rightsizer.methods.explanation import amount
 from rightsizer.methods.measured import Measured
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation
+from rightsizer.methods.sizing import oom_floor
 from rightsizer.methods.statistics import ROWS_AT_ONCE
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, LimitRule
 from rightsizer.workload import ResourceName, Sizes
@@ -156,7 +156,7 @@ def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, t
     size = round(limit * MI)
     rule = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, statistic="p50"))  # the peak decides only after the kill
     values = [0.25 * size, 0.25 * size, peak_share * size]
-    found = explained(one([180.0] * 3, values, rule=rule, oom_floor=floor_of(size)), "memory")
+    found = explained(one([180.0] * 3, values, rule=rule, oom_floor=oom_floor(size)), "memory")
     assert found.request_clamp is Clamp.OOM_KILL
     assert found.text.split("; ")[2:-1] == [told]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer.cycle.learned import floor_of
+from rightsizer.methods.sizing import oom_floor
 from tests.usage import Resources, WorkloadUsage
 from tests.usage.demo_scenario import manifests, workloads
 from tests.usage.manifest import workload_manifest
@@ -66,9 +66,9 @@ def test_the_leak_climbs_and_restarts_and_the_small_limit_kills(scenario: dict[s
 def test_what_an_oom_kill_teaches_is_more_than_what_was_measured_and_enough(scenario: dict[str, WorkloadUsage]) -> None:
     tight = scenario["thumbnails"].containers[0]
     limit = int(tight.limits.memory_bytes or 0)
-    assert floor_of(limit) == 356 * MEBIBYTE
-    assert floor_of(limit) > limit * 1.2  # what is measured is never above the limit, and the buffer is 20 %
-    assert tight.memory.peak < floor_of(limit) * 1.5  # the new limit: no more kills
+    assert oom_floor(limit) == 356 * MEBIBYTE
+    assert oom_floor(limit) > limit * 1.2  # what is measured is never above the limit, and the buffer is 20 %
+    assert tight.memory.peak < oom_floor(limit) * 1.5  # the new limit: no more kills
 
 
 def test_only_the_workload_with_a_small_limit_would_be_killed(scenario: dict[str, WorkloadUsage]) -> None:

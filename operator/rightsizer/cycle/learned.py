@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from rightsizer.quantities import MEBIBYTE
+from rightsizer.methods.sizing import oom_floor
 from rightsizer.workload import ContainerKey, OomKill
-
-LIMIT_FACTOR = 1.2
-LIMIT_ADDITION = 100 * MEBIBYTE
-
-
-def floor_of(memory_limit: int) -> int:
-    """The larger of limit x 1.2 and limit + 100Mi, in bytes: more than what was not enough. The method adds the peak seen."""
-    return max(int(memory_limit * LIMIT_FACTOR), memory_limit + LIMIT_ADDITION)
 
 
 class OomLessons:
@@ -41,4 +33,4 @@ class OomLessons:
 
 
 def _floors(kills: Iterable[OomKill]) -> Iterable[int]:
-    return (floor_of(kill.memory_limit) if kill.memory_limit else 1 for kill in kills)
+    return (oom_floor(kill.memory_limit) if kill.memory_limit else 1 for kill in kills)

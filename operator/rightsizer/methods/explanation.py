@@ -5,15 +5,15 @@ Only wording: each number that stands in the line was decided elsewhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rightsizer.methods.recommendation import Clamp, Measurement
-from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS
+from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS
 from rightsizer.profile import LimitPolicy, LimitRule
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
 from rightsizer.workload import ResourceName
 
-OOM_ADDITION = 100 * MEBIBYTE
 """What an OOM kill adds to the limit at which it happened, where the limit x 1.2 is less: how the floor was made, told backwards here."""
 
 
@@ -101,10 +101,10 @@ def _raised_after_oom_kill(steps: Steps) -> str:
 
 def _limit_at_kill(steps: Steps, floor: int) -> str:
     # The floor is the larger of limit x 1.2 and limit + 100Mi, so the limit is the smaller of both ways back.
-    by_factor, by_addition = -(-floor * 5 // 6), floor - OOM_ADDITION
+    by_factor, by_addition = math.ceil(floor / OOM_FACTOR), floor - OOM_ADDITION
     if by_addition <= by_factor:
         return f"{_size(steps, by_addition)}, + {_size(steps, OOM_ADDITION)}"
-    return f"{_size(steps, by_factor)}, x 1.2"
+    return f"{_size(steps, by_factor)}, x {OOM_FACTOR:g}"
 
 
 def _limit(steps: Steps) -> str:

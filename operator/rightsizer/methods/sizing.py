@@ -25,6 +25,10 @@ STEPS: Mapping[ResourceName, int] = {"cpu": 1, "memory": MEBIBYTE}
 PEAK_MARGIN = 1.2
 """Memory of a container that was killed for it, or whose limit is its request, is never below this multiple of the peak."""
 
+OOM_FACTOR = 1.2
+OOM_ADDITION = 100 * MEBIBYTE
+"""An OOM kill asks for the larger of limit x 1.2 and limit + 100Mi."""
+
 PEAK_LIMIT_RATIO = 1.75
 """What a memory limit should leave above the peak, as far as `max_ratio` lets it."""
 
@@ -46,6 +50,11 @@ class Sized:
 
     values: Numbers
     clamps: NDArray[Any]
+
+
+def oom_floor(memory_limit: int) -> int:
+    """What an OOM kill at this limit asks for, in bytes: more than what was not enough. The peak that was seen is added by `requests`."""
+    return max(int(memory_limit * OOM_FACTOR), memory_limit + OOM_ADDITION)
 
 
 def with_buffer(measured: Numbers, buffer: float) -> Numbers:

@@ -1,0 +1,38 @@
+"""A real Prometheus with a history that is known beforehand, and no control plane beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.testbed import PrometheusConfig
+from tests.testbed.addresses import free_ports
+from tests.testbed.binaries import built_binaries
+from tests.testbed.processes import Processes
+from tests.testbed.prometheus_server import PrometheusServer
+
+
+@contextmanager
+def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
+    """The URL of a Prometheus that holds these samples; it ends with the context. `folder` is for its files."""
+    (folder / "history.txt").write_text(openmetrics)
+    binaries = built_binaries()
+    promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
+    subprocess.run([*promtool, folder / "history.txt", folder / "blocks"], check=True, capture_output=True)
+    # Not under pytest's folder: the supervisor deletes its own.
+    processes = Processes(Path(tempfile.mkdtemp(prefix="rightsizer-prometheus-")), delete_directory=True)
+    try:
+        server = PrometheusServer(
+            processes=processes,
+            binary=binaries / "prometheus",
+            directory=folder / "prometheus",
+            port=free_ports(1)[0],
+            config=PrometheusConfig(blocks=[folder / "blocks"]),
+        )
+        server.start()
+        yield server.url
+    finally:
+        processes.close()
