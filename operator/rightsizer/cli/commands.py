@@ -16,7 +16,16 @@ import click
 
 from rightsizer import __version__
 from rightsizer.cli.exits import EPILOG, CommandLine, ExitCode
-from rightsizer.cli.options import debug_option, kubeconfig_option, origin_options, prometheus_options, prometheus_settings
+from rightsizer.cli.options import (
+    FILE,
+    RULE_NAMES,
+    debug_option,
+    duration,
+    kubeconfig_option,
+    origin_options,
+    prometheus_options,
+    prometheus_settings,
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -93,6 +102,53 @@ def explain(workload: str, **options: Any) -> None:
 
     with _logging():
         _end(explain_one(workload, options))
+
+
+@main.command(epilog=EPILOG, short_help="Replay a rule over recorded usage, and judge it.")
+@click.option(
+    "--history",
+    metavar="FILE",
+    type=FILE,
+    multiple=True,
+    required=True,
+    help="Usage from this file (CSV, plain or gzip, or Parquet) with the columns series, unix_ts, cpu_cores, memory_bytes; "
+    "several may follow.",
+)
+@click.argument("more", metavar="", nargs=-1, type=FILE)
+@click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
+@click.option("--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method; only Measured can be replayed yet.")
+@click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["InPlace", "Rollout"]),
+    help="At which speeds: InPlace raises at once, Rollout spares restarts. [default: the profile's]",
+)
+@click.option("--score-after", metavar="DURATION", callback=duration, help="Judge from then on. [default: 7d, 24h for less than 10 days]")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="The form of the answer."
+)
+@click.option("--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file.")
+@debug_option()
+def backtest(more: tuple[Path, ...], **options: Any) -> None:
+    """Replay a rule over recorded usage, each decision seeing only what was there by then, and judge it by what came next.
+
+    \b
+      rightsizer backtest --history usage.csv.gz --strategy InPlace --rule p95+20 --rule vpa
+
+    One row of the history is one sample, at any spacing; a missing row or an empty number is a gap, and is neither filled nor counted.
+    CPU is averaged over 5 minutes, memory is the highest. Sizes are not rounded (that costs at most 1m or 1Mi), and the bounds min
+    and max count only for a resource for which the profile writes one: it is the rule that is judged. Exceptions by container
+    name have no meaning here.
+
+    \b
+    SLACK          requested but not used: 1 - p95 of a day's usage / mean of its request, mean over the days
+    ABOVE REQUEST  share of the time in which more was used than requested
+    UNMET          what was used above the request, as a share of all usage
+    """
+    from rightsizer.cli.backtesting import backtest_files
+
+    with _logging():
+        _end(backtest_files({**options, "history": (*options["history"], *more)}))
 
 
 def _end(code: ExitCode) -> None:

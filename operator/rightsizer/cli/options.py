@@ -12,13 +12,17 @@ import click
 from rightsizer.cli.assessing import Origin
 from rightsizer.cli.exits import DEBUG
 from rightsizer.cli.progress import Report
-from rightsizer.errors import InvalidInput
+from rightsizer.errors import InvalidInput, InvalidQuantity
+from rightsizer.profile import value
 from rightsizer.settings import PREFIX, from_environment
 from rightsizer.status.times import unix_seconds
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+RULE_NAMES = ("mean+20", "p95+20", "p99+15", "krr", "vpa", "autopilot", "hour-of-day", "max/0.65", "perfect")
+"""The names of `rightsizer.evidence.rules.RULES`, which takes too long to load for --help."""
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LIVE_ONLY = ("kubeconfig", "context", "all_namespaces")
 
 
@@ -30,17 +34,17 @@ def debug_option() -> Decorator:
 
 
 def kubeconfig_option() -> Decorator:
-    return click.option("--kubeconfig", type=_FILE, help="The kubeconfig file. [default: $KUBECONFIG, ~/.kube/config, or the pod's own]")
+    return click.option("--kubeconfig", type=FILE, help="The kubeconfig file. [default: $KUBECONFIG, ~/.kube/config, or the pod's own]")
 
 
 def prometheus_options() -> Decorator:
     """Options with the names of the settings; what is not given is None, and the environment counts."""
     return _together(
         click.option("--prometheus-url", metavar="URL", help="The Prometheus API, up to, not including, /api/v1."),
-        click.option("--prometheus-bearer-token-file", metavar="FILE", type=_FILE, help="A file with a token to get in."),
+        click.option("--prometheus-bearer-token-file", metavar="FILE", type=FILE, help="A file with a token to get in."),
         click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
-        click.option("--prometheus-password-file", metavar="FILE", type=_FILE, help="A file with the password of that name."),
-        click.option("--prometheus-ca-file", metavar="FILE", type=_FILE, help="Certificates to trust instead of the system's."),
+        click.option("--prometheus-password-file", metavar="FILE", type=FILE, help="A file with the password of that name."),
+        click.option("--prometheus-ca-file", metavar="FILE", type=FILE, help="Certificates to trust instead of the system's."),
         click.option("--prometheus-insecure", is_flag=True, help="Trust every certificate."),
         click.option(
             "--prometheus-header",
@@ -79,7 +83,7 @@ def origin_options(*, several_namespaces: bool) -> Decorator:
         namespaces.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
     return _together(
         *namespaces,
-        click.option("--profile", type=_FILE, help="A ResourceProfile manifest that rules every namespace asked for, and no other does."),
+        click.option("--profile", type=FILE, help="A ResourceProfile manifest that rules every namespace asked for, and no other does."),
         kubeconfig_option(),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]"),
         prometheus_options(),
@@ -92,7 +96,7 @@ def origin_options(*, several_namespaces: bool) -> Decorator:
         click.option(
             "--history",
             metavar="FILE",
-            type=_FILE,
+            type=FILE,
             help="Offline, with --manifests: usage from this CSV file, plain or gzip, with the columns namespace, workload "
             "(Deployment/web), pod, container, unix_ts, cpu_cores, memory_bytes; an empty number is a gap.",
         ),
@@ -200,3 +204,13 @@ def _moment(_: click.Context, parameter: click.Parameter, text: str | None) -> f
         return float(text) if text.replace(".", "", 1).isdigit() else unix_seconds(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is no time, such as 2026-01-31T12:00:00Z or 1769860800", param=parameter) from error
+
+
+def duration(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """A callback: whole minutes, hours or days, in seconds."""
+    if text is None:
+        return None
+    try:
+        return value.duration(text)
+    except InvalidQuantity as error:
+        raise click.BadParameter(str(error), param=parameter) from error

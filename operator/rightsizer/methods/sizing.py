@@ -57,6 +57,14 @@ def oom_floor(memory_limit: int) -> int:
     return max(int(memory_limit * OOM_FACTOR), memory_limit + OOM_ADDITION)
 
 
+def request_floor(rule: LimitRule, floors: Numbers) -> Numbers:
+    """The least requests whose limits can be what OOM kills taught (`oom_floor`); NaN for none.
+
+    It is the limit that was too low: where the limit may be a multiple of the request, the request need not be all of it.
+    """
+    return floors / (rule.max_ratio or rule.ratio) if rule.policy is LimitPolicy.RATIO else floors
+
+
 def with_buffer(measured: Numbers, buffer: float) -> Numbers:
     """The target: 180 + 20 % = 216."""
     return measured * (1 + buffer)
@@ -120,10 +128,14 @@ def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, r
         return unbounded(inputs.current_limit)
     step = STEPS[resource]
     limit = rounded_up(unbounded(requested * rule.ratio), step)
+    return raised(limit, round_up_array(lifted(rule, requested, inputs.peak), step), Clamp.PEAK)
+
+
+def lifted(rule: LimitRule, requested: Numbers, peak: Numbers) -> Numbers:
+    """How far the peak lifts a limit, before rounding; NaN where the rule lets it lift nothing, or no peak is known."""
     if rule.max_ratio is None:
-        return limit
-    lifted = round_up_array(np.fmin(inputs.peak * PEAK_LIMIT_RATIO, requested * rule.max_ratio), step)
-    return raised(limit, lifted, Clamp.PEAK)
+        return np.full(requested.shape, np.nan)
+    return np.where(np.isnan(peak), np.nan, np.fmin(peak * PEAK_LIMIT_RATIO, requested * rule.max_ratio))
 
 
 def _oom_floor(inputs: Inputs) -> Numbers:

@@ -46,25 +46,37 @@ class LimitPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Which figure of the measured usage counts: `percentile` is 50.0 to 99.9, 100.0 for `max` and None for `mean`."""
+    """Which figure of the measured usage counts: `percentile` is 50.0 to 99.9, 100.0 for `max` and None for `mean`.
+
+    `by_load`: up to which level that percentage of the work was done, not that of the time.
+    """
 
     name: str
     percentile: float | None
+    by_load: bool = False
+
+    @property
+    def decays(self) -> bool:
+        """Whether a half-life has a meaning for it."""
+        return self.percentile is not None and self.percentile < 100
 
 
-_STATISTIC = re.compile(r"p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
+_STATISTIC = re.compile(r"(?P<load>load-)?p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
+
+DEFAULT_HALF_LIFE_SECONDS = DAY_SECONDS
+"""After how long a value counts half in a `load-` percentile, where the profile does not say."""
 
 
 def parse_statistic(text: str) -> Statistic:
-    """The statistic of a name: `p50` to `p99.9`, `mean`, `max`. Raises InvalidQuantity."""
+    """The statistic of a name: `p50` to `p99.9`, `load-p50` to `load-p99.9`, `mean`, `max`. Raises InvalidQuantity."""
     if text == "mean":
         return Statistic(text, None)
     if text == "max":
         return Statistic(text, 100.0)
     match = _STATISTIC.fullmatch(text)
     if match is None:
-        raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95), mean or max, is {text!r}")
-    return Statistic(text, float(match["percentile"]))
+        raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95 or load-p95), mean or max, is {text!r}")
+    return Statistic(text, float(match["percentile"]), by_load=match["load"] is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +90,27 @@ class LimitRule:
 
 @dataclass(frozen=True, slots=True)
 class ResourceRule:
-    """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes."""
+    """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes.
+
+    `half_life_seconds`: after how long a value counts half in a percentile; None: as the statistic has it by itself.
+    """
 
     statistic: str
     buffer: float
     limit: LimitRule
     minimum: int
     maximum: int
+    half_life_seconds: int | None = None
+
+    @property
+    def decay_seconds(self) -> int | None:
+        """The half-life that is in force; None where all values of the window count alike."""
+        found = parse_statistic(self.statistic)
+        if not found.decays:
+            return None
+        if self.half_life_seconds is None and found.by_load:
+            return DEFAULT_HALF_LIFE_SECONDS
+        return self.half_life_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,117 @@
+"""How rules did, as a table for people, and as JSON or CSV for programs. What a figure means is told in `rightsizer.evidence.scores`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from rightsizer.evidence.backtest import Verdict
+from rightsizer.evidence.scores import Scores
+from rightsizer.methods.statistics import Numbers
+from rightsizer.workload import RESOURCES, ResourceName
+
+FIGURES = tuple(item.name for item in fields(Scores))
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the table: percentages are of 1, the others as they are; `worst` is the largest, or the least."""
+
+    title: str
+    figure: str
+    percent: bool = True
+    worst_is_least: bool = False
+
+
+_TABLE: Mapping[ResourceName, tuple[_Column, ...]] = {
+    "cpu": (
+        _Column("SLACK %", "slack"),
+        _Column("ABOVE REQUEST %", "above"),
+        _Column("UNMET %", "unmet"),
+        _Column("ABOVE LIMIT %", "above_limit"),
+        _Column("CHANGES/DAY", "changes", percent=False),
+    ),
+    "memory": (
+        _Column("SLACK %", "slack"),
+        _Column("ABOVE REQUEST %", "above"),
+        _Column("OOM EVENTS", "oom_events", percent=False),
+        _Column("OOM-FREE DAYS %", "oom_free", worst_is_least=True),
+        _Column("CHANGES/DAY", "changes", percent=False),
+    ),
+}
+
+
+def as_table(verdicts: Sequence[Verdict]) -> str:
+    """Mean, median and worst series of the figures that matter most, for each rule."""
+    return "\n\n".join(_table_of(verdicts, resource) for resource in RESOURCES)
+
+
+def _table_of(verdicts: Sequence[Verdict], resource: ResourceName) -> str:
+    columns = _TABLE[resource]
+    judged = int(np.isfinite(verdicts[0].scores(resource).above).sum())
+    rows = [["RULE", *(column.title for column in columns)]]
+    for verdict in verdicts:
+        rows.append([verdict.plan, *(_cell(verdict.scores(resource), column) for column in columns)])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    name = "CPU" if resource == "cpu" else "memory"
+    return "\n".join([f"{name}, {judged} series: mean / median / worst", *lines])
+
+
+def _cell(scores: Scores, column: _Column) -> str:
+    values = getattr(scores, column.figure) * (100 if column.percent else 1)
+    figures = _summary(values, least=column.worst_is_least)
+    return " / ".join("-" if figure is None else f"{figure:.2f}" for figure in figures.values())
+
+
+def _summary(values: Numbers, *, least: bool = False) -> dict[str, float | None]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"mean": None, "median": None, "worst": None}
+    return {"mean": float(known.mean()), "median": float(np.median(known)), "worst": float(known.min() if least else known.max())}
+
+
+def as_json(verdicts: Sequence[Verdict]) -> str:
+    """Every figure of every rule: mean, median and worst, and of each series; shares as 0 to 1, null where there is none."""
+    return json.dumps([_object(verdict) for verdict in verdicts], indent=2)
+
+
+def _object(verdict: Verdict) -> dict[str, Any]:
+    least = {column.figure for columns in _TABLE.values() for column in columns if column.worst_is_least} | {"quiet"}
+    summary = {
+        resource: {figure: _summary(getattr(verdict.scores(resource), figure), least=figure in least) for figure in FIGURES}
+        for resource in RESOURCES
+    }
+    return {"rule": verdict.plan, **summary, "series": list(_rows(verdict))}
+
+
+def _rows(verdict: Verdict) -> Iterable[dict[str, Any]]:
+    for row in np.argsort(verdict.names).tolist():
+        yield {
+            "name": verdict.names[row],
+            **{resource: {figure: _number(getattr(verdict.scores(resource), figure)[row]) for figure in FIGURES} for resource in RESOURCES},
+        }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def as_csv(verdicts: Sequence[Verdict]) -> str:
+    """One line for each rule, resource and series; shares as 0 to 1, nothing where there is none."""
+    lines = [",".join(["rule", "resource", "series", *FIGURES])]
+    for verdict in verdicts:
+        for one in _rows(verdict):
+            for resource in RESOURCES:
+                values = ("" if value is None else f"{value:.6g}" for value in one[resource].values())
+                lines.append(",".join([verdict.plan, resource, _quoted(one["name"]), *values]))
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(letter in text for letter in ',"\n') else text

@@ -1,0 +1,151 @@
+"""A rule over many recorded series at once: replayed and judged block by block, so that memory does not grow with their number.
+
+Each series is looked at from its own first slot on: hours and days are counted from there, and its first decision is made as soon as there is
+enough history. Where series come from and where figures go is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.evidence.replay import Cause, Course, replay
+from rightsizer.evidence.rules import Plan
+from rightsizer.evidence.scores import Scores, joined, score, start_of_judging
+from rightsizer.history import SLOT_SECONDS, Values
+from rightsizer.methods.pace import Pace
+from rightsizer.workload import RESOURCES, ResourceName
+
+CELLS_AT_ONCE = 2_000_000
+"""Values of one block: 8 MB of usage and some 100 MB while it is replayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The usage of one container: values of shape (slots,) in millicores and bytes, NaN for gaps; `first_slot` counted from 1970."""
+
+    name: str
+    first_slot: int
+    cpu: Values
+    memory: Values
+
+    @property
+    def slots(self) -> int:
+        return len(self.cpu)
+
+    def usage(self, resource: ResourceName) -> Values:
+        return self.cpu if resource == "cpu" else self.memory
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The sizes that are in force from `unix_ts` on: millicores and bytes, NaN where nothing is known or no limit is set."""
+
+    unix_ts: int
+    cpu_request: float
+    cpu_limit: float
+    memory_request: float
+    memory_limit: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a rule did: figures per series in the order of `names`; those of a resource without any value are NaN."""
+
+    plan: str
+    names: tuple[str, ...]
+    cpu: Scores
+    memory: Scores
+
+    def scores(self, resource: ResourceName) -> Scores:
+        return self.cpu if resource == "cpu" else self.memory
+
+
+Judging = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+Take = Callable[[Series, Sequence[Decision]], None]
+
+
+def backtest(
+    series: Sequence[Series],
+    plan: Plan,
+    pace: Pace,
+    *,
+    starts: Judging = start_of_judging,
+    take: Take | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> Verdict:
+    """Replays and judges all series, which are there at least once. `take` gets the decisions of each; `report` how many are done."""
+    order = sorted(series, key=lambda one: one.slots)
+    names: list[str] = []
+    scores: dict[ResourceName, list[Scores]] = {resource: [] for resource in RESOURCES}
+    for block in _blocks(order):
+        courses = {}
+        for resource in RESOURCES:
+            values, lengths = _matrix(block, resource)
+            # Slot 1 ends an hour's first five minutes: hours are counted from the series' own begin.
+            courses[resource], _ = replay(values, plan.sizing(resource), plan.paced(pace), first_slot=1)
+            scores[resource].append(score(values, courses[resource], starts=starts(lengths), lengths=lengths))
+        if take is not None:
+            for row, one in enumerate(block):
+                take(one, decisions(one, courses["cpu"], courses["memory"], row=row))
+        names += [one.name for one in block]
+        report(len(names))
+    return Verdict(plan.name, tuple(names), joined(scores["cpu"]), joined(scores["memory"]))
+
+
+def decisions(one: Series, cpu: Course, memory: Course, *, row: int) -> list[Decision]:
+    """The decisions for one row of both courses, in the order of time.
+
+    A decision has seen the slot at whose end it was made, a sample of that very second among it: it is in force one second later.
+    """
+    moved = np.flatnonzero((cpu.causes[row, : one.slots] > 0) | (memory.causes[row, : one.slots] > 0))
+    return [
+        Decision(
+            (one.first_slot + column) * SLOT_SECONDS + 1,
+            float(cpu.requests[row, column]),
+            float(cpu.limits[row, column]),
+            float(memory.requests[row, column]),
+            float(memory.limits[row, column]),
+            _reason(cpu=int(cpu.causes[row, column]), memory=int(memory.causes[row, column])),
+        )
+        for column in moved.tolist()
+    ]
+
+
+_WORDS = {
+    Cause.FIRST: "First",
+    Cause.RAISED: "Raised",
+    Cause.LOWERED: "Lowered",
+    Cause.ABOVE_REQUEST: "AboveRequest",
+    Cause.NEAR_LIMIT: "NearLimit",
+    Cause.OOM_KILL: "OOMKill",
+}
+
+
+def _reason(**causes: int) -> str:
+    """`cpu:Raised`, or `cpu:First memory:First`."""
+    return " ".join(f"{resource}:{_WORDS[Cause(cause)]}" for resource, cause in causes.items() if cause)
+
+
+def _blocks(series: Sequence[Series]) -> Iterator[list[Series]]:
+    """Series of like length (shortest first) in blocks of a bounded number of values."""
+    block: list[Series] = []
+    for one in series:
+        if block and (len(block) + 1) * one.slots > CELLS_AT_ONCE:
+            yield block
+            block = []
+        block.append(one)
+    if block:
+        yield block
+
+
+def _matrix(block: Sequence[Series], resource: ResourceName) -> tuple[Values, NDArray[np.int64]]:
+    lengths = np.array([one.slots for one in block], dtype=np.int64)
+    values = np.full((len(block), int(lengths.max())), np.nan, dtype=np.float32)
+    for row, one in enumerate(block):
+        values[row, : one.slots] = one.usage(resource)
+    return values, lengths

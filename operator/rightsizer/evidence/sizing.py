@@ -1,0 +1,68 @@
+"""The sizes that a rule wants, as the replay needs them: of many moments at once, in plain numbers without rounding.
+
+Rounding costs at most 1m or 1Mi, and would say more about the smallest containers than about the rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods.levels import Estimator, estimator_of
+from rightsizer.methods.sizing import lifted, request_floor
+from rightsizer.methods.statistics import Numbers
+from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
+from rightsizer.quantities import MEBIBYTE
+from rightsizer.workload import ResourceName
+
+LEAST: Mapping[ResourceName, float] = {"cpu": 0.1, "memory": MEBIBYTE}
+"""What an idle container is given at least: a request of nothing could not be exceeded by a share of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What a rule wants of one resource: request = factor x level within the bounds, and the limit that belongs to it.
+
+    Bounds in millicores or bytes. `learns_from_kills`: an OOM kill leaves a floor under the request for as long as the window.
+    `window` in slots: how far back peaks, kills and history count.
+    """
+
+    resource: ResourceName
+    estimator: Estimator
+    factor: float
+    limit: LimitRule
+    window: int
+    minimum: float = 0.0
+    maximum: float = math.inf
+    learns_from_kills: bool = True
+
+    def bounded(self, requests: Numbers) -> Numbers:
+        """Within the bounds; NaN stays."""
+        return np.clip(requests, max(self.minimum, LEAST[self.resource]), self.maximum)
+
+    def request_floors(self, floors: Numbers) -> Numbers:
+        """The least requests that what OOM kills taught leaves; NaN for none."""
+        return request_floor(self.limit, floors)
+
+    def limits(self, requests: Numbers, peaks: Numbers) -> Numbers:
+        """The limits of these requests; NaN for none. What is kept cannot be known of a past without sizes: none."""
+        if self.limit.policy is not LimitPolicy.RATIO:
+            return np.full(requests.shape, np.nan)
+        return np.fmax(requests * self.limit.ratio, lifted(self.limit, requests, peaks))
+
+
+def sizing_of(resource: ResourceName, rule: ResourceRule, *, window_seconds: int, bounded: bool) -> Sizing:
+    """What the method `Measured` wants by this rule. `bounded`: whether the rule's bounds count."""
+    return Sizing(
+        resource,
+        estimator_of(rule, window_seconds=window_seconds),
+        1 + rule.buffer,
+        rule.limit,
+        window_seconds // SLOT_SECONDS,
+        minimum=rule.minimum if bounded else 0.0,
+        maximum=rule.maximum if bounded else math.inf,
+    )
