@@ -9,7 +9,7 @@ COMPILED := $(VENV)/compiled.stamp
 SYSTEM_TIMEOUT := 300
 
 # The layers that must not touch the outside: their own tests have to reach nearly every line.
-PURE := methods checks strategies status change profile history quantities workload promql
+PURE := methods evidence checks strategies status change profile history quantities workload promql
 PURE_COVERAGE := 97
 PURE_TESTS := $(wildcard $(PURE:%=tests/unit/test_%*.py))
 COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(PURE_COVERAGE)

@@ -59,7 +59,9 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
             def report(done: int, plan: Plan = plan) -> None:
                 bar.report(f"replaying {plan.name}", done, len(series))
 
-            found.append(backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else write, report=report))
+            found.append(
+                backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else write, report=report)
+            )
     click.echo(_RENDERINGS[options["output"]](found))
     return ExitCode.FINE
 

@@ -116,7 +116,9 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.argument("more", metavar="", nargs=-1, type=FILE)
 @click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
-@click.option("--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method; only Measured can be replayed yet.")
+@click.option(
+    "--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method; only Measured can be replayed yet."
+)
 @click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
 @click.option(
     "--strategy",
@@ -127,7 +129,9 @@ def explain(workload: str, **options: Any) -> None:
 @click.option(
     "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="The form of the answer."
 )
-@click.option("--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file.")
+@click.option(
+    "--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file."
+)
 @debug_option()
 def backtest(more: tuple[Path, ...], **options: Any) -> None:
     """Replay a rule over recorded usage, each decision seeing only what was there by then, and judge it by what came next.

@@ -83,7 +83,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
 
 def _object(verdict: Verdict) -> dict[str, Any]:
     least = {column.figure for columns in _TABLE.values() for column in columns if column.worst_is_least} | {"quiet"}
-    summary = {
+    summary: dict[str, Any] = {
         resource: {figure: _summary(getattr(verdict.scores(resource), figure), least=figure in least) for figure in FIGURES}
         for resource in RESOURCES
     }

@@ -127,7 +127,9 @@ def _limit_rule(rule: LimitRule) -> str:
 def _place(profile: Profile, container: Container, resource: ResourceName) -> str:
     rule = profile.rule_for(container.name).resource(resource)
     where = f"spec.containers[{container.name}].{resource}" if container.name in profile.container_rules else f"spec.{resource}"
-    return f"{where} of the profile: {rule.statistic} + {format_percentage(rule.buffer)} over {format_duration(profile.window_seconds)}"
+    return (
+        f"{where} of the profile: {rule.told_statistic} + {format_percentage(rule.buffer)} over {format_duration(profile.window_seconds)}"
+    )
 
 
 def _checks(assessed: Assessed) -> Iterator[str]:

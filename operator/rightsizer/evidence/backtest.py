@@ -1,7 +1,7 @@
 """A rule over many recorded series at once: replayed and judged block by block, so that memory does not grow with their number.
 
-Each series is looked at from its own first slot on: hours and days are counted from there, and its first decision is made as soon as there is
-enough history. Where series come from and where figures go is not known here.
+Each series is looked at from its own first slot on: hours and days are counted from there, and its first decision is made as soon as
+there is enough history. Where series come from and where figures go is not known here.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class Cause(IntEnum):
 class State:
     """Where a replay stands after its last column, so that it can go on with the next: arrays of shape (rows,), slots counted from 1970.
 
-    Requests and limits in force (NaN: none), when each row was last lowered and last raised at once, the floor that an OOM kill left and the
-    last slot in which it counts, and the targets of the hours that are still held, newest last (rows, hours).
+    Requests and limits in force (NaN: none), when each row was last lowered and last raised at once, the floor that an OOM kill left and
+    the last slot in which it counts, and the targets of the hours that are still held, newest last (rows, hours).
     """
 
     requests: Numbers
@@ -207,7 +207,8 @@ class _Walk:
 def _hours(first_slot: int, begin: int, end: int) -> Columns:
     """The columns from `begin` to before `end` at whose end an hour is full."""
     columns = np.arange(begin, end)
-    return columns[(first_slot + columns) % HOUR_SLOTS == 0]
+    whole: Columns = columns[(first_slot + columns) % HOUR_SLOTS == 0]
+    return whole
 
 
 def _empty(rows: int, columns: int) -> Course:

@@ -119,7 +119,7 @@ def _vpa(window: int) -> Plan:
 
 
 def _autopilot(window: int) -> Plan:
-    """Autopilot's moving window: load-adjusted p95 of CPU (half-life 12 h), p98 of memory (48 h), the largest of the last hour, plus 12 %."""
+    """Autopilot's moving window: load-adjusted p95 of CPU (half-life 12 h), p98 of memory (48 h), the last hour's largest, plus 12 %."""
     cpu = WeightedPercentile(0.95, window, 12 * HOUR_SLOTS, by_load=True)
     memory = WeightedPercentile(0.98, window, 48 * HOUR_SLOTS)
     return _plan("autopilot", window, Held(cpu, HOUR_SLOTS), Held(memory, HOUR_SLOTS), 1.12)

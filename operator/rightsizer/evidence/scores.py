@@ -7,6 +7,7 @@ judged before the first decision. Which rule decided is not known here.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,13 @@ _SUSTAINED_SLOTS = HOUR_SLOTS
 class Scores:
     """Figures of shape (rows,). Shares are 0 to 1, times seconds.
 
-    `days`: how long was judged. `slack`: mean over the days of 1 - p95 of the day's usage / mean of the day's request (relative slack, as in
-    Autopilot, EuroSys 2020, section 4). `footprint`: requested / used. `above`: share of the slots above the request. `unmet`: usage above
-    the request / usage. `above_limit`: share of the slots above the limit. `queued`: share of the work that a container held at its
-    limit would have had to do later. `oom_events`: upward crossings of the limit, 30 minutes apart. `oom_free`: share of days
-    without a value above the limit. `changes`: changes a day. `quiet`: share of days without one. `reaction`: mean time until the request
-    covers usage that stays above the former request for an hour. `censored`: share of the slots in which it was throttled.
+    - `days`: how long was judged; `slack`: mean over the days of 1 - p95 of the day's usage / mean of the day's request (the relative
+      slack of Autopilot, EuroSys 2020, section 4); `footprint`: requested / used;
+    - `above`: share of the slots above the request; `unmet`: usage above the request / usage; `above_limit`: share of the slots above the
+      limit; `queued`: share of the work that a container held at its limit would have had to do later;
+    - `oom_events`: upward crossings of the limit, 30 minutes apart; `oom_free`: share of the days without a value above the limit;
+    - `changes`: a day; `quiet`: share of the days without one; `reaction`: mean time until the request covers usage that stays above the
+      former request for an hour; `censored`: share of the slots in which the container was throttled.
     """
 
     days: Numbers
@@ -109,7 +111,7 @@ class _Days:
         self._starts = starts
         self._days = -(-columns // DAY_SLOTS)
 
-    def split(self, values: NDArray[np.generic], fill: float) -> NDArray[np.generic]:
+    def split(self, values: NDArray[Any], fill: float) -> NDArray[Any]:
         """Shape (rows, days, slots of a day), `fill` behind the end."""
         wide = np.full((len(values), self._days * DAY_SLOTS), fill, dtype=values.dtype)
         for start in np.unique(self._starts):
@@ -123,9 +125,10 @@ class _Days:
         return np.asarray(self.split(truth, 0).any(axis=2), dtype=np.bool_)
 
 
-def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Numbers:
+def _share(part: NDArray[Any], whole: NDArray[Any]) -> Numbers:
     wholes = np.asarray(whole, dtype=np.float64)
-    return np.divide(part, wholes, out=np.full(len(wholes), np.nan), where=wholes > 0)
+    shares: Numbers = np.divide(part, wholes, out=np.full(len(wholes), np.nan), where=wholes > 0)
+    return shares
 
 
 def _slack(used: Levels, requests: Levels, days: _Days) -> Numbers:

@@ -1,12 +1,13 @@
 """Estimators: what level a container's usage has, at many moments of its past at once, or just now.
 
 An estimator is a pure function of arrays: values (rows, slots), NaN for gaps, and the columns at whose end the level is asked for. A level
-depends on the columns up to its own and within the estimator's window, on nothing after it: so the replay of the past and the recommendation
-of today are the same code. Nothing here knows what a value stands for, nor what is made of a level.
+depends on the columns up to its own and within the estimator's window, on nothing after it: so replaying the past and recommending today
+are the same code. Nothing here knows what a value stands for, nor what is made of a level.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.ranking import Columns, Levels, counts, moving_percentiles, moving_weighted
-from rightsizer.methods.statistics import percentile, weighted_percentile
+from rightsizer.methods.statistics import peak, percentile, statistic, weighted_percentile
 from rightsizer.profile import ResourceRule, parse_statistic
 
 HOUR_SLOTS = 3_600 // SLOT_SECONDS
@@ -69,9 +70,7 @@ class WeightedPercentile:
 
     def levels(self, values: Values, ends: Columns) -> Levels:
         if len(ends) > _FEW:
-            return moving_weighted(
-                values, ends, share=self.share, window=self.window, half_life=self.half_life, by_load=self.by_load
-            )
+            return moving_weighted(values, ends, share=self.share, window=self.window, half_life=self.half_life, by_load=self.by_load)
         return _one_by_one(values, ends, self.window, self._of_window)
 
     def _of_window(self, values: Values) -> Levels:
@@ -85,11 +84,14 @@ class Mean:
     window: int
 
     def levels(self, values: Values, ends: Columns) -> Levels:
+        if len(ends) <= _FEW:
+            return _one_by_one(values, ends, self.window, lambda part: statistic(part, "mean"))
         number = counts(values, ends, self.window)
         sums = np.zeros((len(values), values.shape[1] + 1))
         np.cumsum(np.nan_to_num(values.astype(np.float64)), axis=1, out=sums[:, 1:])
         total = sums[:, ends + 1] - sums[:, np.maximum(ends + 1 - self.window, 0)]
-        return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+        means: Levels = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+        return means
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +101,16 @@ class Maximum:
     window: int
 
     def levels(self, values: Values, ends: Columns) -> Levels:
+        if len(ends) <= _FEW:
+            return _one_by_one(values, ends, self.window, peak)
         # A maximum over n columns is that of two maxima over fewer that overlap: doubling gets there in a few passes over all columns.
         running, width = values, 1
         while width < min(self.window, values.shape[1]):
             step = min(width, self.window - width)
             running = np.concatenate([running[:, :step], np.fmax(running[:, step:], running[:, :-step])], axis=1)
             width += step
-        return running[:, ends].astype(np.float64)
+        largest: Levels = running[:, ends].astype(np.float64)
+        return largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +126,16 @@ class HourOfDay:
         for hour in range(24):
             mine = hours == hour
             last = np.cumsum(mine)[ends] - 1
-            of_hour = Percentile(self.share, max(self.window // 24, 1)).levels(values[:, mine], np.maximum(last, 0)) if mine.any() else np.nan
+            of_hour = (
+                Percentile(self.share, max(self.window // 24, 1)).levels(values[:, mine], np.maximum(last, 0)) if mine.any() else np.nan
+            )
             found = np.fmax(found, np.where(last >= 0, of_hour, np.nan))
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class DailyPeaks:
-    """The level up to which `share` of the weight of the daily peaks lies, today's so far among them; a weight halves every `half_life` days.
+    """The level up to which `share` of the weight of the daily peaks lies, today's so far among them; a weight halves in `half_life` days.
 
     Days are counted from the first column; the window is one of whole `days`.
     """
@@ -202,7 +209,7 @@ def estimator_of(rule: ResourceRule, *, window_seconds: int) -> Estimator:
         return Mean(window)
     if found.percentile == 100:
         return Maximum(window)
-    half_life = rule.decay_seconds
-    if half_life is None:
-        return Percentile(found.percentile / 100, window)
-    return WeightedPercentile(found.percentile / 100, window, half_life / SLOT_SECONDS, found.by_load)
+    share, half_life = found.percentile / 100, rule.half_life_seconds
+    if half_life is None and not found.by_load:
+        return Percentile(share, window)
+    return WeightedPercentile(share, window, math.inf if half_life is None else half_life / SLOT_SECONDS, found.by_load)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
 from rightsizer.methods.explanation import Steps, text
+from rightsizer.methods.levels import estimator_of
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.methods.sizing import STEPS, Inputs, Sized, limits, requests, with_buffer
-from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, statistic
+from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak
 from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
@@ -98,7 +99,7 @@ def _of_rule(
     pods: NDArray[np.uint16],
     facts: Sequence[ContainerFacts],
 ) -> list[Explanation | None]:
-    measurements = _measurements(resource, rule.statistic, values, span, pods)
+    measurements = _measurements(resource, rule, values, span, pods)
     inputs = _inputs(resource, measurements, facts)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
@@ -111,12 +112,14 @@ def _of_rule(
     ]
 
 
-def _measurements(resource: ResourceName, name: str, values: Values, span: Span, pods: NDArray[np.uint16]) -> list[Measurement]:
+def _measurements(resource: ResourceName, rule: ResourceRule, values: Values, span: Span, pods: NDArray[np.uint16]) -> list[Measurement]:
     there = extent(values)
-    measured, peaks = _as_shown(resource, statistic(values, name)), _as_shown(resource, peak(values))
+    newest = np.array([span.slots - 1])
+    level = estimator_of(rule, window_seconds=span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
+    measured, peaks = _as_shown(resource, level), _as_shown(resource, peak(values))
     return [
         Measurement(
-            statistic=name,
+            statistic=rule.told_statistic,
             window_seconds=span.slots * SLOT_SECONDS,
             value=float(measured[row]),
             peak=float(peaks[row]),

@@ -32,11 +32,14 @@ FAST_MARGIN = 1.2
 """What a fast raise leaves above the largest of the values that asked for it."""
 
 RAISE_CHANGES = 2.0
-"""At a full hour a size is raised only by so many times the minimum change: half of the small raises are not needed a day later, and what is
-urgent is raised by its own rules."""
+"""At a full hour a size is raised only by so many times the minimum change: half of the small raises would not be needed a day later, and
+what is urgent is raised by its own rules."""
 
 NEAR_LIMIT = 0.9
 """Memory that uses this share of its limit is raised at once, under every strategy: a restart is less harm than a kill."""
+
+SETTLE_SECONDS = 2 * 3_600
+"""A size that was raised at once is not lowered in this time: usage that jumped once jumps again."""
 
 ROLLOUT_HOLD_SECONDS = 48 * 3_600
 """Where a change restarts pods, a size falls only to the largest that was wanted in this time: half as many changes for little slack."""
@@ -46,8 +49,10 @@ ROLLOUT_HOLD_SECONDS = 48 * 3_600
 class Pace:
     """How fast the sizes of a profile follow. Times in seconds; changes as shares.
 
-    `minimum_change`: what lowering has to be worth. `raise_change`: the same of raising at a full hour. `fast`: usage above the request raises it without waiting for the next decision. `hold_seconds`: only the largest target of this time
-    is lowered to. `settle_seconds`: nothing is lowered for this time after a fast raise. `far_above`: already one value so many times the request raises it at once, and not only two in a row above it.
+    `minimum_change`: what lowering has to be worth; `raise_change`: what raising at a full hour has to be. `fast`: usage above the request
+    raises it at once, without waiting for the hour; `far_above`: so does already one value so many times the request, not only two above
+    it. `hold_seconds`: only the largest target of this time is lowered to. `settle_seconds`: for this time after a fast raise nothing is
+    lowered.
     """
 
     raise_after_seconds: int
@@ -76,6 +81,7 @@ def pace_of(profile: Profile, *, strategy: str) -> Pace:
         lower_every_seconds=profile.apply.lower_at_most_every_seconds,
         fast=in_place,
         hold_seconds=0 if in_place else ROLLOUT_HOLD_SECONDS,
+        settle_seconds=SETTLE_SECONDS,
     )
 
 

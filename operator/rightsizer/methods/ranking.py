@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.history import Values
-from rightsizer.methods.statistics import TIE
+from rightsizer.methods.statistics import TIE, in_order
 
 Columns = NDArray[np.int64]
 Levels = NDArray[np.float64]
@@ -40,9 +40,8 @@ class Ranking:
 
     def _ranked(self, values: Values) -> NDArray[np.int32]:
         """The place of each value, by column and row; NaN takes the last places."""
-        order = np.argsort(values, axis=1)
         slots = values.shape[1]
-        self._sorted[:, :slots] = np.take_along_axis(values, order, axis=1)
+        self._sorted[:, :slots], order = in_order(values)
         places = np.empty(values.shape, dtype=np.int32)
         np.put_along_axis(places, order, np.arange(slots, dtype=np.int32)[np.newaxis, :], axis=1)
         return np.ascontiguousarray(places.T)
@@ -70,7 +69,8 @@ class Ranking:
     @property
     def totals(self) -> NDArray[Any]:
         """The weight of all that is in the window, by row."""
-        return self._of_block.sum(axis=1)
+        totals: NDArray[Any] = self._of_block.sum(axis=1)
+        return totals
 
     def reaching(self, weights: NDArray[Any]) -> Levels:
         """The smallest value of each row up to which the window holds at least this weight, which is above 0 and at most the total.
@@ -85,7 +85,8 @@ class Ranking:
         # Where rounding hides the very last step, it is the last value that is there.
         last = _BLOCK - 1 - (within[:, ::-1] > 0).argmax(axis=1)
         place = np.where(reached[:, -1], reached.argmax(axis=1), last)
-        return self._sorted[self._rows, block * _BLOCK + place].astype(np.float64)
+        found: Levels = self._sorted[self._rows, block * _BLOCK + place].astype(np.float64)
+        return found
 
 
 def moving_percentiles(values: Values, ends: Columns, *, share: float, window: int) -> Levels:

@@ -20,7 +20,18 @@ from rightsizer.profile.profile import (
     DEFAULT_WINDOW_SECONDS,
     Profile,
 )
-from rightsizer.profile.rule import DEFAULT_RULE, ApplyRule, ContainerRule, LimitPolicy, LimitRule, Mode, ResourceRule, lowest
+from rightsizer.profile.rule import (
+    DEFAULT_RULE,
+    ApplyRule,
+    ContainerRule,
+    LimitPolicy,
+    LimitRule,
+    Mode,
+    ResourceRule,
+    half_life_of,
+    lowest,
+    parse_statistic,
+)
 from rightsizer.profile.section import Findings, Section
 from rightsizer.profile.selector import MATCHES_NOTHING, LabelSelector, Operator, Requirement
 from rightsizer.quantities import format_cpu, format_duration, format_memory
@@ -166,8 +177,10 @@ def _container_rule(section: Section, default: ContainerRule) -> ContainerRule:
 
 def _resource_rule(section: Section, resource: ResourceName, default: ResourceRule) -> ResourceRule:
     read, write = (value.cpu, format_cpu) if resource == "cpu" else (value.memory, format_memory)
+    statistic, half_life = _statistic(section, resource, default)
     rule = ResourceRule(
-        statistic=section.take("statistic", value.statistic, default.statistic),
+        statistic=statistic,
+        half_life_seconds=half_life,
         buffer=section.take("buffer", value.share(maximum=300), default.buffer),
         limit=_limit_rule(section.section("limit"), default.limit),
         minimum=section.take("min", read, default.minimum),
@@ -177,6 +190,21 @@ def _resource_rule(section: Section, resource: ResourceName, default: ResourceRu
         return rule
     section.note("min", f"min ({write(rule.minimum)}) is above max ({write(rule.maximum)}): lower min or raise max")
     return replace(rule, minimum=default.minimum, maximum=default.maximum)
+
+
+def _statistic(section: Section, resource: ResourceName, default: ResourceRule) -> tuple[str, int | None]:
+    """The statistic and its half-life; one that is not given belongs to the statistic, and goes with it."""
+    statistic = section.take("statistic", value.statistic, default.statistic)
+    half_life = section.take("halfLife", value.half_life, None)
+    found = parse_statistic(statistic)
+    if half_life is not None and not found.has_half_life:
+        section.note(
+            "halfLife", f"statistic {statistic} has no half-life, only percentiles have: remove halfLife, or choose another statistic"
+        )
+        return statistic, None
+    if half_life is None:
+        return statistic, default.half_life_seconds if statistic == default.statistic else half_life_of(found, resource)
+    return statistic, half_life
 
 
 def _limit_rule(section: Section, default: LimitRule) -> LimitRule:

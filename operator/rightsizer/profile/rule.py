@@ -6,11 +6,12 @@ A rule says how a size follows from measured usage and when it may be applied. I
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rightsizer.errors import InvalidQuantity
-from rightsizer.quantities import GIBIBYTE, MEBIBYTE
+from rightsizer.quantities import GIBIBYTE, MEBIBYTE, format_duration
 from rightsizer.workload import ResourceName
 
 DAY_SECONDS = 86_400
@@ -56,15 +57,12 @@ class Statistic:
     by_load: bool = False
 
     @property
-    def decays(self) -> bool:
-        """Whether a half-life has a meaning for it."""
+    def has_half_life(self) -> bool:
+        """Whether it can weigh the values by their age: percentiles can, the mean and the largest value do not."""
         return self.percentile is not None and self.percentile < 100
 
 
 _STATISTIC = re.compile(r"(?P<load>load-)?p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
-
-DEFAULT_HALF_LIFE_SECONDS = DAY_SECONDS
-"""After how long a value counts half in a `load-` percentile, where the profile does not say."""
 
 
 def parse_statistic(text: str) -> Statistic:
@@ -77,6 +75,15 @@ def parse_statistic(text: str) -> Statistic:
     if match is None:
         raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95 or load-p95), mean or max, is {text!r}")
     return Statistic(text, float(match["percentile"]), by_load=match["load"] is not None)
+
+
+LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 12 * 3_600, "memory": 48 * 3_600}
+"""After how long a value counts half in a `load-` percentile, where the profile does not say."""
+
+
+def half_life_of(statistic: Statistic, resource: ResourceName) -> int | None:
+    """The half-life that a statistic has by itself, in seconds; None where all values of the window count alike."""
+    return LOAD_HALF_LIFE_SECONDS[resource] if statistic.by_load else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class LimitRule:
 class ResourceRule:
     """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes.
 
-    `half_life_seconds`: after how long a value counts half in a percentile; None: as the statistic has it by itself.
+    `half_life_seconds`: after how long a value counts half in a percentile; None: all values of the window count alike.
     """
 
     statistic: str
@@ -103,14 +110,11 @@ class ResourceRule:
     half_life_seconds: int | None = None
 
     @property
-    def decay_seconds(self) -> int | None:
-        """The half-life that is in force; None where all values of the window count alike."""
-        found = parse_statistic(self.statistic)
-        if not found.decays:
-            return None
-        if self.half_life_seconds is None and found.by_load:
-            return DEFAULT_HALF_LIFE_SECONDS
-        return self.half_life_seconds
+    def told_statistic(self) -> str:
+        """`p95`, or `load-p95 (half-life 12h)`."""
+        return (
+            self.statistic if self.half_life_seconds is None else f"{self.statistic} (half-life {format_duration(self.half_life_seconds)})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,11 @@ def _quantity(value: object, read: Callable[[str], int], *, at_least: int, expec
 
 def window(value: object) -> int:
     """1h to 30d in whole days or hours, in seconds."""
-    expected = "a whole number of days or hours from 1h to 30d, such as 14d or 36h"
+    return _days_or_hours(value, "14d or 36h")
+
+
+def _days_or_hours(value: object, example: str) -> int:
+    expected = f"a whole number of days or hours from 1h to 30d, such as {example}"
     seconds = duration_seconds(_written(value, r"[0-9]{1,3}[dh]", expected))
     if not HOUR_SECONDS <= seconds <= LONGEST_SECONDS:
         raise _Unexpected(value, expected)
@@ -134,6 +138,11 @@ def duration(value: object) -> int:
     if seconds > LONGEST_SECONDS:
         raise _Unexpected(value, expected)
     return seconds
+
+
+def half_life(value: object) -> int:
+    """1h to 30d in whole days or hours, in seconds."""
+    return _days_or_hours(value, "12h")
 
 
 def container_name(value: object) -> str:
