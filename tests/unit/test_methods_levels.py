@@ -151,6 +151,12 @@ def test_an_idle_container_has_the_level_zero_and_one_without_values_none() -> N
     assert np.isnan(found[1]).all()
 
 
+def test_a_large_value_that_left_the_window_leaves_nothing_behind() -> None:
+    usage = values([1e6 / 3, 1e6 / 7, 1e6 / 9, 0, 0, 0, 0, 1e-6, 1e-6])
+    found = WeightedPercentile(0.9, 3, 0.7, by_load=True).levels(usage, every(usage))
+    assert found[0, 5:].tolist() == pytest.approx([0, 0, 1e-6, 1e-6])
+
+
 def test_the_largest_hour_of_the_day() -> None:
     # Hour 0 uses 5 on the first day and 7 on the second, hour 1 uses 3.
     usage = np.zeros((1, 24 * 12 + 12), dtype=np.float32)
@@ -184,7 +190,9 @@ def test_clamped_stays_between_the_level_and_a_multiple_of_it() -> None:
 
 def test_the_largest_of_two_where_one_is_not_known() -> None:
     usage = values([4, NAN, NAN, 2, 2])
-    assert Largest((Maximum(1), Percentile(0.0, 2))).levels(usage, every(usage))[0].tolist() == pytest.approx([4, 4, NAN, 2, 2], nan_ok=True)
+    assert Largest((Maximum(1), Percentile(0.0, 2))).levels(usage, every(usage))[0].tolist() == pytest.approx(
+        [4, 4, NAN, 2, 2], nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("name", list(COMBINED))

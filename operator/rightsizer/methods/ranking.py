@@ -57,9 +57,9 @@ class Ranking:
         """The values of a column leave the window."""
         places = self._places[column]
         blocks = places // _BLOCK
-        where = self._rows, blocks, places % _BLOCK
-        self._of_block[self._rows, blocks] -= self._of_place[where]
-        self._of_place[where] = 0
+        self._of_place[self._rows, blocks, places % _BLOCK] = 0
+        # Added up anew: what subtracting leaves of a large weight would outweigh small ones.
+        self._of_block[self._rows, blocks] = self._of_place[self._rows, blocks].sum(axis=1)
 
     def scale(self, factor: float) -> None:
         """Multiplies all weights."""
