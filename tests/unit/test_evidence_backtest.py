@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from rightsizer.evidence.backtest import Decision, Series, backtest
 from rightsizer.evidence.rules import Plan, measured, rule_of
 from rightsizer.methods.pace import Pace
 from rightsizer.profile import DEFAULT_RULE
+
+about: Any = pytest.approx
 
 DAY = 288
 MI = 2**20
@@ -35,13 +39,13 @@ def test_a_decision_is_in_force_a_second_after_the_slot_that_it_has_seen() -> No
     first, raised = decided([series])["a"][:2]
     assert first == Decision(
         (1000 + 287) * 300 + 1,
-        pytest.approx(120),
-        pytest.approx(240),
-        pytest.approx(120 * MI),
-        pytest.approx(180 * MI),
+        about(120),
+        about(240),
+        about(120 * MI),
+        about(180 * MI),
         "cpu:First memory:First",
     )
-    assert (raised.unix_ts, raised.cpu_request, raised.reason) == ((1000 + 601) * 300 + 1, pytest.approx(600), "cpu:AboveRequest")
+    assert (raised.unix_ts, raised.cpu_request, raised.reason) == ((1000 + 601) * 300 + 1, about(600), "cpu:AboveRequest")
     assert raised.memory_request == first.memory_request
 
 
@@ -51,7 +55,7 @@ def test_a_resource_without_values_has_no_sizes_and_no_figures() -> None:
     verdict = backtest([series, one("b")], PLAN, PACE)
     assert np.isnan(verdict.memory.above[verdict.names.index("a")])
     assert verdict.memory.above[verdict.names.index("b")] == 0
-    assert verdict.scores("cpu").slack.tolist() == pytest.approx([1 - 1 / 1.2] * 2)
+    assert verdict.scores("cpu").slack.tolist() == about([1 - 1 / 1.2] * 2)
 
 
 def test_too_short_a_series_is_never_decided() -> None:
@@ -88,4 +92,4 @@ def test_progress_and_the_begin_of_judging() -> None:
     series = [one("a"), one("b", 4)]
     verdict = backtest(series, PLAN, PACE, starts=lambda lengths: lengths - 10, report=told.append)
     assert told == [2]
-    assert verdict.cpu.days.tolist() == pytest.approx([10 / DAY] * 2)
+    assert verdict.cpu.days.tolist() == about([10 / DAY] * 2)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from rightsizer.evidence.replay import Cause, Course, State, beginning, replay
 from rightsizer.evidence.sizing import Sizing, sizing_of
@@ -16,6 +15,7 @@ from rightsizer.methods.levels import Maximum, Percentile, WeightedPercentile
 from rightsizer.methods.pace import FAST_MARGIN, NEAR_LIMIT, Pace
 from rightsizer.profile import DEFAULT_RULE, LimitPolicy, LimitRule
 from rightsizer.workload import ResourceName
+from tests.unit.plain_walk import walked
 
 NAN = float("nan")
 MI = 2**20
@@ -38,7 +38,7 @@ def run(usage: Table, sizing: Sizing = CPU, pace: Pace = QUICK, **options: Any) 
     return replay(usage, sizing, pace, first_slot=1, **options)[0]
 
 
-def moves(course: Course, row: int = 0) -> list[tuple[int, Cause, float]]:
+def moves(course: Course, row: int = 0) -> list[Any]:
     """Column, cause and request of each decision."""
     return [(column, Cause(course.causes[row, column]), course.requests[row, column]) for column in np.flatnonzero(course.causes[row])]
 
@@ -116,7 +116,7 @@ def test_lowering_waits_for_its_history_and_then_for_its_turn() -> None:
     usage[0, 2:], usage[0, 60:] = 80, 40
     course = run(usage)
     # After two hours 100 has left the window of two hours; then, after three hours, another step may be made.
-    lowered = [(column, request) for column, cause, request in moves(course) if cause is Cause.LOWERED]
+    lowered: list[Any] = [(column, request) for column, cause, request in moves(course) if cause is Cause.LOWERED]
     assert lowered == [(35, pytest.approx(96)), (83, pytest.approx(48))]
 
 
@@ -207,95 +207,6 @@ def test_the_sizing_of_a_profiles_rule(bounded: bool) -> None:
     assert (found.minimum, found.maximum) == ((10, 16_000) if bounded else (0, math.inf))
 
 
-# A second implementation, one value after the other, as slow as it is plain.
-
-
-def by_hand(usage: list[float], sizing: Sizing, pace: Pace) -> list[tuple[float, float, int]]:
-    request = limit = floor = NAN
-    lowered = raised_fast = floor_end = -(10**9)
-    targets: list[float] = []
-    found = []
-    for slot, value in enumerate(usage):
-        cause = Cause.NONE
-        seen = usage[max(slot + 1 - sizing.window, 0) : slot + 1]
-        previous = usage[slot - 1] if slot else NAN
-        last_hour = (slot // 12) * 12 - 1
-        peak = largest(usage[max(last_hour + 1 - sizing.window, 0) : last_hour + 1]) if last_hour >= 0 else NAN
-        above = pace.fast and ((value > request and previous > request) or value > request * pace.far_above)
-        near = sizing.resource == "memory" and value >= limit * NEAR_LIMIT
-        killed = sizing.resource == "memory" and sizing.learns_from_kills and value > limit
-        if killed:
-            asked = max(limit * 1.2, limit + 100 * MI, value * 1.2)
-            floor = max(asked, floor) if floor_end >= slot + 1 else asked
-            floor_end = slot + 1 + sizing.window
-        if above or near:
-            level = (max(value, previous) if above and not math.isnan(previous) else value) * FAST_MARGIN
-            if killed:
-                level = max(level, floor / sizing.limit.max_ratio) if sizing.limit.max_ratio else max(level, floor / sizing.limit.ratio)
-            new = max(request, bounded(level, sizing))
-            new_limit = max(limit, limit_of(new, largest([peak, value]), sizing))
-            if new > request or new_limit > limit:
-                cause = Cause.OOM_KILL if killed else Cause.NEAR_LIMIT if near else Cause.ABOVE_REQUEST
-                raised_fast = slot + 1
-            request, limit = new, new_limit
-        if slot % 12 == 11:
-            level = sizing.estimator.levels(np.array([usage[: slot + 1]], dtype=np.float32), np.array([slot]))[0, 0]
-            targets.append(level * sizing.factor)
-            peak = largest(seen)
-            target = largest(targets[-(pace.hold_seconds // HOUR + 1) :])
-            if floor_end >= slot + 1:
-                target = largest(
-                    [target, max(floor, peak * 1.2 if not math.isnan(peak) else 0) / (sizing.limit.max_ratio or sizing.limit.ratio)]
-                )
-            may_raise, may_lower = enough(seen, pace.raise_after_seconds), enough(seen, pace.lower_after_seconds)
-            may_lower = may_lower and (slot + 1 - lowered) * 300 >= pace.lower_every_seconds
-            may_lower = may_lower and (slot + 1 - raised_fast) * 300 >= pace.settle_seconds
-            wanted = bounded(target, sizing)
-            if math.isnan(request):
-                if may_raise and not math.isnan(wanted):
-                    request, limit, cause = wanted, limit_of(wanted, peak, sizing), Cause.FIRST
-            else:
-                before = request, limit
-                if (wanted < request and may_lower and request - wanted >= 0.1 * request) or (
-                    wanted > request and may_raise and wanted - request >= 0.2 * request
-                ):
-                    request = wanted
-                new_limit = limit_of(request, peak, sizing)
-                allowed = (new_limit < limit and may_lower) or (new_limit > limit and (may_raise or request != before[0]))
-                far = abs(new_limit - limit) >= 0.1 * limit and pace.fast
-                if allowed and (request != before[0] or far):
-                    limit = new_limit
-                if request < before[0] or limit < before[1]:
-                    cause, lowered = Cause.LOWERED, slot + 1
-                elif (request, limit) != before:
-                    cause = Cause.RAISED
-        found.append((request, limit, int(cause)))
-    return found
-
-
-def largest(values: list[float]) -> float:
-    return max((value for value in values if not math.isnan(value)), default=NAN)
-
-
-def bounded(level: float, sizing: Sizing) -> float:
-    least = max(sizing.minimum, 0.1 if sizing.resource == "cpu" else MI)
-    return level if math.isnan(level) else min(max(level, least), sizing.maximum)
-
-
-def limit_of(request: float, peak: float, sizing: Sizing) -> float:
-    rule = sizing.limit
-    lifted = min(1.75 * peak, request * rule.max_ratio) if rule.max_ratio and not math.isnan(peak) else 0.0
-    return max(request * rule.ratio, lifted)
-
-
-def enough(seen: list[float], needed: int) -> bool:
-    known = [place for place, value in enumerate(seen) if not math.isnan(value)]
-    if not known or len(seen) - 1 - known[-1] > 3:
-        return False
-    history = (known[-1] - known[0] + 1) * 300
-    return needed - history <= 0.01 * needed and len(known) * 300 >= history * 0.5
-
-
 LEVELS = st.sampled_from([NAN, 0.0, 40.0, 50.0, 60.0, 90.0, 100.0, 130.0, 200.0, 700.0])
 USAGE = st.lists(st.tuples(LEVELS, st.integers(1, 30)), min_size=3, max_size=12).map(
     lambda spells: np.array([[level for level, length in spells for _ in range(length)]], dtype=np.float32)
@@ -315,7 +226,7 @@ def scaled(usage: Table, sizing: Sizing) -> Table:
 def test_it_is_what_a_plain_walk_gives(usage: Table, sizing: Sizing, pace: Pace) -> None:
     usage = scaled(usage, sizing)
     course = run(usage, sizing, pace)
-    expected = np.array(by_hand(usage[0].astype(float).tolist(), sizing, pace))
+    expected = np.array(walked(usage[0].astype(float).tolist(), sizing, pace))
     np.testing.assert_allclose(course.requests[0], expected[:, 0], rtol=1e-6)
     np.testing.assert_allclose(course.limits[0], expected[:, 1], rtol=1e-6)
     assert course.causes[0].tolist() == expected[:, 2].tolist()

@@ -104,4 +104,5 @@ def test_measured_is_the_profiles_rule() -> None:
 
 def test_sizes_that_stand_are_the_same_in_every_slot() -> None:
     course = standing(np.array([5.0]), np.array([9.0]), columns=3)
-    assert (course.requests.tolist(), course.limits.tolist(), course.causes.any()) == ([[5, 5, 5]], [[9, 9, 9]], False)
+    assert (course.requests.tolist(), course.limits.tolist()) == ([[5, 5, 5]], [[9, 9, 9]])
+    assert not course.causes.any()

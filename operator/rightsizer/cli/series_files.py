@@ -7,6 +7,7 @@ reading with an error that names file and line. pandas is at home here, and only
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ COLUMNS = ("series", "unix_ts", "cpu_cores", "memory_bytes")
 ROWS_AT_ONCE = 500_000
 
 _NUMBERS = COLUMNS[1:]
+_SURPLUS = "behind the last column"
 _MILLICORES_PER_CORE = 1000.0
 # Unix times of today in milliseconds are above it, in seconds below for 3,000 years.
 _LATEST = 1e11
@@ -81,25 +83,33 @@ def _frames(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         raise InvalidInput(f"{path}: is not UTF-8 text: {error}") from error
     except pd.errors.EmptyDataError as error:
         raise InvalidInput(f"{path}: is empty: the first line must name the columns {','.join(COLUMNS)}") from error
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise InvalidInput(f"{path}: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _csv(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
-    with pd.read_csv(
-        path,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        encoding="utf-8-sig",
-        chunksize=ROWS_AT_ONCE,
-        compression="gzip" if path.suffix == ".gz" else None,
-    ) as chunks:
+    form: dict[str, Any] = {
+        "dtype": str,
+        "keep_default_na": False,
+        "skip_blank_lines": False,
+        "index_col": False,
+        "encoding": "utf-8-sig",
+        "compression": "gzip" if path.suffix == ".gz" else None,
+    }
+    header = [str(name) for name in pd.read_csv(path, nrows=0, **form).columns]
+    _check_columns(header, path)
+    # With a column for what is too much: pandas would take the first column for an index, or leave the last field out.
+    with (
+        warnings.catch_warnings(),
+        pd.read_csv(path, names=[*header, _SURPLUS], header=None, skiprows=1, chunksize=ROWS_AT_ONCE, **form) as chunks,
+    ):
+        # Of a first line that is longer still, it would only warn.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
         line = 2
         for chunk in chunks:
-            _check_columns(chunk.columns, path)
+            _refuse((chunk[_SURPLUS].fillna("") != "").to_numpy(), path, line, f"more than the {len(header)} fields of the first line")
             yield line, _numbers(chunk, path, line)
             line += len(chunk)
 

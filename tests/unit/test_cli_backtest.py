@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from rightsizer.cli import main
+from rightsizer.cli.series_files import read_series
+
+HEADER = "series,unix_ts,cpu_cores,memory_bytes"
+MI = 2**20
+START = 1_650_000_000 // 300 * 300
+DAY = 86_400
+
+
+def rows(name: str, *, days: float, cores: float = 0.1, memory: float = 100 * MI, step: int = 300, begin: int = START) -> list[str]:
+    return [f"{name},{begin + step * (number + 1)},{cores},{memory:.0f}" for number in range(round(days * DAY / step))]
+
+
+def written(path: Path, *lines: str) -> Path:
+    text = "\n".join([HEADER, *lines, ""])
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["backtest", *(str(argument) for argument in arguments)])
+
+
+def fine(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*arguments: object) -> str:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    return result.stderr
+
+
+def trajectory(path: Path, *arguments: object) -> list[dict[str, str]]:
+    fine("--trajectory", path, *arguments)
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def profile(path: Path, spec: str) -> Path:
+    path.write_text(f"apiVersion: rightsizer.dev/v1alpha1\nkind: ResourceProfile\nmetadata: {{name: web}}\nspec: {spec}\n")
+    return path
+
+
+@pytest.fixture
+def usage(tmp_path: Path) -> Path:
+    return written(tmp_path / "usage.csv", *rows("web", days=3), *rows("db", days=3, cores=0.5, memory=400 * MI))
+
+
+def test_the_worked_example_without_rounding(tmp_path: Path) -> None:
+    history = written(tmp_path / "usage.csv", *rows("web", days=2, cores=0.18, memory=320 * MI))
+    found = trajectory(tmp_path / "out.csv", "--history", history)
+    assert found == [
+        {
+            "series": "web",
+            "unix_ts": str(START + DAY + 1),
+            "cpu_request_cores": "0.216",
+            "cpu_limit_cores": "0.432",
+            "memory_request_bytes": "402653184",
+            "memory_limit_bytes": "603979776",
+            "reason": "cpu:First memory:First",
+        }
+    ]
+
+
+def test_a_trajectory_is_sorted_by_series_and_time(tmp_path: Path) -> None:
+    lines = [*rows("b", days=1.5), *rows("a", days=3), *rows("b", days=1.5, cores=0.9, begin=START + DAY * 3 // 2)]
+    found = trajectory(tmp_path / "out.csv", "--history", written(tmp_path / "usage.csv", *lines), "--strategy", "InPlace")
+    assert [(row["series"], int(row["unix_ts"])) for row in found] == sorted((row["series"], int(row["unix_ts"])) for row in found)
+    assert [row["reason"] for row in found if row["series"] == "b"][1] == "cpu:AboveRequest"
+
+
+def test_the_table_has_every_rule_asked_for(usage: Path) -> None:
+    text = fine("--history", usage, "--rule", "p95+20", "--rule", "max/0.65", "--rule", "p95+20")
+    cpu, memory = text.strip().split("\n\n")
+    assert [line.split()[0] for line in cpu.splitlines()[2:]] == ["Measured", "p95+20", "max/0.65"]
+    assert cpu.splitlines()[0] == "CPU, 2 series: mean / median / worst"
+    assert memory.splitlines()[1].split("   ")[0] == "RULE"
+    assert "35.00 / 35.00 / 35.00" in cpu.splitlines()[-1]
+
+
+def test_json_tells_sets_and_series(usage: Path) -> None:
+    found = json.loads(fine("--history", usage, "-o", "json"))
+    assert [one["rule"] for one in found] == ["Measured"]
+    assert found[0]["cpu"]["slack"]["mean"] == pytest.approx(1 - 1 / 1.2, rel=1e-5)
+    assert [series["name"] for series in found[0]["series"]] == ["db", "web"]
+    assert found[0]["series"][0]["memory"]["oom_free"] == 1
+    assert found[0]["series"][0]["cpu"]["reaction"] is None
+
+
+def test_csv_has_one_line_for_each_rule_series_and_resource(usage: Path) -> None:
+    found = list(csv.DictReader(fine("--history", usage, "-o", "csv", "--rule", "mean+20").splitlines()))
+    assert [(row["rule"], row["series"], row["resource"]) for row in found] == [
+        (rule, series, resource) for rule in ("Measured", "mean+20") for series in ("db", "web") for resource in ("cpu", "memory")
+    ]
+    assert (float(found[0]["above"]), found[0]["reaction"]) == (0, "")
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "marked"])
+def test_forms_of_the_same_file(tmp_path: Path, form: str) -> None:
+    path = written(tmp_path / ("usage.csv.gz" if form == "gzip" else "usage.csv"), *rows("web", days=2))
+    if form == "marked":
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert json.loads(fine("--history", path, "-o", "json"))[0]["series"][0]["name"] == "web"
+
+
+def test_several_files_follow_one_option_and_one_series_may_be_in_both(tmp_path: Path) -> None:
+    first = written(tmp_path / "first.csv", *rows("web", days=1))
+    second = written(tmp_path / "second.csv", *rows("web", days=1, begin=START + DAY), *rows("db", days=2))
+    both = fine("--history", first, second, "-o", "csv")
+    assert both == fine("--history", first, "--history", second, "-o", "csv")
+    assert both.count("web") == 2
+
+
+def test_samples_are_brought_to_slots(tmp_path: Path) -> None:
+    lines = ["a,1650000001,0.1,5", "a,1650000300,0.3,9", "a,1650000301,0.5,", "a,1650000901,,7", "a,1650001000,,"]
+    (series,) = read_series([written(tmp_path / "usage.csv", *lines)], lambda *told: None)
+    assert series.first_slot == 1650000300 // 300
+    assert series.cpu.tolist() == pytest.approx([200, 500, float("nan"), float("nan")], nan_ok=True)
+    assert series.memory.tolist() == pytest.approx([9, float("nan"), float("nan"), 7], nan_ok=True)
+
+
+def test_long_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "usage.csv", *rows("a", days=0.1, step=60), *rows("b", days=0.1, step=60))
+    whole = read_series([path], lambda *told: None)
+    monkeypatch.setattr("rightsizer.cli.series_files.ROWS_AT_ONCE", 7)
+    parts = read_series([path], lambda *told: None)
+    for one, other in zip(whole, parts, strict=True):
+        assert (one.name, one.first_slot) == (other.name, other.first_slot)
+        assert np.array_equal(one.cpu, other.cpu)
+        assert np.array_equal(one.memory, other.memory)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["a,1,0.1,5", "a,x,0.1,5"], ":3: unix_ts: 'x' is not a number"),
+        (["a,,0.1,5"], ":2: unix_ts: a time in unix seconds is needed"),
+        (["a,-5,0.1,5"], ":2: unix_ts: a time in unix seconds is needed"),
+        (["a,1650000000000,0.1,5"], ":2: unix_ts: too late: write unix seconds, not milliseconds"),
+        (["a,1,0.1,5", "a,2,-0.1,5"], ":3: cpu_cores: no usage: a number of 0 or more, or nothing for a gap"),
+        (["a,1,0.1,5", "a,2,inf,5"], ":3: cpu_cores: no usage"),
+        (["a,1,0.1,5", "a,2,0.1,many"], ":3: memory_bytes: 'many' is not a number"),
+        (["a,1,0.1,5", "a,2,0.1,-1"], ":3: memory_bytes: no usage"),
+        ([",1,0.1,5"], ":2: series: a name is needed"),
+        (["a,2,0.1,5", "b,1,1,1", "a,2,0.1,5"], ":4: unix_ts: the series has a sample of this time already"),
+        (["a,2,0.1,5", "b,9,1,1", "a,1,0.1,5"], ":4: unix_ts: earlier than the sample before it: sort the rows of a series by time"),
+        (["a,1,0.1,5", "a,2,0.1,5,6"], ":3: more than the 4 fields of the first line"),
+        (["a,1,0.1,5,6"], ":2: more than the 4 fields of the first line"),
+        (["a,1,0.1,5,6,7", "a,2,0.1,5"], "usage.csv: "),
+        (["a"], ":2: unix_ts: a time in unix seconds is needed"),
+        ([], "no sample in it"),
+    ],
+)
+def test_a_broken_file_is_told_with_its_line(tmp_path: Path, lines: Sequence[str], told: str) -> None:
+    path = written(tmp_path / "usage.csv", *lines)
+    message = refused("--history", path)
+    assert message.startswith(f"error: {path}")
+    assert told in message
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_lines_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr("rightsizer.cli.series_files.ROWS_AT_ONCE", at_once)
+    path = written(tmp_path / "usage.csv", "a,3,0.1,5", "a,4,0.1,5", "b,1,0.1,5", "a,2,0.1,5")
+    assert f"{path}:5: unix_ts: earlier" in refused("--history", path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("usage.csv", b"", "is empty: the first line must name the columns"),
+        (
+            "usage.csv",
+            b"series,time,cpu_cores,memory_bytes\na,1,2,3\n",
+            ":1: no column unix_ts; needed are series,unix_ts,cpu_cores,memory_bytes",
+        ),
+        ("usage.csv", b"series,unix_ts,cpu_cores,memory_bytes\n\xff\xfe,1,2,3\n", "is not UTF-8 text"),
+        ("usage.csv.gz", b"series,unix_ts", "is broken gzip"),
+        ("usage.csv.gz", gzip.compress(b"series,unix_ts,cpu_cores,memory_bytes\na,1,2,3\n")[:30], "is broken gzip"),
+    ],
+)
+def test_what_is_no_history_at_all(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert f"{path}" in (message := refused("--history", path))
+    assert told in message
+
+
+def test_parquet_is_read_where_its_reader_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: Path) -> None:
+    path = tmp_path / "usage.parquet"
+    path.write_bytes(b"")
+    frame = pd.read_csv(usage)
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
+    assert fine("--history", path, "-o", "csv") == fine("--history", usage, "-o", "csv")
+    frame["cpu_cores"] = "much"
+    assert "column cpu_cores does not hold numbers" in refused("--history", path)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ImportError("no pyarrow"), "pip install 'rightsizer[parquet]'"), (ValueError("bad magic"), "is no Parquet file: bad magic")],
+)
+def test_why_parquet_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str) -> None:
+    def fail(path: Path) -> Any:
+        raise error
+
+    path = tmp_path / "usage.parquet"
+    path.write_bytes(b"")
+    monkeypatch.setattr(pd, "read_parquet", fail)
+    assert told in refused("--history", path)
+
+
+@pytest.mark.parametrize(("spec", "request_cores"), [("{}", "0.0012"), ("{cpu: {min: 50m}}", "0.05"), ("{cpu: {buffer: 50%}}", "0.0015")])
+def test_bounds_count_only_where_the_profile_writes_them(tmp_path: Path, spec: str, request_cores: str) -> None:
+    history = written(tmp_path / "usage.csv", *rows("web", days=2, cores=0.001))
+    found = trajectory(tmp_path / "out.csv", "--history", history, "--profile", profile(tmp_path / "profile.yaml", spec))
+    assert [row["cpu_request_cores"] for row in found] == [request_cores]
+
+
+def test_the_profile_says_how_much_must_have_been_seen(tmp_path: Path, usage: Path) -> None:
+    spec = profile(tmp_path / "profile.yaml", "{minimumHistory: {raise: 36h}}")
+    assert {int(row["unix_ts"]) for row in trajectory(tmp_path / "out.csv", "--history", usage, "--profile", spec)} == {
+        START + DAY * 3 // 2 + 1
+    }
+
+
+def test_the_strategy_decides_about_haste(tmp_path: Path) -> None:
+    history = written(tmp_path / "usage.csv", *rows("web", days=2), *rows("web", days=0.01, cores=0.9, begin=START + 2 * DAY))
+    found = {name: trajectory(tmp_path / "out.csv", "--history", history, "--strategy", name) for name in ("InPlace", "Rollout")}
+    assert [len(rows) for rows in found.values()] == [2, 1]
+    assert trajectory(tmp_path / "out.csv", "--history", history) == found["Rollout"]
+
+
+def test_judging_later(usage: Path) -> None:
+    found = {
+        after: json.loads(fine("--history", usage, "-o", "json", *after))[0]["cpu"]["days"]["mean"]
+        for after in ((), ("--score-after", "60h"))
+    }
+    assert list(found.values()) == pytest.approx([2, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--method", "Learned"), "method Learned: cannot be replayed yet"),
+        (("--rule", "best"), "'best' is not one of"),
+        (("--score-after", "soon"), "must be a whole number of minutes, hours or days"),
+        (("--trajectory", "nowhere/out.csv"), "nowhere/out.csv: cannot be written"),
+        (("--strategy", "OnCreate"), "'OnCreate' is not one of"),
+    ],
+)
+def test_options_that_cannot_be_followed(usage: Path, arguments: Sequence[str], told: str) -> None:
+    result = run("--history", usage, *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+def test_a_history_is_needed() -> None:
+    assert "'--history'" in refused()
+
+
+def test_the_help_tells_the_figures_and_what_is_left_out() -> None:
+    text = " ".join(fine("--help").split())
+    for words in ("SLACK", "not rounded", "bounds min and max count only", "several may follow"):
+        assert words in text
