@@ -17,7 +17,7 @@ COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-cov
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure
+.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure bench-evidence
 
 help: ## print this
 	@echo "make TARGET, one of:"
@@ -62,6 +62,9 @@ format: $(READY) ## format the code and sort its imports
 
 bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000 10000"); writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.measure --docs
+
+bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
 	@CI=true $(BIN)/python -m demo

@@ -115,6 +115,11 @@ REFUSED = [
     ({"cpu": {"statistic": "p100"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
     ({"cpu": {"statistic": "p99.95"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
     ({"memory": {"statistic": "median"}}, "spec.memory.statistic", "mean or max"),
+    ({"cpu": {"statistic": "load-max"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
+    ({"cpu": {"statistic": "p95", "halfLife": "30m"}}, "spec.cpu.halfLife", "from 1h to 30d"),
+    ({"cpu": {"statistic": "p95", "halfLife": "31d"}}, "spec.cpu.halfLife", "from 1h to 30d"),
+    ({"memory": {"statistic": "max", "halfLife": "12h"}}, "spec.memory.halfLife", "only percentiles have a half-life"),
+    ({"containers": [APP | {"cpu": {"statistic": "mean", "halfLife": "1d"}}]}, "spec.containers[0].cpu.halfLife", "only percentiles"),
     ({"containers": [APP | {"cpu": {"statistic": "P95"}}]}, "spec.containers[0].cpu.statistic", "percentile"),
     # durations
     ({"window": "two weeks"}, "spec.window", "1h to 30d"),
@@ -175,6 +180,8 @@ def test_a_bad_profile_is_refused_with_its_field(cluster: Testbed, spec: Manifes
 ACCEPTED: list[Manifest] = [
     {"cpu": {"statistic": "p50", "buffer": "0%", "limit": {"ratio": 1}}},
     {"cpu": {"statistic": "p99.9", "buffer": "300%", "limit": {"ratio": 100}}},
+    {"cpu": {"statistic": "load-p94", "halfLife": "15h"}, "memory": {"statistic": "p99", "halfLife": "30d"}},
+    {"containers": [APP | {"cpu": {"statistic": "load-p50.5", "halfLife": "1h"}, "memory": {"halfLife": "2d"}}]},
     {"cpu": {"statistic": "mean", "limit": {"policy": "None"}, "min": "1m", "max": "0.5"}},
     {"memory": {"statistic": "max", "limit": {"ratio": 1.5, "maxRatio": 1.5}, "min": "1Mi", "max": "1Mi"}},
     {"memory": {"limit": {"policy": "Keep", "ratio": 2}}},

@@ -18,6 +18,7 @@ from rightsizer.profile import (
     Problem,
     Profile,
     Requirement,
+    Statistic,
     effective_mode,
     load_profile,
     lowest,
@@ -120,6 +121,10 @@ REFUSED = [
     ("cpu.statistic", "p49", "p50 to p99.9"),
     ("cpu.statistic", "p100", "p50 to p99.9"),
     ("cpu.statistic", 95, "p50 to p99.9"),
+    ("cpu.statistic", "load-max", "p50 to p99.9"),
+    ("cpu.halfLife", "30m", "from 1h to 30d, such as 12h"),
+    ("memory.halfLife", "0h", "from 1h to 30d, such as 12h"),
+    ("memory.halfLife", 12, "from 1h to 30d, such as 12h"),
     ("cpu.buffer", "20", "whole percentage from 0% to 300%"),
     ("cpu.buffer", "301%", "whole percentage from 0% to 300%"),
     ("cpu.buffer", "-5%", "whole percentage from 0% to 300%"),
@@ -297,6 +302,41 @@ def test_the_rule_of_a_resource_is_found_by_its_name() -> None:
 def test_statistics_are_read(text: str, percentile: float | None) -> None:
     statistic = parse_statistic(text)
     assert (statistic.name, statistic.percentile) == (text, percentile)
+
+
+def test_a_percentile_of_the_load() -> None:
+    assert parse_statistic("load-p94") == Statistic("load-p94", 94.0, by_load=True)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "told"),
+    [
+        ({"statistic": "p95"}, "p95"),
+        ({"statistic": "p95", "halfLife": "36h"}, "p95 (half-life 36h)"),
+        ({"statistic": "load-p99"}, "load-p99 (half-life 15h)"),
+        ({"statistic": "load-p99", "halfLife": "3d"}, "load-p99 (half-life 3d)"),
+        ({"statistic": "max"}, "max"),
+        ({"statistic": "mean"}, "mean"),
+    ],
+)
+def test_a_half_life_goes_with_its_statistic(cpu: dict[str, str], told: str) -> None:
+    profile = parse_profile(manifest(cpu=cpu))
+    assert profile.problems == ()
+    assert profile.default_rule.cpu.told_statistic == told
+
+
+@pytest.mark.parametrize("statistic", ["max", "mean"])
+def test_what_has_no_half_life_is_told(statistic: str) -> None:
+    profile = parse_profile(manifest(memory={"statistic": statistic, "halfLife": "12h"}))
+    assert [problem.field for problem in profile.problems] == ["spec.memory.halfLife"]
+    assert profile.default_rule.memory.half_life_seconds is None
+
+
+def test_an_exception_keeps_the_half_life_of_its_profile_only_with_the_statistic() -> None:
+    same, other = {"name": "same", "cpu": {"buffer": "5%"}}, {"name": "other", "cpu": {"statistic": "load-p80"}}
+    profile = parse_profile(manifest(cpu={"statistic": "load-p99", "halfLife": "6h"}, containers=[same, other]))
+    told = [profile.rule_for(name).cpu.told_statistic for name in ("same", "other", "any")]
+    assert told == ["load-p99 (half-life 6h)", "load-p80 (half-life 15h)", "load-p99 (half-life 6h)"]
 
 
 @pytest.mark.parametrize("text", ["", "p", "p49.9", "p100", "p9", "p99.99", "P95", "median", "95", "p95 "])

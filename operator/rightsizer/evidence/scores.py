@@ -92,8 +92,8 @@ def score(
         queued=_share(_queued(used, limits), work),
         oom_events=_events(over).astype(np.float64),
         oom_free=1 - _share(days.any(over).sum(axis=1), days.any(judged).sum(axis=1)),
-        changes=_share(changed.sum(axis=1), np.maximum(lengths - starts, 0) / DAY_SLOTS),
-        quiet=1 - _share(days.any(changed).sum(axis=1), days.any(inside).sum(axis=1)),
+        changes=_share(changed.sum(axis=1), np.where(number > 0, lengths - starts, 0) / DAY_SLOTS),
+        quiet=1 - _share(days.any(changed).sum(axis=1), np.where(number > 0, days.any(inside).sum(axis=1), 0)),
         reaction=_reaction(used, requests),
         censored=_censored(throttled, judged),
     )

@@ -41,7 +41,7 @@ NEAR_LIMIT = 0.9
 SETTLE_SECONDS = 2 * 3_600
 """A size that was raised at once is not lowered in this time: usage that jumped once jumps again."""
 
-ROLLOUT_HOLD_SECONDS = 48 * 3_600
+ROLLOUT_HOLD_SECONDS = 54 * 3_600
 """Where a change restarts pods, a size falls only to the largest that was wanted in this time: half as many changes for little slack."""
 
 

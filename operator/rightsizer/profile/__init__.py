@@ -18,6 +18,7 @@ from rightsizer.profile.rule import (
     Mode,
     ResourceRule,
     Statistic,
+    half_life_of,
     lowest,
     parse_statistic,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Selection",
     "Statistic",
     "effective_mode",
+    "half_life_of",
     "load_profile",
     "lowest",
     "parse_profile",

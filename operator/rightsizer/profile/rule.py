@@ -77,7 +77,7 @@ def parse_statistic(text: str) -> Statistic:
     return Statistic(text, float(match["percentile"]), by_load=match["load"] is not None)
 
 
-LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 12 * 3_600, "memory": 48 * 3_600}
+LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 15 * 3_600, "memory": 48 * 3_600}
 """After how long a value counts half in a `load-` percentile, where the profile does not say."""
 
 

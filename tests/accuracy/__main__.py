@@ -1,0 +1,64 @@
+"""Prints the figures of every rule, by source: mean / median / worst series."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rightsizer.evidence.backtest import Verdict
+from rightsizer.evidence.rules import RULES, rule_of
+from rightsizer.evidence.scores import Scores
+from rightsizer.methods.pace import STRATEGIES
+from rightsizer.methods.statistics import Numbers
+from rightsizer.workload import RESOURCES, ResourceName
+from tests.accuracy.study import FOLDER_VARIABLE, PROFILE, TRACES, judged, read_sources, share_within, summaries, with_statistics
+
+Figure = Callable[[Scores], Numbers]
+
+FIGURES: Mapping[ResourceName, Mapping[str, Figure]] = {
+    "cpu": {
+        "slack %": lambda scores: scores.slack * 100,
+        "above %": lambda scores: scores.above * 100,
+        "unmet %": lambda scores: scores.unmet * 100,
+        "changes/day": lambda scores: scores.changes,
+    },
+    "memory": {
+        "slack %": lambda scores: scores.slack * 100,
+        "above %": lambda scores: scores.above * 100,
+        "OOM days %": lambda scores: (1 - scores.oom_free) * 100,
+        "changes/day": lambda scores: scores.changes,
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.accuracy", description=__doc__)
+    parser.add_argument("--strategy", choices=STRATEGIES, default="InPlace")
+    parser.add_argument("--rule", action="append", choices=list(RULES), help="instead of all rules; may be repeated")
+    parser.add_argument("--cpu", default="", help="another statistic for Measured, such as load-p95/24h")
+    parser.add_argument("--memory", default="", help="the same for memory")
+    parser.add_argument("--measured-only", action="store_true")
+    arguments = parser.parse_args()
+    sources = read_sources(Path(os.environ.get(FOLDER_VARIABLE, TRACES)))
+    plans = [with_statistics(arguments.cpu, arguments.memory)]
+    if not arguments.measured_only:
+        plans += [rule_of(name, window_seconds=PROFILE.window_seconds) for name in arguments.rule or RULES]
+    for plan in plans:
+        tell(plan.name, judged(sources, plan, strategy=arguments.strategy))
+
+
+def tell(name: str, verdicts: Mapping[str, Verdict]) -> None:
+    """All figures of one rule."""
+    print(f"\n{name}")
+    for resource in RESOURCES:
+        share = share_within(verdicts, resource, 0.01)
+        print(f"  {resource}: {share * 100:.1f} % of the series at most 1 % of their time above the request")
+        for title, figure in FIGURES[resource].items():
+            for source, found in summaries(verdicts, resource, figure):
+                print(f"    {title:12} {source:24} {found.mean:8.2f} / {found.median:8.2f} / {found.worst:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

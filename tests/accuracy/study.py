@@ -1,0 +1,90 @@
+"""Rules over sources of recorded usage: who is judged by what. Printing is elsewhere.
+
+The traces of the project are always there; a folder with more of the same form may be named by RIGHTSIZER_TRACES and stands in their place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from rightsizer.cli.series_files import read_series
+from rightsizer.evidence.backtest import Series, Verdict, backtest
+from rightsizer.evidence.rules import Plan, measured
+from rightsizer.evidence.scores import Scores
+from rightsizer.methods.levels import DAY_SLOTS
+from rightsizer.methods.pace import pace_of
+from rightsizer.methods.statistics import Numbers
+from rightsizer.profile import DAY_SECONDS, Profile, ResourceRule, half_life_of, parse_statistic
+from rightsizer.quantities import duration_seconds
+from rightsizer.workload import ResourceName
+
+TRACES = Path(__file__).parents[1] / "traces"
+FOLDER_VARIABLE = "RIGHTSIZER_TRACES"
+LEAST_DAYS = 3
+"""Shorter series leave less than two days to be judged after the first one."""
+
+PROFILE = Profile("study", "study", raise_after_seconds=DAY_SECONDS, lower_after_seconds=DAY_SECONDS)
+
+Sources = Mapping[str, Sequence[Series]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One rule over the series of one source: mean, median and worst of a figure, in the figure's own unit."""
+
+    mean: float
+    median: float
+    worst: float
+
+
+def read_sources(folder: Path) -> Sources:
+    """The series of at least `LEAST_DAYS` of each file of a folder, by the name of the file."""
+    files = [path for path in sorted(folder.glob("*.csv.gz")) if ".extra." not in path.name]
+    found = {path.name.removesuffix(".csv.gz"): read_series([path], lambda *told: None) for path in files}
+    long = {source: [one for one in series if one.slots >= LEAST_DAYS * DAY_SLOTS] for source, series in found.items()}
+    return {source: series for source, series in long.items() if series}
+
+
+def judged(sources: Sources, plan: Plan, *, strategy: str) -> dict[str, Verdict]:
+    """The plan over each source, at the speeds of the strategy."""
+    pace = pace_of(PROFILE, strategy=strategy)
+    return {source: backtest(series, plan, pace) for source, series in sources.items()}
+
+
+def with_statistics(cpu: str, memory: str) -> Plan:
+    """`Measured` with other statistics than its own, each written `p95` or `load-p95/12h`; an empty one is its own."""
+    rule = PROFILE.default_rule
+    rule = replace(rule, cpu=_with(rule.cpu, cpu, "cpu"), memory=_with(rule.memory, memory, "memory"))
+    plan = measured(rule, window_seconds=PROFILE.window_seconds, bounded=(False, False))
+    return replace(plan, name=f"{rule.cpu.told_statistic} | {rule.memory.told_statistic}" if cpu or memory else plan.name)
+
+
+def _with(rule: ResourceRule, written: str, resource: ResourceName) -> ResourceRule:
+    if not written:
+        return rule
+    name, _, half_life = written.partition("/")
+    by_itself = half_life_of(parse_statistic(name), resource)
+    return replace(rule, statistic=name, half_life_seconds=duration_seconds(half_life) if half_life else by_itself)
+
+
+def summaries(
+    verdicts: Mapping[str, Verdict], resource: ResourceName, figure: Callable[[Scores], Numbers]
+) -> Iterator[tuple[str, Summary]]:
+    """The figure of each source that has the resource, and of all series together, larger being worse."""
+    values = {source: figure(verdict.scores(resource)) for source, verdict in verdicts.items()}
+    known = {source: found[np.isfinite(found)] for source, found in values.items()}
+    for source, found in {**known, "all": np.concatenate(list(known.values()))}.items():
+        if len(found):
+            yield source, Summary(float(found.mean()), float(np.median(found)), float(found.max()))
+
+
+def share_within(verdicts: Mapping[str, Verdict], resource: ResourceName, most: float) -> float:
+    """The share of the series that are above their request for at most this share of the time."""
+    above = np.concatenate([verdict.scores(resource).above for verdict in verdicts.values()])
+    known = above[np.isfinite(above)]
+    return float((known <= most).mean()) if len(known) else math.nan

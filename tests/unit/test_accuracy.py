@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rightsizer.evidence.backtest import Series
+from rightsizer.methods.levels import DAY_SLOTS
+from tests.accuracy.study import FOLDER_VARIABLE, LEAST_DAYS, TRACES, judged, read_sources, share_within, summaries, with_statistics
+from tests.bench.evidence import generated, measure
+
+
+def constant(name: str, level: float, *, memory: bool = True) -> Series:
+    usage = np.full(4 * DAY_SLOTS, level, dtype=np.float32)
+    return Series(name, 1, usage, usage * np.float32(2**20) if memory else np.full_like(usage, np.nan))
+
+
+def test_the_traces_of_the_project_are_sources() -> None:
+    sources = read_sources(TRACES)
+    assert set(sources) == {"azure-v1-vm", "google-2011-job", "operate-first-k8s"}  # the fourth has less than a day
+    assert all(one.slots >= LEAST_DAYS * DAY_SLOTS for series in sources.values() for one in series)
+
+
+def test_figures_by_source_and_of_all() -> None:
+    sources = {"one": [constant("a", 100)], "other": [constant("b", 50), constant("c", 80, memory=False)]}
+    verdicts = judged(sources, with_statistics("", ""), strategy="InPlace")
+    found = dict(summaries(verdicts, "memory", lambda scores: scores.slack))
+    assert list(found) == ["one", "other", "all"]
+    assert found["all"].worst == pytest.approx(1 - 1 / 1.2)
+    assert share_within(verdicts, "cpu", 0.01) == 1
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "name"),
+    [
+        ("", "", "Measured"),
+        ("p90", "mean", "p90 | mean"),
+        ("load-p95/24h", "p99", "load-p95 (half-life 24h) | p99"),
+        ("load-p95", "load-p95", "load-p95 (half-life 15h) | load-p95 (half-life 2d)"),
+    ],
+)
+def test_other_statistics_can_be_tried(cpu: str, memory: str, name: str) -> None:
+    assert with_statistics(cpu, memory).name == name
+
+
+def test_it_prints_every_source(tmp_path: Path) -> None:
+    lines = ["series,unix_ts,cpu_cores,memory_bytes", *(f"a,{300 * slot},0.1,1000000" for slot in range(1, 4 * DAY_SLOTS))]
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    command = [sys.executable, "-m", "tests.accuracy", "--rule", "vpa"]
+    done = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line and not line.startswith(" ")] == ["Measured", "vpa"]
+    assert "mine" in done.stdout
+
+
+def test_the_benchmark_replays_what_it_generates() -> None:
+    blocks = list(generated(5, slots=DAY_SLOTS))
+    assert [len(block) for block in blocks] == [5]
+    assert np.isnan(blocks[0][0].cpu).any()
+    assert measure(3, days=2) > 0
