@@ -85,7 +85,10 @@ class TestWhatItChanges:
         status = stage.recommendation("shop/Deployment/web")
         (only,) = status["containers"]
         assert (only["current"], only["recommended"]) == (WORKED_EXAMPLE, WORKED_EXAMPLE)
-        assert (only["explanation"]["cpu"]["statistic"], only["explanation"]["memory"]["statistic"]) == ("p95", "max")
+        assert (only["explanation"]["cpu"]["statistic"], only["explanation"]["memory"]["statistic"]) == (
+            "load-p94 (half-life 15h)",
+            "load-p96.5 (half-life 2d)",
+        )
         assert (status["summary"]["state"], status["summary"]["reason"]) == ("Applied", "UpToDate")
         assert {one["type"] for one in status["conditions"] if one["status"] == "True"} == {"Measured", "Recommended", "Applied"}
 

@@ -26,6 +26,13 @@ WIDE = Sizes(cpu_request=500, cpu_limit=1000, memory_request=GI, memory_limit=2 
 WORKED = Sizes(cpu_request=216, cpu_limit=432, memory_request=384 * MI, memory_limit=576 * MI)
 
 
+PLAIN_RULE = ContainerRule(
+    cpu=replace(DEFAULT_RULE.cpu, statistic="p95", half_life_seconds=None),
+    memory=replace(DEFAULT_RULE.memory, statistic="max", half_life_seconds=None),
+)
+"""Figures that are easy to redo in the head: the 95th percentile and the largest value."""
+
+
 def workload(*containers: Container, **fields: Any) -> Workload:
     """Deployment/web in namespace shop with one container `app` of sizes WIDE, unless told otherwise."""
     defaults: dict[str, Any] = {

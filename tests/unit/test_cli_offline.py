@@ -63,7 +63,7 @@ def test_the_table_has_one_line_for_each_container_and_a_total(demo: Files) -> N
     assert lines[0] == ["NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "NOTE"]
     assert ["shop", "Deployment/web", "app", "500m -> 216m", "1 -> 432m", "1Gi -> 384Mi", "2Gi -> 576Mi", "-"] in lines
     assert len(lines) == 1 + 6 + 2
-    assert lines[-1][0].startswith("5 workloads, 10 pods: requests of CPU 5.60 -> 2.97 cores (47% less), memory 10.8Gi -> ")
+    assert lines[-1][0].startswith("5 workloads, 10 pods: requests of CPU 5.60 -> 2.81 cores (50% less), memory 10.8Gi -> ")
     assert all(line == line.rstrip() for line in result.stdout.splitlines())
 
 
@@ -112,7 +112,7 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
     for part in (
         "Deployment/web in namespace shop: 2 pods",
         "CPU: request 500m -> 216m, limit 1 -> 432m",
-        "1. measure  p95 of 14d (4,0",
+        "1. measure  load-p94 (half-life 15h) of 14d (4,0",
         " values, 99.9 %, busiest of up to 2 pods) = 180m",
         "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC",
         "2. buffer   180m + 20 % = 216m",
@@ -120,7 +120,7 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
         "limit 2 x 216m = 432m",
         "Memory: request 1Gi -> 384Mi, limit 2Gi -> 576Mi",
         "limit 1.5 x 384Mi = 576Mi",
-        "spec.memory of the profile: max + 20% over 14d",
+        "spec.memory of the profile: load-p96.5 (half-life 2d) + 20% over 14d",
         "free to change: app.cpu.request, app.cpu.limit, app.memory.request, app.memory.limit",
         "CPU 1 -> 432m (saves 568m), Memory 2Gi -> 768Mi (saves 1280Mi)",
     ):

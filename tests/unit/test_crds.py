@@ -24,9 +24,9 @@ SPEC_DEFAULTS = {
     "method": "Measured",
     "window": "14d",
     "minimumHistory": {"raise": "24h", "lower": "7d"},
-    "cpu": {"statistic": "p95", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
+    "cpu": {"statistic": "load-p94", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
     "memory": {
-        "statistic": "max",
+        "statistic": "load-p96.5",
         "buffer": "20%",
         "limit": {"policy": "Ratio", "ratio": 1.5, "maxRatio": 2.0},
         "min": "32Mi",

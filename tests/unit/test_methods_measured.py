@@ -15,7 +15,7 @@ from rightsizer.methods.sizing import oom_floor
 from rightsizer.methods.statistics import ROWS_AT_ONCE
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, LimitRule
 from rightsizer.workload import ResourceName, Sizes
-from tests.unit.builders import GI, MI, NOW, WIDE, WORKED, container_facts, usage_window
+from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, WORKED, container_facts, usage_window
 
 NAN = float("nan")
 GUARANTEED = Sizes(cpu_request=500, cpu_limit=500, memory_request=GI, memory_limit=GI)
@@ -26,7 +26,7 @@ def recommend(usage: UsageWindow, *facts: ContainerFacts) -> list[ContainerRecom
 
 
 def one(
-    cpu: list[float], memory: list[float], *, pods: int = 1, rule: ContainerRule = DEFAULT_RULE, sizes: Sizes = WIDE, **told: Any
+    cpu: list[float], memory: list[float], *, pods: int = 1, rule: ContainerRule = PLAIN_RULE, sizes: Sizes = WIDE, **told: Any
 ) -> ContainerRecommendation:
     facts = replace(container_facts(sizes=sizes, rule=rule), **told)
     return recommend(usage_window([cpu], [memory], pods=pods), facts)[0]
@@ -48,6 +48,33 @@ def test_the_worked_example_with_its_explanation() -> None:
     assert explained(found, "memory").text == (
         "max of 14d (4,012 values, 99.5 %, largest of up to 3 pods) = 320Mi; + 20 % = 384Mi; limit 1.5 x 384Mi = 576Mi"
     )
+
+
+def test_the_worked_example_by_the_default_rule() -> None:
+    found = one([180.0] * 4012 + [NAN] * 20, [320.0 * MI] * 4012 + [NAN] * 20, pods=3, rule=DEFAULT_RULE)
+    assert found.wanted == WORKED
+    assert explained(found, "cpu").text == (
+        "load-p94 (half-life 15h) of 14d (4,012 values, 99.5 %, busiest of up to 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m"
+    )
+    assert explained(found, "memory").text == (
+        "load-p96.5 (half-life 2d) of 14d (4,012 values, 99.5 %, largest of up to 3 pods) = 320Mi; + 20 % = 384Mi; "
+        "limit 1.5 x 384Mi = 576Mi"
+    )
+
+
+@pytest.mark.parametrize("statistic", ["p50", "p99.9", "mean", "max", "load-p50", "load-p99.9"])
+@pytest.mark.parametrize("half_life", [None, 3_600])
+def test_the_worked_example_holds_under_any_statistic(statistic: str, half_life: int | None) -> None:
+    rule = ContainerRule(
+        cpu=replace(PLAIN_RULE.cpu, statistic=statistic, half_life_seconds=half_life),
+        memory=replace(PLAIN_RULE.memory, statistic=statistic, half_life_seconds=half_life),
+    )
+    assert one([180.0] * 50, [320.0 * MI] * 50, rule=rule).wanted == WORKED
+
+
+def test_the_measured_level_looks_at_the_end_of_the_window() -> None:
+    rule = replace(PLAIN_RULE, cpu=replace(PLAIN_RULE.cpu, statistic="p50", half_life_seconds=3_600))
+    assert explained(one([500.0] * 100 + [100.0] * 24, [320.0 * MI] * 124, rule=rule), "cpu").measurement.value == 100
 
 
 def test_what_was_measured_is_told() -> None:
@@ -95,7 +122,7 @@ def test_what_is_shown_is_what_is_calculated_with(measured: float) -> None:
     ],
 )
 def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str, Any], expected: str) -> None:
-    changed = replace(DEFAULT_RULE, cpu=replace(DEFAULT_RULE.cpu, **rule))
+    changed = replace(PLAIN_RULE, cpu=replace(PLAIN_RULE.cpu, **rule))
     assert explained(one([cpu] * 3, [320.0 * MI] * 3, rule=changed, **told), "cpu").text.endswith(expected)
 
 
@@ -133,7 +160,7 @@ def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str,
     ],
 )
 def test_the_way_to_a_memory_size(memory: list[float], rule: dict[str, Any], told: dict[str, Any], expected: str) -> None:
-    changed = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, **rule))
+    changed = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, **rule))
     values = [each * MI for each in memory]
     assert explained(one([180.0] * len(values), values, rule=changed, **told), "memory").text.endswith(expected)
 
@@ -154,7 +181,7 @@ def test_the_way_to_a_memory_size(memory: list[float], rule: dict[str, Any], tol
 @pytest.mark.parametrize("peak_share", [0.5, 1.0])
 def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, told: str, peak_share: float) -> None:
     size = round(limit * MI)
-    rule = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, statistic="p50"))  # the peak decides only after the kill
+    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50"))  # the peak decides only after the kill
     values = [0.25 * size, 0.25 * size, peak_share * size]
     found = explained(one([180.0] * 3, values, rule=rule, oom_floor=oom_floor(size)), "memory")
     assert found.request_clamp is Clamp.OOM_KILL
@@ -162,7 +189,7 @@ def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, t
 
 
 def test_a_kill_at_an_unknown_limit_is_told_by_the_peak() -> None:
-    rule = replace(DEFAULT_RULE, memory=replace(DEFAULT_RULE.memory, statistic="p50"))
+    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50"))
     found = explained(one([180.0] * 3, [100.0 * MI, 100.0 * MI, 200.0 * MI], rule=rule, oom_floor=1), "memory")
     assert found.text.split("; ")[2] == "raised to 1.2 x the peak of 200Mi = 240Mi, because of an OOM kill"
 
@@ -203,7 +230,7 @@ def test_without_any_value_nothing_is_recommended() -> None:
 
 
 def test_an_ignored_container_stays_as_it_is() -> None:
-    found = one([180.0], [320.0 * MI], rule=replace(DEFAULT_RULE, ignored=True))
+    found = one([180.0], [320.0 * MI], rule=replace(PLAIN_RULE, ignored=True))
     assert (found.cpu, found.memory, found.wanted) == (None, None, WIDE)
 
 
@@ -222,9 +249,9 @@ def test_the_oom_kill_of_one_container_is_its_own() -> None:
 
 def test_rows_keep_their_order_over_rules_and_blocks() -> None:
     rows = ROWS_AT_ONCE + 5
-    other = replace(DEFAULT_RULE, cpu=replace(DEFAULT_RULE.cpu, buffer=1.0))
+    other = replace(PLAIN_RULE, cpu=replace(PLAIN_RULE.cpu, buffer=1.0))
     usage = usage_window([[10.0 * (row + 1)] for row in range(rows)], [[320.0 * MI]] * rows)
-    facts = [container_facts(f"c{row}", rule=other if row % 3 else DEFAULT_RULE) for row in range(rows)]
+    facts = [container_facts(f"c{row}", rule=other if row % 3 else PLAIN_RULE) for row in range(rows)]
     found = recommend(usage, *facts)
     assert [each.name for each in found] == [f"c{row}" for row in range(rows)]
     expected = [min(16_000, 10 * (row + 1) * 2 if row % 3 else 12 * (row + 1)) for row in range(rows)]

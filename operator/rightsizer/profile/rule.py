@@ -130,9 +130,17 @@ class ContainerRule:
 
 
 DEFAULT_RULE = ContainerRule(
-    cpu=ResourceRule("p95", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000),
-    memory=ResourceRule("max", 0.2, LimitRule(ratio=1.5, max_ratio=2.0), minimum=32 * MEBIBYTE, maximum=64 * GIBIBYTE),
+    cpu=ResourceRule("load-p94", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000, half_life_seconds=LOAD_HALF_LIFE_SECONDS["cpu"]),
+    memory=ResourceRule(
+        "load-p96.5",
+        0.2,
+        LimitRule(ratio=1.5, max_ratio=2.0),
+        minimum=32 * MEBIBYTE,
+        maximum=64 * GIBIBYTE,
+        half_life_seconds=LOAD_HALF_LIFE_SECONDS["memory"],
+    ),
 )
+"""The statistics and half-lives are those that the accuracy study chose (`python -m tests.accuracy`)."""
 
 
 @dataclass(frozen=True, slots=True)
