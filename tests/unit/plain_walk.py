@@ -68,7 +68,7 @@ class _Walk:
         last_hour = slot // HOUR_SLOTS * HOUR_SLOTS - 1
         peak = self._peak(last_hour) if last_hour >= 0 else NAN
         request = max(self.request, self._bounded(level))
-        limit = max(self.limit, self._limit_of(request, _largest([peak, value])))
+        limit = max(self.limit, self._limit_of(request, _largest([peak, value]), self.floor if self.floor_end > slot else NAN))
         moved = request > self.request or limit > self.limit
         self.request, self.limit = request, limit
         if moved:
@@ -81,21 +81,23 @@ class _Walk:
         if math.isnan(self.request):
             if not may_raise or math.isnan(wanted):
                 return Cause.NONE
-            self.request, self.limit = wanted, self._limit_of(wanted, peak)
+            self.request, self.limit = wanted, self._limit_of(wanted, peak, self._taught(slot))
             return Cause.FIRST
         before = self.request, self.limit
         worth_lowering = self.request - wanted >= self.pace.minimum_change * self.request and wanted < self.request
         worth_raising = wanted - self.request >= self.pace.raise_change * self.request and wanted > self.request
         if (worth_lowering and may_lower) or (worth_raising and may_raise):
             self.request = wanted
-        self._move_limit(peak, may_raise=may_raise or self.request != before[0], may_lower=may_lower, moved=self.request != before[0])
+        self._move_limit(
+            peak, self._taught(slot), may_raise=may_raise or self.request != before[0], may_lower=may_lower, moved=self.request != before[0]
+        )
         if self.request < before[0] or self.limit < before[1]:
             self.lowered = slot + 1
             return Cause.LOWERED
         return Cause.NONE if (self.request, self.limit) == before else Cause.RAISED
 
-    def _move_limit(self, peak: float, *, may_raise: bool, may_lower: bool, moved: bool) -> None:
-        limit = self._limit_of(self.request, peak)
+    def _move_limit(self, peak: float, floor: float, *, may_raise: bool, may_lower: bool, moved: bool) -> None:
+        limit = self._limit_of(self.request, peak, floor)
         allowed = (limit < self.limit and may_lower) or (limit > self.limit and may_raise)
         alone = self.pace.fast and abs(limit - self.limit) >= self.pace.minimum_change * self.limit
         if allowed and (moved or alone):
@@ -105,9 +107,10 @@ class _Walk:
         past = np.array([self.usage[: slot + 1]], dtype=np.float32)
         self.targets.append(self.sizing.estimator.levels(past, np.array([slot]))[0, 0] * self.sizing.factor)
         target = _largest(self.targets[-(self.pace.hold_seconds // 3_600 + 1) :])
-        if self.floor_end > slot:
-            target = _largest([target, _largest([self.floor, self._peak(slot) * 1.2]) / self._top_ratio])
-        return self._bounded(target)
+        return self._bounded(_largest([target, self._taught(slot) / self._top_ratio]))
+
+    def _taught(self, slot: int) -> float:
+        return _largest([self.floor, self._peak(slot) * 1.2]) if self.floor_end > slot else NAN
 
     def _may(self, slot: int) -> tuple[bool, bool]:
         seen, now = self._seen(slot), slot + 1
@@ -129,9 +132,10 @@ class _Walk:
         least = max(self.sizing.minimum, 0.1 if self.sizing.resource == "cpu" else MI)
         return level if math.isnan(level) else min(max(level, least), self.sizing.maximum)
 
-    def _limit_of(self, request: float, peak: float) -> float:
+    def _limit_of(self, request: float, peak: float, floor: float) -> float:
         rule = self.sizing.limit
-        lifted = min(1.75 * peak, request * rule.max_ratio) if rule.max_ratio and not math.isnan(peak) else 0.0
+        asked = _largest([1.75 * peak, floor])
+        lifted = min(asked, request * rule.max_ratio) if rule.max_ratio and not math.isnan(asked) else 0.0
         return max(request * rule.ratio, lifted)
 
 

@@ -141,9 +141,12 @@ def test_an_oom_kill_is_counted(desk: Desk) -> None:
     desk.world.add_deployment()
     desk.world.kill_for_memory(limit=512 * 2**20)
     (web,) = desk.recommended()
-    assert web["containers"][0]["recommended"]["requests"]["memory"] == "615Mi"
-    text = run("explain", "deploy/web").stdout
-    assert "3. bounds   raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi" in text
+    assert web["containers"][0]["recommended"]["requests"]["memory"] == "384Mi"
+    assert web["containers"][0]["recommended"]["limits"]["memory"] == "615Mi"
+    assert (
+        "4. limit    limit 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi"
+        in run("explain", "deploy/web").stdout
+    )
 
 
 def test_the_last_change_is_told_and_cools_down(desk: Desk) -> None:

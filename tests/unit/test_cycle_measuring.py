@@ -375,18 +375,19 @@ class TestOomKill:
     @pytest.mark.parametrize("kube_state_metrics", [True, False])
     def test_raises_the_floor(self, world: World, kube_state_metrics: bool) -> None:
         world.source.kube_state_metrics = kube_state_metrics
-        world.kill_for_memory(limit=400 * MI)
+        world.kill_for_memory(limit=480 * MI)
         world.run_cycle()
-        # The larger of 400Mi x 1.2 and 400Mi + 100Mi.
-        assert world.sizes().memory_request == 500 * MI
+        # The larger of 480Mi x 1.2 and 480Mi + 100Mi.
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (384 * MI, 580 * MI)
 
     def test_of_a_large_container_by_a_fifth(self, world: World) -> None:
         world.kill_for_memory(limit=700 * MI)
         world.run_cycle()
-        assert world.sizes().memory_request == 840 * MI
+        # Half of it, as the limit may be twice the request.
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (420 * MI, 840 * MI)
 
     def test_without_a_known_limit_keeps_above_the_peak(self, world: World) -> None:
-        world.apply_profile(memory={"buffer": "5%"})
+        world.apply_profile(memory={"buffer": "5%", "limit": {"policy": "None"}})
         world.kill_for_memory(limit=None)
         world.run_cycle()
         assert world.sizes().memory_request == 384 * MI
@@ -397,7 +398,7 @@ class TestOomKill:
         world.next_slot()
         world.kill_for_memory(limit=576 * MI)
         world.run_cycle()
-        assert world.sizes().memory_request == 692 * MI
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (384 * MI, 692 * MI)
 
     def test_is_forgotten_after_the_window(self, world: World) -> None:
         world.apply_profile(window="7d")

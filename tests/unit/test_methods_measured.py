@@ -132,16 +132,48 @@ def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str,
         ([320.3], {}, {}, "= 320.3Mi; + 20 % = 384.36Mi, rounded up to 385Mi; limit 1.5 x 385Mi = 577.5Mi, rounded up to 578Mi"),
         (
             [500],
-            {},
+            {"limit": LimitRule(LimitPolicy.NONE)},
             {"oom_floor": round(614.4 * MI)},
-            "+ 20 % = 600Mi; raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi; "
-            "limit 1.5 x 615Mi = 922.5Mi, rounded up to 923Mi",
+            "+ 20 % = 600Mi; raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi; no limit",
+        ),
+        (
+            [100, 300],
+            {"statistic": "p50"},
+            {"oom_floor": round(614.4 * MI)},
+            "+ 20 % = 240Mi; raised to 308Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, over 2 = 307.2Mi, rounded up to 308Mi; "
+            "limit 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi",
+        ),
+        (
+            [100, 300],
+            {"statistic": "p50"},
+            {"oom_floor": 600 * MI},
+            "+ 20 % = 240Mi; raised to 300Mi: OOM-killed at a limit of 500Mi, + 100Mi = 600Mi, over 2; "
+            "limit 600Mi: OOM-killed at a limit of 500Mi, + 100Mi",
+        ),
+        (
+            [100, 300],
+            {"statistic": "p50", "maximum": 250 * MI},
+            {"oom_floor": 600 * MI},
+            "+ 20 % = 240Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most for 1.75 x the peak of 300Mi = 525Mi",
+        ),
+        (
+            [100, 270],
+            {"statistic": "p50", "maximum": 250 * MI},
+            {"oom_floor": 600 * MI},
+            "+ 20 % = 222Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most: OOM-killed at a limit of 500Mi, + 100Mi",
+        ),
+        (
+            [100, 100, 600],
+            {"statistic": "p50"},
+            {"oom_floor": 1},
+            "+ 20 % = 120Mi; raised to 1.2 x the peak of 600Mi = 720Mi, over 2 = 360Mi, because of an OOM kill; "
+            "limit 2 x 360Mi = 720Mi, the most for 1.75 x the peak of 600Mi = 1050Mi",
         ),
         (
             [100, 600],
-            {"statistic": "p50"},
+            {"statistic": "p50", "limit": LimitRule(LimitPolicy.NONE)},
             {"oom_floor": 500 * MI},
-            "= 350Mi; + 20 % = 420Mi; raised to 1.2 x the peak of 600Mi = 720Mi, because of an OOM kill; limit 1.5 x 720Mi = 1080Mi",
+            "= 350Mi; + 20 % = 420Mi; raised to 1.2 x the peak of 600Mi = 720Mi, because of an OOM kill; no limit",
         ),
         ([200, 400], {"statistic": "p50"}, {}, "= 300Mi; + 20 % = 360Mi; limit 1.75 x the peak of 400Mi = 700Mi"),
         (
@@ -181,7 +213,8 @@ def test_the_way_to_a_memory_size(memory: list[float], rule: dict[str, Any], tol
 @pytest.mark.parametrize("peak_share", [0.5, 1.0])
 def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, told: str, peak_share: float) -> None:
     size = round(limit * MI)
-    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50"))  # the peak decides only after the kill
+    # The peak decides only after the kill; without a limit, the request has to give what the kill asks for.
+    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50", limit=LimitRule(LimitPolicy.NONE)))
     values = [0.25 * size, 0.25 * size, peak_share * size]
     found = explained(one([180.0] * 3, values, rule=rule, oom_floor=oom_floor(size)), "memory")
     assert found.request_clamp is Clamp.OOM_KILL
@@ -189,7 +222,7 @@ def test_the_limit_at_an_oom_kill_and_the_rule_that_won_are_told(limit: float, t
 
 
 def test_a_kill_at_an_unknown_limit_is_told_by_the_peak() -> None:
-    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50"))
+    rule = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50", limit=LimitRule(LimitPolicy.NONE)))
     found = explained(one([180.0] * 3, [100.0 * MI, 100.0 * MI, 200.0 * MI], rule=rule, oom_floor=1), "memory")
     assert found.text.split("; ")[2] == "raised to 1.2 x the peak of 200Mi = 240Mi, because of an OOM kill"
 
@@ -242,8 +275,8 @@ def test_a_guaranteed_container_stays_so() -> None:
 def test_the_oom_kill_of_one_container_is_its_own() -> None:
     usage = usage_window([[180.0]] * 2, [[320.0 * MI]] * 2)
     killed, other = recommend(usage, container_facts("c0", oom_floor=700 * MI), container_facts("c1"))
-    assert killed.wanted.memory_request == 700 * MI
-    assert explained(killed, "memory").request_clamp is Clamp.OOM_KILL
+    assert (killed.wanted.memory_request, killed.wanted.memory_limit) == (384 * MI, 700 * MI)
+    assert explained(killed, "memory").limit_clamp is Clamp.OOM_KILL
     assert other.wanted == WORKED
 
 

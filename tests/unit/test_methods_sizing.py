@@ -62,8 +62,9 @@ def test_cpu_by_ratio(measured: float, request_: float, clamp: Clamp, limit: flo
     ("measured", "oom_floor", "peak", "request_", "clamp"),
     [
         (320 * MI, NAN, 320 * MI, 384 * MI, Clamp.NONE),
-        (320 * MI, 614.4 * MI, 512 * MI, 615 * MI, Clamp.OOM_KILL),
-        (320 * MI, 600 * MI, 512 * MI, 615 * MI, Clamp.OOM_KILL),
+        (200 * MI, 614.4 * MI, 512 * MI, 308 * MI, Clamp.OOM_KILL),
+        (320 * MI, 614.4 * MI, 512 * MI, 384 * MI, Clamp.NONE),
+        (200 * MI, 600 * MI, 512 * MI, 308 * MI, Clamp.OOM_KILL),
         (320 * MI, 300 * MI, 300 * MI, 384 * MI, Clamp.NONE),
         (320.1 * MI, NAN, 320.1 * MI, 385 * MI, Clamp.NONE),
         (1 * MI, NAN, 1 * MI, 32 * MI, Clamp.MINIMUM),
@@ -88,6 +89,27 @@ def test_memory_request(measured: float, oom_floor: float, peak: float, request_
 )
 def test_a_peak_lifts_the_memory_limit_up_to_max_ratio(peak: float, limit: float, clamp: Clamp) -> None:
     assert sizes("memory", MEMORY, inputs(320 * MI, peak=peak)) == (384 * MI, Clamp.NONE, limit, clamp)
+
+
+@pytest.mark.parametrize(
+    ("oom_floor", "limit", "clamp"),
+    [(500 * MI, 576 * MI, Clamp.NONE), (600 * MI, 600 * MI, Clamp.OOM_KILL), (600.5 * MI, 601 * MI, Clamp.OOM_KILL)],
+)
+def test_a_kill_lifts_the_memory_limit(oom_floor: float, limit: float, clamp: Clamp) -> None:
+    assert sizes("memory", MEMORY, inputs(320 * MI, oom_floor=oom_floor, peak=320 * MI)) == (384 * MI, Clamp.NONE, limit, clamp)
+
+
+@pytest.mark.parametrize(
+    ("rule", "request_"), [(LimitRule(ratio=1.5), 410 * MI), (LimitRule(ratio=1.0), 615 * MI), (NONE, 615 * MI), (KEEP, 615 * MI)]
+)
+def test_a_kill_asks_for_as_much_as_the_limit_cannot_give(rule: LimitRule, request_: float) -> None:
+    given_ = inputs(200 * MI, oom_floor=614.4 * MI, peak=512 * MI, current_limit=2 * GI)
+    assert sizes("memory", replace(MEMORY, limit=rule), given_)[:2] == (request_, Clamp.OOM_KILL)
+
+
+def test_a_kill_in_a_guaranteed_pod_asks_for_all_of_it() -> None:
+    given_ = inputs(200 * MI, oom_floor=614.4 * MI, peak=400 * MI, guaranteed=True)
+    assert sizes("memory", MEMORY, given_) == (615 * MI, Clamp.OOM_KILL, 615 * MI, Clamp.GUARANTEED)
 
 
 def test_an_oom_kill_does_not_raise_cpu() -> None:

@@ -126,7 +126,8 @@ class _Walk:
     def _decide(self, end: int, target: Numbers, may_raise: Truth, may_lower: Truth) -> None:
         """The decision of a whole hour."""
         slot = self._first_slot + end
-        wanted = self._sizing.bounded(np.fmax(target, self._floor(slot)))
+        floors = self._floor(slot)
+        wanted = self._sizing.bounded(np.fmax(target, self._sizing.request_floors(floors)))
         rested = (slot - self._lowered) * SLOT_SECONDS >= self._pace.lower_every_seconds
         settled = (slot - self._raised_fast) * SLOT_SECONDS >= self._pace.settle_seconds
         may_lower = may_lower & rested & settled
@@ -134,7 +135,7 @@ class _Walk:
         first = np.isnan(self._requests) & ~np.isnan(request)
         resized = first | self._far_enough(self._requests, request)
         request = np.where(resized, request, self._requests)
-        limit = _allowed(self._limits, self._sizing.limits(request, self._peak), may_raise | resized, may_lower)
+        limit = _allowed(self._limits, self._sizing.limits(request, self._peak, floors), may_raise | resized, may_lower)
         moves = resized | (speed.far_enough(self._limits, limit, self._pace.minimum_change) & self._pace.fast)
         limit = np.where(moves, limit, self._limits)
         lowers = moves & ~first & ((request < self._requests) | (limit < self._limits))
@@ -150,9 +151,9 @@ class _Walk:
         return speed.far_enough(now, wanted, least)
 
     def _floor(self, slot: int) -> Numbers:
-        """The least requests that OOM kills of the window leave."""
+        """What OOM kills of the window taught."""
         floors = np.fmax(self._floors, self._peak * PEAK_MARGIN)
-        return self._sizing.request_floors(np.where(self._floor_ends >= slot, floors, np.nan))
+        return np.where(self._floor_ends >= slot, floors, np.nan)
 
     def _between(self, begin: int, end: int) -> None:
         """The columns from `begin` to `end`, in which only what cannot wait is decided."""
@@ -197,7 +198,8 @@ class _Walk:
 
     def _raise(self, rows: NDArray[np.intp], column: int, wanted: Numbers, used: Numbers, causes: NDArray[np.int64]) -> None:
         requests = np.fmax(self._requests[rows], self._sizing.bounded(wanted))
-        limits = np.fmax(self._limits[rows], self._sizing.limits(requests, np.fmax(self._peak[rows], used)))
+        floors = np.where(self._floor_ends[rows] >= self._first_slot + column, self._floors[rows], np.nan)
+        limits = np.fmax(self._limits[rows], self._sizing.limits(requests, np.fmax(self._peak[rows], used), floors))
         moved = (requests > self._requests[rows]) | (limits > self._limits[rows])
         self._requests[rows], self._limits[rows] = requests, limits
         self._raised_fast[rows[moved]] = self._first_slot + column

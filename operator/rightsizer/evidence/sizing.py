@@ -13,7 +13,7 @@ import numpy as np
 
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.levels import Estimator, estimator_of
-from rightsizer.methods.sizing import lifted, request_floor
+from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, lifted, request_floor
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE
@@ -48,11 +48,17 @@ class Sizing:
         """The least requests that what OOM kills taught leaves; NaN for none."""
         return request_floor(self.limit, floors)
 
-    def limits(self, requests: Numbers, peaks: Numbers) -> Numbers:
-        """The limits of these requests; NaN for none. What is kept cannot be known of a past without sizes: none."""
+    def limits(self, requests: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
+        """The limits of these requests, lifted by peaks and by what OOM kills taught (NaN: nothing); NaN for none.
+
+        What is kept cannot be known of a past without sizes: none.
+        """
         if self.limit.policy is not LimitPolicy.RATIO:
             return np.full(requests.shape, np.nan)
-        return np.fmax(requests * self.limit.ratio, lifted(self.limit, requests, peaks))
+        asked = peaks * PEAK_LIMIT_RATIO
+        if self.resource == "memory":
+            asked = np.fmax(asked, floors)
+        return np.fmax(requests * self.limit.ratio, lifted(self.limit, requests, asked))
 
 
 def sizing_of(resource: ResourceName, rule: ResourceRule, *, window_seconds: int, bounded: bool) -> Sizing:

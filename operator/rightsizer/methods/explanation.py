@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from rightsizer.methods.recommendation import Clamp, Measurement
-from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS
+from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, top_ratio
 from rightsizer.profile import LimitPolicy, LimitRule
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
 from rightsizer.workload import ResourceName
@@ -90,13 +90,26 @@ def _request(steps: Steps) -> str:
 
 
 def _raised_after_oom_kill(steps: Steps) -> str:
-    floor = steps.oom_floor or 0
+    floor, ratio = steps.oom_floor or 0, _floor_ratio(steps)
     # A floor is whole bytes, so it may lie less than one below 1.2 x the peak of a container that used all of its limit.
     if floor <= OOM_ADDITION or floor + 1 <= steps.measurement.peak * PEAK_MARGIN:
-        return f"raised to {_times_peak(steps, PEAK_MARGIN, steps.request)}, because of an OOM kill"
-    rounding = _rounding(steps, floor, steps.request)
-    result = f" = {_size(steps, floor)}{rounding}" if rounding else ""
-    return f"raised to {_size(steps, steps.request)}: OOM-killed at a limit of {_limit_at_kill(steps, floor)}{result}"
+        peak = steps.measurement.peak * PEAK_MARGIN
+        if ratio == 1:
+            return f"raised to {_times_peak(steps, PEAK_MARGIN, steps.request)}, because of an OOM kill"
+        share = f"{_size(steps, peak / ratio)}{_rounding(steps, peak / ratio, steps.request)}"
+        return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because of an OOM kill"
+    rounding = _rounding(steps, floor / ratio, steps.request)
+    result = f" = {_size(steps, floor)}" if rounding or ratio != 1 else ""
+    share = f", over {ratio:g}" if ratio != 1 else ""
+    share += f" = {_size(steps, floor / ratio)}" if rounding and ratio != 1 else ""
+    return f"raised to {_size(steps, steps.request)}: OOM-killed at a limit of {_limit_at_kill(steps, floor)}{result}{share}{rounding}"
+
+
+def _floor_ratio(steps: Steps) -> float:
+    """So many times the request may the limit be, which is what a kill asks to be higher."""
+    if steps.limit_clamp is Clamp.GUARANTEED:
+        return 1.0
+    return top_ratio(steps.limit_rule)
 
 
 def _limit_at_kill(steps: Steps, floor: int) -> str:
@@ -117,6 +130,8 @@ def _limit(steps: Steps) -> str:
         return f"limit {_size(steps, steps.limit)} kept"
     if steps.limit_clamp is Clamp.PEAK:
         return _limit_by_peak(steps)
+    if steps.limit_clamp is Clamp.OOM_KILL:
+        return _limit_by_kill(steps)
     product = steps.request * rule.ratio
     return f"limit {rule.ratio:g} x {_size(steps, steps.request)} = {_size(steps, product)}{_rounding(steps, product, steps.limit)}"
 
@@ -127,6 +142,15 @@ def _limit_by_peak(steps: Steps) -> str:
         return f"limit {_times_peak(steps, PEAK_LIMIT_RATIO, steps.limit)}"
     capped = f"{steps.limit_rule.max_ratio:g} x {_size(steps, steps.request)} = {_size(steps, most)}{_rounding(steps, most, steps.limit)}"
     return f"limit {capped}, the most for {_times_peak(steps, PEAK_LIMIT_RATIO, None)}"
+
+
+def _limit_by_kill(steps: Steps) -> str:
+    floor, most = steps.oom_floor or 0, steps.request * (steps.limit_rule.max_ratio or 0)
+    killed = f"OOM-killed at a limit of {_limit_at_kill(steps, floor)}"
+    if floor > most:
+        return f"limit {steps.limit_rule.max_ratio:g} x {_size(steps, steps.request)} = {_size(steps, most)}, the most: {killed}"
+    rounding = _rounding(steps, floor, steps.limit)
+    return f"limit {_size(steps, steps.limit or 0)}: {killed}" + (f" = {_size(steps, floor)}{rounding}" if rounding else "")
 
 
 def _times_peak(steps: Steps, factor: float, result: int | None) -> str:

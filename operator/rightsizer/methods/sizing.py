@@ -57,12 +57,17 @@ def oom_floor(memory_limit: int) -> int:
     return max(int(memory_limit * OOM_FACTOR), memory_limit + OOM_ADDITION)
 
 
+def top_ratio(rule: LimitRule) -> float:
+    """How many times the request a limit may be at most; 1 where it does not follow from the request."""
+    return (rule.max_ratio or rule.ratio) if rule.policy is LimitPolicy.RATIO else 1.0
+
+
 def request_floor(rule: LimitRule, floors: Numbers) -> Numbers:
     """The least requests whose limits can be what OOM kills taught (`oom_floor`); NaN for none.
 
     It is the limit that was too low: where the limit may be a multiple of the request, the request need not be all of it.
     """
-    return floors / (rule.max_ratio or rule.ratio) if rule.policy is LimitPolicy.RATIO else floors
+    return floors / top_ratio(rule)
 
 
 def with_buffer(measured: Numbers, buffer: float) -> Numbers:
@@ -98,13 +103,15 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         measured  buffer  OOM floor  peak   min   max    request
         180m      20 %    -          -      10m   16     216m
         320Mi     20 %    -          320Mi  32Mi  64Gi   384Mi
-        320Mi     20 %    615Mi      512Mi  32Mi  64Gi   615Mi  OOMKill
-        320Mi     20 %    600Mi      512Mi  32Mi  64Gi   615Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
+        200Mi     20 %    615Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (the limit may be 2 x the request)
+        200Mi     20 %    600Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
         3m        20 %    -          -      10m   16     10m    Minimum
     """
     sized = unbounded(with_buffer(inputs.measured, rule.buffer))
     if resource == "memory":
-        sized = raised(sized, _oom_floor(inputs), Clamp.OOM_KILL)
+        floors = _oom_floor(inputs)
+        floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
+        sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
     sized = rounded_up(sized, STEPS[resource])
     sized = raised(sized, rule.minimum, Clamp.MINIMUM)
@@ -128,14 +135,17 @@ def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, r
         return unbounded(inputs.current_limit)
     step = STEPS[resource]
     limit = rounded_up(unbounded(requested * rule.ratio), step)
-    return raised(limit, round_up_array(lifted(rule, requested, inputs.peak), step), Clamp.PEAK)
+    limit = raised(limit, round_up_array(lifted(rule, requested, inputs.peak * PEAK_LIMIT_RATIO), step), Clamp.PEAK)
+    if resource == "cpu":
+        return limit
+    return raised(limit, round_up_array(lifted(rule, requested, _oom_floor(inputs)), step), Clamp.OOM_KILL)
 
 
-def lifted(rule: LimitRule, requested: Numbers, peak: Numbers) -> Numbers:
-    """How far the peak lifts a limit, before rounding; NaN where the rule lets it lift nothing, or no peak is known."""
+def lifted(rule: LimitRule, requested: Numbers, asked: Numbers) -> Numbers:
+    """How far a limit is lifted to what a peak or a kill asks for, before rounding; NaN where nothing is asked, or the rule lifts none."""
     if rule.max_ratio is None:
         return np.full(requested.shape, np.nan)
-    return np.where(np.isnan(peak), np.nan, np.fmin(peak * PEAK_LIMIT_RATIO, requested * rule.max_ratio))
+    return np.where(np.isnan(asked), np.nan, np.fmin(asked, requested * rule.max_ratio))
 
 
 def _oom_floor(inputs: Inputs) -> Numbers:
