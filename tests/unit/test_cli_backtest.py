@@ -104,6 +104,7 @@ def test_json_tells_sets_and_series(usage: Path) -> None:
     assert found[0]["cpu"]["slack"]["mean"] == pytest.approx(1 - 1 / 1.2, rel=1e-5)
     assert [series["name"] for series in found[0]["series"]] == ["db", "web"]
     assert found[0]["series"][0]["memory"]["oom_free"] == 1
+    assert (found[0]["series"][0]["cpu"]["oom_free"], found[0]["memory"]["queued"]["mean"]) == (None, None)
     assert found[0]["series"][0]["cpu"]["reaction"] is None
 
 

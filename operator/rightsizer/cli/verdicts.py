@@ -16,6 +16,8 @@ from rightsizer.methods.statistics import Numbers
 from rightsizer.workload import RESOURCES, ResourceName
 
 FIGURES = tuple(item.name for item in fields(Scores))
+_MEANINGLESS: Mapping[ResourceName, frozenset[str]] = {"cpu": frozenset({"oom_events", "oom_free"}), "memory": frozenset({"queued"})}
+"""CPU above its limit waits, memory above its limit kills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
 def _object(verdict: Verdict) -> dict[str, Any]:
     least = {column.figure for columns in _TABLE.values() for column in columns if column.worst_is_least} | {"quiet"}
     summary: dict[str, Any] = {
-        resource: {figure: _summary(getattr(verdict.scores(resource), figure), least=figure in least) for figure in FIGURES}
+        resource: {figure: _summary(_values(verdict, resource, figure), least=figure in least) for figure in FIGURES}
         for resource in RESOURCES
     }
     return {"rule": verdict.plan, **summary, "series": list(_rows(verdict))}
@@ -94,8 +96,13 @@ def _rows(verdict: Verdict) -> Iterable[dict[str, Any]]:
     for row in np.argsort(verdict.names).tolist():
         yield {
             "name": verdict.names[row],
-            **{resource: {figure: _number(getattr(verdict.scores(resource), figure)[row]) for figure in FIGURES} for resource in RESOURCES},
+            **{resource: {figure: _number(_values(verdict, resource, figure)[row]) for figure in FIGURES} for resource in RESOURCES},
         }
+
+
+def _values(verdict: Verdict, resource: ResourceName, figure: str) -> Numbers:
+    values: Numbers = getattr(verdict.scores(resource), figure)
+    return np.full_like(values, np.nan) if figure in _MEANINGLESS[resource] else values
 
 
 def _number(value: float) -> float | None:
