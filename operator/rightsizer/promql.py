@@ -78,10 +78,19 @@ def usage(resource: ResourceName, scope: Scope, *, scrape_interval_seconds: int)
 
     `max by` merges what shows one container several times: several scrape jobs, or the cgroups of a container before and after its restart.
     """
-    selector = _selector(USAGE_METRICS[resource], _CONTAINERS_ONLY, scope)
-    if resource == "cpu":
-        return _max_by(SERIES_LABELS, f"rate({selector}[{cpu_range_seconds(scrape_interval_seconds)}s])")
-    return _max_by(SERIES_LABELS, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
+    function = "rate" if resource == "cpu" else "max_over_time"
+    range_seconds = usage_range_seconds(resource, scrape_interval_seconds)
+    return _max_by(SERIES_LABELS, f"{function}({usage_selector(resource, scope)}[{range_seconds}s])")
+
+
+def usage_selector(resource: ResourceName, scope: Scope) -> str:
+    """The series behind `usage`."""
+    return _selector(USAGE_METRICS[resource], _CONTAINERS_ONLY, scope)
+
+
+def usage_range_seconds(resource: ResourceName, scrape_interval_seconds: int) -> int:
+    """The range behind `usage`."""
+    return cpu_range_seconds(scrape_interval_seconds) if resource == "cpu" else memory_range_seconds(scrape_interval_seconds)
 
 
 def samples_per_series(scope: Scope) -> str:

@@ -46,7 +46,7 @@ class Samples:
     counts: Ints
 
 
-def decode(body: bytes, starts: Ints, sizes: Ints) -> Samples:
+def decode(body: bytes | bytearray, starts: Ints, sizes: Ints) -> Samples:
     """The samples of the chunks that lie in `body` at these places (bytes). Raises UsageAnswerInvalid."""
     if np.any(sizes < _HEADER_BYTES) or np.any(starts + sizes > len(body)):
         raise UsageAnswerInvalid("a chunk of samples is cut off")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import requests
 import urllib3
@@ -20,6 +20,7 @@ from urllib3.exceptions import ReadTimeoutError
 
 from rightsizer.errors import (
     UsageAnswerInvalid,
+    UsageNotRaw,
     UsageSourceError,
     UsageSourceOverloaded,
     UsageSourceRefused,
@@ -44,10 +45,27 @@ LATER = frozenset({429, 502, 503})
 ASK_FOR_LESS = ("too many samples", "exceeded maximum resolution", "err-mimir-max-", "-search.max", "exceeded series limit")
 
 
+Result = TypeVar("Result")
+
+
 class RequestObserver(Protocol):
     """Told of each request when it has ended, well or not: what was asked for, how long it took, how many bytes came back."""
 
     def __call__(self, kind: str, *, seconds: float, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Generic[Result]):
+    """A question whose answer is read as it comes: what is sent, the type that the answer must have, and what makes a result of its pieces.
+
+    `read` is called anew for each try, and raises UsageSourceError where the pieces are not what they should be.
+    """
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    content_type: str
+    read: Callable[[Iterator[bytes]], Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,57 +117,104 @@ class Connection:
 
     def ask(self, path: str, form: Mapping[str, str], *, kind: str) -> Answer:
         """The answer to a POST of `form`. Raises UsageSourceError, at the latest shortly after the time limit."""
+        answer = self._patiently(lambda deadline: self._attempt(path, form, kind=kind, deadline=deadline))
+        self._log_warnings(answer)
+        return answer
+
+    def stream(self, reading: Reading[Result], *, kind: str) -> Result:
+        """What `reading` makes of the answer to its POST. Raises UsageSourceError as `ask` does, and UsageNotRaw for another type."""
+        return self._patiently(lambda deadline: self._attempt_reading(reading, kind=kind, deadline=deadline))
+
+    def _patiently(self, attempting: Callable[[float], Result | _Trouble]) -> Result:
         deadline = self._clock() + self._endpoint.timeout_seconds
         attempt = 0
-        while isinstance(outcome := self._attempt(path, form, kind=kind, deadline=deadline), _Trouble):
+        while isinstance(outcome := attempting(deadline), _Trouble):
             pause = self._pause_seconds(outcome, attempt)
             if not outcome.retry or attempt == self._endpoint.retries or self._clock() + pause >= deadline:
                 raise outcome.error
             logger.info("asking Prometheus again in %.1f s: %s", pause, outcome.error)
             self._sleep(pause)
             attempt += 1
-        self._log_warnings(outcome)
         return outcome
 
     def _attempt(self, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
-        started = self._clock()
-        size = 0
-        try:
-            reply = self._send(path, form, deadline=deadline)
-            size = len(reply.body)
-            return _judge(reply, url=self._endpoint.url)
-        except UsageSourceUnreachable as error:
-            return _Trouble(error, retry=True)
-        finally:
-            if self._on_request is not None:
-                self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
+        def judge(response: requests.Response, pieces: Iterator[bytes]) -> Answer | _Trouble:
+            return _judge(_reply(response, pieces), url=self._endpoint.url)
 
-    def _send(self, path: str, form: Mapping[str, str], *, deadline: float) -> _Reply:
-        remaining = max(deadline - self._clock(), 0.1)
+        timeout = f"{self._remaining(deadline) * SERVER_SHARE_OF_TIME:.3f}"
+        return self._exchange(path, {**form, "timeout": timeout}, {}, judge, kind=kind, deadline=deadline)
+
+    def _attempt_reading(self, reading: Reading[Result], *, kind: str, deadline: float) -> Result | _Trouble:
+        url = self._endpoint.url
+
+        def judge(response: requests.Response, pieces: Iterator[bytes]) -> Result | _Trouble:
+            if response.status_code != 200:
+                reply = _reply(response, pieces)
+                return _refusal(reply, _complaint(reply, url=url))
+            content_type = response.headers.get("Content-Type", "no type")
+            if not content_type.startswith(reading.content_type):
+                raise UsageNotRaw(f"{url}{reading.path} answers {content_type}, not {reading.content_type}")
+            try:
+                return reading.read(pieces)
+            except UsageAnswerInvalid as error:
+                return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
+
+        return self._exchange(reading.path, reading.body, reading.headers, judge, kind=kind, deadline=deadline)
+
+    def _exchange(
+        self,
+        path: str,
+        content: Mapping[str, str] | bytes,
+        headers: Mapping[str, str],
+        judge: Callable[[requests.Response, Iterator[bytes]], Result | _Trouble],
+        *,
+        kind: str,
+        deadline: float,
+    ) -> Result | _Trouble:
+        """Sends one request and lets its answer be judged while it comes; what breaks on the way may be tried again."""
+        started, remaining = self._clock(), self._remaining(deadline)
+        size = 0
+
+        def pieces(response: requests.Response) -> Iterator[bytes]:
+            nonlocal size
+            for piece in self._pieces(response, deadline=deadline):
+                size += len(piece)
+                yield piece
+
         try:
             with self._session.post(
                 f"{self._prometheus.url}{path}",
-                data={**form, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                data=content,
+                headers=headers,
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return _Reply(response.status_code, response.headers, self._read(response, deadline=deadline))
+                return judge(response, pieces(response))
         except (requests.RequestException, TransportError, OSError) as error:
-            raise self._named(error) from error
+            named = self._named(error)
+            if isinstance(named, UsageSourceUnreachable):
+                return _Trouble(named, retry=True)
+            raise named from error
+        finally:
+            if self._on_request is not None:
+                self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
 
-    def _read(self, response: requests.Response, *, deadline: float) -> Body:
+    def _remaining(self, deadline: float) -> float:
+        return max(deadline - self._clock(), 0.1)
+
+    def _pieces(self, response: requests.Response, *, deadline: float) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
-        body = bytearray()
+        size = 0
         while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
-            body += piece
-            if len(body) > self._endpoint.max_answer_bytes:
+            size += len(piece)
+            if size > self._endpoint.max_answer_bytes:
                 raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+            yield piece
             if self._clock() > deadline:
                 raise self._timed_out()
-        return body
 
     def _named(self, error: Exception) -> UsageSourceError:
         if isinstance(error, requests.exceptions.SSLError):
@@ -178,14 +243,22 @@ class Connection:
                 logger.warning("Prometheus warns: %s", text)
 
 
+def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
+    return _Reply(response.status_code, response.headers, b"".join(pieces))
+
+
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
-        return _refusal(reply, complaint(reply.body) or Complaint("", _words(reply, url=url)))
+        return _refusal(reply, _complaint(reply, url=url))
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
         return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
     return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome)
+
+
+def _complaint(reply: _Reply, *, url: str) -> Complaint:
+    return complaint(reply.body) or Complaint("", _words(reply, url=url))
 
 
 def _refusal(reply: _Reply, words: Complaint) -> _Trouble:

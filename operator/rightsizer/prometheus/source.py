@@ -16,6 +16,8 @@ from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
+from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion
+from rightsizer.prometheus.slots import peaks, rates
 from rightsizer.promql import Scope
 from rightsizer.workload import OwnerRef, ResourceName
 
@@ -38,6 +40,7 @@ class Prometheus:
 
     def __init__(self, connection: Connection, *, extra_matchers: str = "") -> None:
         self._connection = connection
+        self._raw = RawChunks(connection)
         self._extra_matchers = extra_matchers
         self._told: set[str] = set()
 
@@ -55,11 +58,10 @@ class Prometheus:
         }
 
     def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
         rows: dict[PodSeries, Values] = {}
         for part in _parts(span) if namespaces else ():
-            answer = self._ask_over(query, part, kind=resource)
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.USAGE_METRICS[resource]):
+            answer = self._usage(resource, self._scope(namespaces), part, scrape_interval_seconds)
+            for series in self._complete(answer, promql.SERIES_LABELS, metric=promql.USAGE_METRICS[resource]):
                 row = rows.setdefault(_pod_series(series), np.full(span.slots, np.nan, dtype=np.float32))
                 _fill(row, series, span, factor=_MILLICORES_PER_CORE if resource == "cpu" else 1.0)
         return _batch(resource, span, rows)
@@ -89,6 +91,21 @@ class Prometheus:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _usage(self, resource: ResourceName, scope: Scope, span: Span, scrape_interval_seconds: int) -> Iterable[Series]:
+        """Long spans by raw chunks where the server hands them out, everything else by a query: the same values either way."""
+        if span.slots >= FEWEST_SLOTS:
+            question = RawQuestion(
+                selector=promql.usage_selector(resource, scope),
+                statistic=rates if resource == "cpu" else peaks,
+                range_seconds=promql.usage_range_seconds(resource, scrape_interval_seconds),
+                labels=promql.SERIES_LABELS,
+                span=span,
+            )
+            if (found := self._raw.ask(question)) is not None:
+                return found
+        query = promql.usage(resource, scope, scrape_interval_seconds=scrape_interval_seconds)
+        return self._ask_over(query, span, kind=resource).series
 
     def _scope(self, namespaces: Sequence[str]) -> Scope:
         return Scope(namespaces=namespaces, extra_matchers=self._extra_matchers)
