@@ -130,14 +130,22 @@ REPLICA_SET_OWNER_LABELS = ("namespace", "replicaset", "owner_kind", "owner_name
 
 def pod_owners(scope: Scope, *, range_seconds: int) -> str:
     """Which controller each pod had that there was within the range; asked once, as a controller is for life."""
-    selector = _selector(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return f"count by ({', '.join(POD_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
+    return f"count by ({', '.join(POD_OWNER_LABELS)}) (present_over_time({pod_owner_selector(scope)}[{range_seconds}s]))"
+
+
+def pod_owner_selector(scope: Scope) -> str:
+    """The series behind `pod_owners`: their labels alone say it all."""
+    return _selector(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
 
 
 def replica_set_owners(scope: Scope, *, range_seconds: int) -> str:
     """Which controller each ReplicaSet had; see `pod_owners`."""
-    selector = _selector(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return f"count by ({', '.join(REPLICA_SET_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
+    return f"count by ({', '.join(REPLICA_SET_OWNER_LABELS)}) (present_over_time({replica_set_owner_selector(scope)}[{range_seconds}s]))"
+
+
+def replica_set_owner_selector(scope: Scope) -> str:
+    """The series behind `replica_set_owners`."""
+    return _selector(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
 
 
 OOM_LABELS = (*SERIES_LABELS, "uid")

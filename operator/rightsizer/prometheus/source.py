@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from rightsizer import promql
-from rightsizer.errors import UsageAnswerInvalid
+from rightsizer.errors import UsageAnswerInvalid, UsageSourceOverloaded, UsageSourceRefused
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
@@ -41,6 +41,7 @@ class Prometheus:
     def __init__(self, connection: Connection, *, extra_matchers: str = "") -> None:
         self._connection = connection
         self._raw = RawChunks(connection)
+        self._lists_series = True
         self._extra_matchers = extra_matchers
         self._told: set[str] = set()
 
@@ -71,12 +72,17 @@ class Prometheus:
             return PodOwners({}, {})
         scope, seconds = self._scope(namespaces), span.slots * SLOT_SECONDS
         pods = self._owners(
-            promql.pod_owners(scope, range_seconds=seconds), promql.POD_OWNER_LABELS, at=span.end, metric=promql.POD_OWNER_METRIC
+            promql.pod_owners(scope, range_seconds=seconds),
+            promql.pod_owner_selector(scope),
+            promql.POD_OWNER_LABELS,
+            span=span,
+            metric=promql.POD_OWNER_METRIC,
         )
         replica_sets = self._owners(
             promql.replica_set_owners(scope, range_seconds=seconds),
+            promql.replica_set_owner_selector(scope),
             promql.REPLICA_SET_OWNER_LABELS,
-            at=span.end,
+            span=span,
             metric=promql.REPLICA_SET_OWNER_METRIC,
         )
         return PodOwners(pods, replica_sets)
@@ -117,12 +123,27 @@ class Prometheus:
         form = {"query": query, "start": str(span.start), "end": str(span.end), "step": str(step_seconds)}
         return self._connection.ask("/api/v1/query_range", form, kind=kind)
 
-    def _owners(self, query: str, labels: Sequence[str], *, at: int, metric: str) -> dict[tuple[str, str], OwnerRef]:
+    def _owners(self, query: str, selector: str, labels: Sequence[str], *, span: Span, metric: str) -> dict[tuple[str, str], OwnerRef]:
+        answer = self._ask_labels(selector, span) or self._ask_now(query, kind="owners", at=span.end)
         found: dict[tuple[str, str], OwnerRef] = {}
-        for series in self._complete(self._ask_now(query, kind="owners", at=at).series, labels, metric=metric):
+        for series in self._complete(answer.series, labels, metric=metric, with_values=False):
             namespace, name, owner_kind, owner_name = (series.labels[label] for label in labels)
             found[namespace, name] = OwnerRef(owner_kind, owner_name)
         return found
+
+    def _ask_labels(self, selector: str, span: Span) -> Answer | None:
+        """The labels of the series within a long span: the server looks into its index only, and into no samples. None where it cannot."""
+        if span.slots < FEWEST_SLOTS or not self._lists_series:
+            return None
+        form = {"match[]": selector, "start": str(span.start - SLOT_SECONDS), "end": str(span.end)}
+        try:
+            return self._connection.ask("/api/v1/series", form, kind="owners")
+        except UsageSourceOverloaded:
+            raise
+        except UsageSourceRefused as error:
+            self._lists_series = False
+            logger.info("this server does not list series, so owners are read by queries: %s", error)
+            return None
 
     def _first_shown(self, scope: Scope, span: Span) -> list[tuple[PodSeries, int]]:
         """Containers with an OOM kill, and the first slot of the span that shows it, unless it showed before the span."""
@@ -148,15 +169,15 @@ class Prometheus:
                     limits.setdefault(_pod_series(series), {}).update(by_slot)
         return limits
 
-    def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str) -> Iterator[Series]:
-        """The series that have values and all labels. Those without are told once; UsageAnswerInvalid where no series has them all."""
+    def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str, with_values: bool = True) -> Iterator[Series]:
+        """The series that have values and all labels, or labels alone. Those without are told once; UsageAnswerInvalid where no series has them all."""
         absent: set[str] = set()
         complete = False
         for series in answer:
             lacking = [label for label in labels if not series.labels.get(label)]
             absent.update(lacking)
             complete = complete or not lacking
-            if not lacking and len(series.values):
+            if not lacking and (len(series.values) or not with_values):
                 yield series
         if absent:
             self._tell_absent(f"{metric}: series without the label {' and '.join(sorted(absent))}", fatal=not complete)
