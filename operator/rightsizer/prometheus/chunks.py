@@ -57,7 +57,7 @@ def decode(body: bytes | bytearray, starts: Ints, sizes: Ints) -> Samples:
         raise UsageAnswerInvalid("a chunk of samples is cut off")
     samples = Samples(np.empty(counts.sum(), dtype=np.int64), np.empty(counts.sum(), dtype=np.float64), counts)
     places = np.cumsum(counts) - counts
-    words = _words(content)
+    words = _words(body)
     # Longest first: those that still have samples stay at the front.
     order = np.argsort(-counts, kind="stable")
     for begin in range(0, len(order), CHUNKS_AT_ONCE):
@@ -66,13 +66,13 @@ def decode(body: bytes | bytearray, starts: Ints, sizes: Ints) -> Samples:
     return samples
 
 
-def _words(content: NDArray[np.uint8]) -> Bits:
+def _words(body: bytes | bytearray) -> Bits:
     """The 64 bits from each 32nd bit on, so that one look gives at least 33 bits from anywhere."""
-    padded = np.zeros((len(content) + _LONGEST_SAMPLE_BYTES) // 4 * 4 + 4, dtype=np.uint8)
-    padded[: len(content)] = content
-    halves = padded.view(">u4").astype(np.uint64)
-    words = halves[:-1] << _32
-    words |= halves[1:]
+    padded = bytes(body) + bytes(_LONGEST_SAMPLE_BYTES - len(body) % 8)
+    pairs = len(padded) // 8 - 1
+    words = np.empty(2 * pairs, dtype=np.uint64)
+    words[0::2] = np.frombuffer(padded, dtype=">u8", count=pairs)
+    words[1::2] = np.frombuffer(padded, dtype=">u8", count=pairs, offset=4)
     return words
 
 
@@ -132,7 +132,7 @@ class _Lanes:
         """Leaves the bits after the time in `_bits`, and the place after them in `_position`."""
         self._look(lanes)
         bits, position = self._bits[:lanes], self._position[:lanes]
-        changed = np.flatnonzero(bits.view(np.int64) < 0)
+        (changed,) = (bits.view(np.int64) < 0).nonzero()
         bits <<= _1
         if len(changed):
             self._change_difference(changed)
@@ -162,17 +162,17 @@ class _Lanes:
         """The bits of the value stand at the front of `_bits`."""
         bits, position = self._bits[:lanes], self._position[:lanes]
         position += 1
-        changed: Ints | slice = np.flatnonzero(bits.view(np.int64) < 0)
-        if len(changed) == lanes:
-            changed = slice(lanes)
-        elif not len(changed):
+        (some,) = (bits.view(np.int64) < 0).nonzero()
+        if not len(some):
             return
+        # Where all are, views will do in the place of copies.
+        changed = some if len(some) < lanes else slice(lanes)
         head = bits[changed]
-        fresh = np.flatnonzero((head << _1).view(np.int64) < 0)
+        (fresh,) = ((head << _1).view(np.int64) < 0).nonzero()
         at = position[changed]
         at += 1
         if len(fresh):
-            self._new_window(np.arange(lanes)[changed][fresh], head[fresh])
+            self._new_window(some[fresh], head[fresh])
             at[fresh] += 11
         window = self._window[changed]
         found = self._read64(at)

@@ -7,7 +7,6 @@ None tells the caller to ask by PromQL, and it is asked no more.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.errors import UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused
-from rightsizer.history import SLOT_SECONDS, Span
+from rightsizer.history import SLOT_SECONDS, Span, Values
 from rightsizer.prometheus import chunks
 from rightsizer.prometheus.answer import Series
 from rightsizer.prometheus.chunk_stream import CONTENT_TYPE, RawBatch, batches
@@ -35,8 +34,8 @@ _CHUNK_BOUNDARY_MS = 2 * 3600 * 1000
 # The words of servers that know nothing of it, or not of this encoding of the question. Others may mean this question only, or this moment.
 _NOT_OFFERED = frozenset({400, 404, 405, 406, 415, 501})
 
-Floats = NDArray[np.float64]
-_Part = tuple[NDArray[np.int64], Floats]
+_Rows = dict[tuple[str, ...], Values]
+"""By the values of the labels that are asked for, the values of all slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ class RawChunks:
         self._connection = connection
         self._offered = True
 
-    def ask(self, question: RawQuestion) -> Sequence[Series] | None:
+    def ask(self, question: RawQuestion) -> Iterator[Series] | None:
         """One series for each set of `labels`; None where the question has to be asked by PromQL. Raises UsageSourceError."""
         if not self._offered:
             return None
@@ -70,7 +69,7 @@ class RawChunks:
                 content_type=CONTENT_TYPE,
                 read=lambda pieces: _read(pieces, question),
             )
-            return self._connection.stream(reading, kind="raw")
+            return _series(self._connection.stream(reading, kind="raw"), question)
         except UsageNotRaw as error:
             self._give_up(error)
         except UsageSourceOverloaded:
@@ -96,15 +95,33 @@ def _bounds(question: RawQuestion) -> tuple[int, int]:
     return begin, end if end % _CHUNK_BOUNDARY_MS == 0 else (end // _CHUNK_BOUNDARY_MS + 1) * _CHUNK_BOUNDARY_MS - 1
 
 
-def _read(pieces: Iterator[bytes], question: RawQuestion) -> list[Series]:
-    found: defaultdict[tuple[str, ...], list[_Part]] = defaultdict(list)
+def _read(pieces: Iterator[bytes], question: RawQuestion) -> _Rows:
+    span = question.span
+    rows: _Rows = {}
     for batch in batches(pieces):
-        values = _slot_values(batch, question)
-        bounds = np.searchsorted(values.series, np.arange(len(batch.labels) + 1)).tolist()
+        found = _slot_values(batch, question)
+        slots = (found.times - span.start) // SLOT_SECONDS
+        bounds = np.searchsorted(found.series, np.arange(len(batch.labels) + 1)).tolist()
         for labels, begin, end in zip(batch.labels, bounds, bounds[1:], strict=False):
-            # Copies, as the rest of the batch is not to be kept for it.
-            found[_group(labels, question.labels)].append((values.times[begin:end].copy(), values.values[begin:end].copy()))
-    return [_merged(dict(zip(question.labels, group, strict=True)), parts, question.span) for group, parts in found.items()]
+            if begin < end:
+                _put(rows, _group(labels, question.labels), slots[begin:end], found.values[begin:end], span)
+    return rows
+
+
+def _put(rows: _Rows, group: tuple[str, ...], slots: NDArray[np.int64], values: NDArray[np.float64], span: Span) -> None:
+    """As `max by` does it: NaN only where all are."""
+    if (row := rows.get(group)) is None:
+        row = rows[group] = np.full(span.slots, np.nan, dtype=np.float32)
+    row[slots] = np.fmax(row[slots], values)
+
+
+def _series(rows: _Rows, question: RawQuestion) -> Iterator[Series]:
+    """Lets go of each row with the series that is made of it."""
+    times = question.span.start + SLOT_SECONDS * np.arange(question.span.slots, dtype=np.float64)
+    while rows:
+        group, row = rows.popitem()
+        there = ~np.isnan(row)
+        yield Series(dict(zip(question.labels, group, strict=True)), times[there], row[there].astype(np.float64))
 
 
 def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:
@@ -117,18 +134,3 @@ def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:
 
 def _group(labels: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels.get(name, "") for name in names)
-
-
-def _merged(labels: Mapping[str, str], parts: Sequence[_Part], span: Span) -> Series:
-    """`max by`: NaN only where all are."""
-    if len(parts) == 1:
-        times, values = parts[0]
-        return Series(labels=labels, times=times.astype(np.float64), values=values)
-    row = np.full(span.slots, np.nan)
-    there = np.zeros(span.slots, dtype=bool)
-    for times, values in parts:
-        slots = (times - span.start) // SLOT_SECONDS
-        row[slots] = np.fmax(row[slots], values)
-        there[slots] = True
-    slots = np.flatnonzero(there)
-    return Series(labels=labels, times=(span.start + slots * SLOT_SECONDS).astype(np.float64), values=row[slots])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rightsizer.history import SLOT_SECONDS, Span
 
 Ints = NDArray[np.int64]
+SmallInts = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
 _SLOT_MS = SLOT_SECONDS * 1000
@@ -155,9 +156,10 @@ def _ranges(raw: RawSeries, span: Span, range_seconds: int, *, at_least: int) ->
     # One more column per series, for the samples after its last slot.
     bases = np.cumsum(widths + 1) - widths - 1
     cells = int((widths + 1).sum())
-    columns = np.repeat(bases - low, counts)
-    end = _counted(columns + np.minimum(entering, np.repeat(leaving[stops - 1], counts)), cells)
+    columns = np.repeat((bases - low).astype(np.int32), counts)
     first = _counted(columns + leaving, cells)
+    np.minimum(entering, np.repeat(leaving[stops - 1], counts), out=entering)
+    end = _counted(columns + entering, cells)
     enough = end - first >= at_least
     enough[bases + widths] = False
     wanted = np.flatnonzero(enough)
@@ -166,19 +168,20 @@ def _ranges(raw: RawSeries, span: Span, range_seconds: int, *, at_least: int) ->
     return _Ranges(there[owner], ends, first[wanted], end[wanted])
 
 
-def _slot_numbers(times: Ints, span: Span, range_seconds: int) -> tuple[Ints, Ints]:
+def _slot_numbers(times: Ints, span: Span, range_seconds: int) -> tuple[SmallInts, SmallInts]:
     """Of each sample, the first slot whose range has it, and the first after it whose range has it no more. Both within 0 and `slots`."""
     range_ms = range_seconds * 1000
     origin = span.start * 1000 - range_ms - _SLOT_MS + 1
     since = np.clip(times, origin, span.end * 1000 + _SLOT_MS)
     since -= origin
-    leaving = np.minimum(since // _SLOT_MS, span.slots)
+    leaving = np.minimum(since // _SLOT_MS, span.slots).astype(np.int32)
     since -= range_ms
     np.maximum(since, 0, out=since)
-    return np.minimum(since // _SLOT_MS, span.slots), leaving
+    since //= _SLOT_MS
+    return np.minimum(since, span.slots).astype(np.int32), leaving
 
 
-def _counted(cells: Ints, count: int) -> Ints:
+def _counted(cells: SmallInts, count: int) -> Ints:
     """For each cell, how many samples are in it or in one before it."""
     return np.cumsum(np.bincount(cells, minlength=count))
 

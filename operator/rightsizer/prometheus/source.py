@@ -209,9 +209,12 @@ def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
     row[slots[wanted].astype(np.intp)] = series.values[wanted] * factor
 
 
-def _batch(resource: ResourceName, span: Span, rows: Mapping[PodSeries, Values]) -> UsageBatch:
+def _batch(resource: ResourceName, span: Span, rows: dict[PodSeries, Values]) -> UsageBatch:
+    """Takes the rows over one by one, so that they are not in memory twice."""
     names = tuple(sorted(rows))
-    values = np.stack([rows[name] for name in names]) if names else np.empty((0, span.slots), dtype=np.float32)
+    values = np.empty((len(names), span.slots), dtype=np.float32)
+    for number, name in enumerate(names):
+        values[number] = rows.pop(name)
     return UsageBatch(resource, span, names, values)
 
 
