@@ -25,11 +25,12 @@ Points = Iterable[tuple[float, str]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came in."""
+    """A request as it came in: a form, or a body of another type."""
 
     path: str
     form: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,12 @@ def forwarded(url: str) -> Answering:
     """What the real Prometheus at this URL answers."""
 
     def ask(asked: Asked) -> Reply:
-        request = urllib.request.Request(f"{url}{asked.path}", data=urlencode(asked.form).encode(), method="POST")
+        content = asked.body or urlencode(asked.form).encode()
+        kept = {name: value for name, value in asked.headers.items() if name.startswith(("Content-Type", "Content-Encoding", "X-"))}
+        request = urllib.request.Request(f"{url}{asked.path}", data=content, headers=kept, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return Reply(response.status, response.read())
+                return Reply(response.status, response.read(), {"Content-Type": response.headers["Content-Type"]})
         except urllib.error.HTTPError as error:
             with error:
                 return Reply(error.code, error.read())
@@ -89,12 +92,20 @@ def forwarded(url: str) -> Answering:
     return ask
 
 
+RAW_PATH = "/api/v1/read"
+NO_RAW_CHUNKS = Reply(404, b"404 page not found\n")
+
+
 class PrometheusServer:
-    """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS."""
+    """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS.
+
+    Questions for raw chunks are answered by a function or by `reply_raw`; else it has none of them, and does not count the question.
+    """
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self._replies = list(replies)
+        self._raw_replies: list[Reply] = []
         self._answering: Answering | None = None
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -112,6 +123,10 @@ class PrometheusServer:
         """From now on, these."""
         self._replies = list(replies)
         self._answering = None
+
+    def reply_raw(self, *replies: Reply) -> None:
+        """From now on, these to questions for raw chunks."""
+        self._raw_replies = list(replies)
 
     def answer(self, answering: Answering) -> None:
         """From now on, what this function says to each request. It is called from several threads."""
@@ -135,21 +150,28 @@ class PrometheusServer:
             timeout = 10
 
             def do_POST(self) -> None:
-                form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-                asked = Asked(self.path, form, dict(self.headers))
-                server.asked.append(asked)
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Type"] == "application/x-www-form-urlencoded":
+                    asked = Asked(self.path, dict(parse_qsl(content.decode())), dict(self.headers))
+                else:
+                    asked = Asked(self.path, {}, dict(self.headers), content)
                 with suppress(OSError):
-                    server._send(self, server._next(asked))
+                    server._send(self, server._reply_to(asked))
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         return Handler
 
-    def _next(self, asked: Asked) -> Reply:
+    def _reply_to(self, asked: Asked) -> Reply:
+        raw = asked.path.endswith(RAW_PATH)
+        if raw and self._answering is None and not self._raw_replies:
+            return NO_RAW_CHUNKS
+        self.asked.append(asked)
         if self._answering is not None:
             return self._answering(asked)
-        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        replies = self._raw_replies if raw else self._replies
+        return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         self._released.wait(reply.delay_seconds)

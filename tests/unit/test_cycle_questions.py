@@ -8,18 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rightsizer.cycle import questions
-from rightsizer.cycle.questions import DAY_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve
+from rightsizer.cycle.questions import CHUNK_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, plan
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
-MIDNIGHT = 20_000 * DAY_SECONDS
-DAY_SLOTS = DAY_SECONDS // SLOT_SECONDS
-
-
-# A Thursday, on which weeks of unix time begin.
-WEEK_BEGINS = 19_999 * DAY_SECONDS
-assert WEEK_BEGINS % (7 * DAY_SECONDS) == 0
+MIDNIGHT = 20_000 * CHUNK_SECONDS
+DAY_SLOTS = CHUNK_SECONDS // SLOT_SECONDS
 
 
 def at(slot: int) -> int:

@@ -46,9 +46,10 @@ class RawBatch:
     sizes: list[int] = field(default_factory=list)
 
 
-def batches(pieces: Iterable[bytes], *, chunks_per_batch: int = CHUNKS_PER_BATCH) -> Iterator[RawBatch]:
+def batches(pieces: Iterable[bytes], *, chunks_per_batch: int) -> Iterator[RawBatch]:
     """The series of a stream that comes in pieces of any size. Raises UsageAnswerInvalid and UsageNotRaw."""
-    batch, last = RawBatch(), b""
+    batch = RawBatch()
+    last: bytes | None = None
     seen: set[int] = set()
     for frame in _frames(pieces):
         for begin, end in _messages(frame):

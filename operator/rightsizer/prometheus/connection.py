@@ -141,8 +141,7 @@ class Connection:
         def judge(response: requests.Response, pieces: Iterator[bytes]) -> Answer | _Trouble:
             return _judge(_reply(response, pieces), url=self._endpoint.url)
 
-        timeout = f"{self._remaining(deadline) * SERVER_SHARE_OF_TIME:.3f}"
-        return self._exchange(path, {**form, "timeout": timeout}, {}, judge, kind=kind, deadline=deadline)
+        return self._exchange(path, form, {}, judge, kind=kind, deadline=deadline)
 
     def _attempt_reading(self, reading: Reading[Result], *, kind: str, deadline: float) -> Result | _Trouble:
         url = self._endpoint.url
@@ -172,7 +171,9 @@ class Connection:
         deadline: float,
     ) -> Result | _Trouble:
         """Sends one request and lets its answer be judged while it comes; what breaks on the way may be tried again."""
-        started, remaining = self._clock(), self._remaining(deadline)
+        started, remaining = self._clock(), max(deadline - self._clock(), 0.1)
+        if not isinstance(content, bytes):
+            content = {**content, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
         size = 0
 
         def pieces(response: requests.Response) -> Iterator[bytes]:
@@ -201,9 +202,6 @@ class Connection:
         finally:
             if self._on_request is not None:
                 self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
-
-    def _remaining(self, deadline: float) -> float:
-        return max(deadline - self._clock(), 0.1)
 
     def _pieces(self, response: requests.Response, *, deadline: float) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""

@@ -17,7 +17,7 @@ from rightsizer.errors import UsageNotRaw, UsageSourceOverloaded, UsageSourceRef
 from rightsizer.history import SLOT_SECONDS, Span, Values
 from rightsizer.prometheus import chunks
 from rightsizer.prometheus.answer import Series
-from rightsizer.prometheus.chunk_stream import CONTENT_TYPE, RawBatch, batches
+from rightsizer.prometheus.chunk_stream import CHUNKS_PER_BATCH, CONTENT_TYPE, RawBatch, batches
 from rightsizer.prometheus.connection import Connection, Reading
 from rightsizer.prometheus.read_request import HEADERS, PATH, matchers, read_request
 from rightsizer.prometheus.slots import RawSeries, SlotValues, Statistic
@@ -98,7 +98,7 @@ def _bounds(question: RawQuestion) -> tuple[int, int]:
 def _read(pieces: Iterator[bytes], question: RawQuestion) -> _Rows:
     span = question.span
     rows: _Rows = {}
-    for batch in batches(pieces):
+    for batch in batches(pieces, chunks_per_batch=CHUNKS_PER_BATCH):
         found = _slot_values(batch, question)
         slots = (found.times - span.start) // SLOT_SECONDS
         bounds = np.searchsorted(found.series, np.arange(len(batch.labels) + 1)).tolist()
