@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rightsizer.errors import UsageAnswerInvalid
+from rightsizer.errors import UsageAnswerInvalid, UsageSourceOverloaded
 from rightsizer.history import PodSeries, Span
 from rightsizer.ports import Load, OomSeries, UsageSource
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
@@ -212,6 +212,50 @@ def test_no_owners_without_kube_state_metrics(server: PrometheusServer, source: 
     server.reply(vector())
     owners = source.pod_owners(namespaces=["shop"], span=SPAN)
     assert (owners.pods, owners.replica_sets) == ({}, {})
+
+
+DAY = Span(START, START + 287 * 300)
+
+
+def listed(*labels: dict[str, str]) -> Reply:
+    return as_json({"status": "success", "data": list(labels)})
+
+
+def test_owners_over_a_long_span_are_read_from_labels_alone(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(listed(owned("pod", "web-1", "ReplicaSet", "web-new")), listed(owned("replicaset", "web-new", "Deployment", "web")))
+    owners = source.pod_owners(namespaces=["shop"], span=DAY)
+    assert owners.pods == {("shop", "web-1"): OwnerRef("ReplicaSet", "web-new")}
+    assert owners.replica_sets == {("shop", "web-new"): OwnerRef("Deployment", "web")}
+    assert [asked.path for asked in server.asked] == ["/api/v1/series"] * 2
+    # A slot is named by its end, so the first one begins before the span.
+    assert {(asked.form["start"], asked.form["end"]) for asked in server.asked} == {(str(DAY.start - 300), str(DAY.end))}
+    assert server.asked[0].form["match[]"] == 'kube_pod_owner{owner_is_controller="true",namespace="shop"}'
+
+
+def test_labels_that_are_missing_are_told_of_listed_series_too(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(listed({"namespace": "shop", "pod": "web-1"}))
+    with pytest.raises(UsageAnswerInvalid, match="kube_pod_owner: series without the label owner_kind and owner_name"):
+        source.pod_owners(namespaces=["shop"], span=DAY)
+
+
+def test_a_server_that_does_not_list_series_is_asked_by_queries(
+    server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply(Reply(404, b"404 page not found"), vector((owned("pod", "web-1", "ReplicaSet", "web-new"), "1")), vector())
+    with caplog.at_level(logging.INFO, logger="rightsizer.prometheus"):
+        assert len(source.pod_owners(namespaces=["shop"], span=DAY).pods) == 1
+        source.pod_owners(namespaces=["shop"], span=DAY)
+    assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["series", "query", "query", "query", "query"]
+    assert caplog.text.count("does not list series") == 1
+
+
+def test_a_server_that_is_too_busy_to_list_series_is_left_in_peace(server: PrometheusServer) -> None:
+    server.reply(Reply(429, b"later"))
+    source = Prometheus(Connection(Endpoint(url=server.url, retries=0)))
+    with pytest.raises(UsageSourceOverloaded):
+        source.pod_owners(namespaces=["shop"], span=DAY)
+    source.close()
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("slots", [1, 2, 23])

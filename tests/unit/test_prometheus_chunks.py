@@ -1,4 +1,4 @@
-"""The vectorised decoder of XOR chunks against one that reads bit by bit, on anything that Prometheus could write and on some that it could not."""
+"""The vectorised decoder of XOR chunks against one that reads bit by bit, on what Prometheus could write and on what it could not."""
 
 from __future__ import annotations
 

@@ -144,7 +144,9 @@ class TestStream:
         st.integers(1, 9),
         st.integers(1, 3),
     )
-    def test_series_are_whole_whatever_the_pieces_and_frames(self, written: dict[str, list[int]], pieces: int, at_once: int, per_frame: int) -> None:
+    def test_series_are_whole_whatever_the_pieces_and_frames(
+        self, written: dict[str, list[int]], pieces: int, at_once: int, per_frame: int
+    ) -> None:
         stream, expected = b"", []
         for pod, counts in written.items():
             labels = {"pod": pod, "x": "y"}

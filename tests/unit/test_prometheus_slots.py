@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -25,7 +26,9 @@ def raw(*series: Sequence[tuple[float, float]]) -> RawSeries:
     """Times in seconds since the beginning of the first slot."""
     flat = [(round((START - 300 + time) * 1000), value) for samples in series for time, value in samples]
     times = np.array([time for time, _ in flat], dtype=np.int64)
-    return RawSeries(times, np.array([value for _, value in flat], dtype=np.float64), np.array([len(one) for one in series], dtype=np.int64))
+    return RawSeries(
+        times, np.array([value for _, value in flat], dtype=np.float64), np.array([len(one) for one in series], dtype=np.int64)
+    )
 
 
 def by_slot(found: SlotValues) -> Values:
@@ -40,7 +43,7 @@ def scalar_rate(samples: Sequence[Sample], end: int, range_seconds: int) -> floa
     if len(samples) < 2:
         return None
     increase = samples[-1][1] - samples[0][1]
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in itertools.pairwise(samples):
         if after[1] < before[1]:
             increase += before[1]
     to_start, to_end = (samples[0][0] - (end - range_seconds) * 1000) / 1000, (end * 1000 - samples[-1][0]) / 1000

@@ -26,7 +26,7 @@ Body = bytes | bytearray
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series of an answer: its labels, the times (unix seconds) and the values at these times; none where only labels were asked for."""
+    """One series of an answer: its labels, the times (unix seconds) and the values at these times; none where labels alone were wanted."""
 
     labels: Mapping[str, str]
     times: Floats

@@ -28,7 +28,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # What Prometheus writes for each chunk of a series: the lengths of the chunk and of its samples, and between them its times (six bytes
 # each from 1971 to 2109) and its encoding, XOR. The slow way is the same for everything else.
 _USUAL_CHUNK = re.compile(
-    rb"\x12(?:[\x80-\xff])*[\x00-\x7f]\x08[\x80-\xff]{5}[\x00-\x7f]\x10[\x80-\xff]{5}[\x00-\x7f]\x18\x01\x22([\x80-\xff]?[\x00-\x7f])", re.DOTALL
+    rb"\x12(?:[\x80-\xff])*[\x00-\x7f]\x08[\x80-\xff]{5}[\x00-\x7f]\x10[\x80-\xff]{5}[\x00-\x7f]\x18\x01\x22([\x80-\xff]?[\x00-\x7f])",
+    re.DOTALL,
 )
 _LENGTH = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]")
 # Field number and kind in one byte.

@@ -170,7 +170,10 @@ class Prometheus:
         return limits
 
     def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str, with_values: bool = True) -> Iterator[Series]:
-        """The series that have values and all labels, or labels alone. Those without are told once; UsageAnswerInvalid where no series has them all."""
+        """The series that have all labels, and values where they matter.
+
+        Those without a label are told once; UsageAnswerInvalid where no series has them all.
+        """
         absent: set[str] = set()
         complete = False
         for series in answer:
