@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1024 * 1024
+# Waited for until they are all here, so not more than what comes within a moment.
+MOST_BYTES_AT_ONCE = 64 * 1024
 FIRST_PAUSE_SECONDS = 0.5
 # A server that asks for more patience than this is better asked again in the next cycle.
 LONGEST_PAUSE_SECONDS = 10.0
@@ -206,7 +208,7 @@ class Connection:
     def _pieces(self, response: requests.Response, *, deadline: float) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
         size = 0
-        while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
+        for piece in _arriving(response.raw):
             size += len(piece)
             if size > self._endpoint.max_answer_bytes:
                 raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
@@ -239,6 +241,15 @@ class Connection:
             if text not in self._warned:
                 self._warned.add(text)
                 logger.warning("Prometheus warns: %s", text)
+
+
+def _arriving(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
+    if raw.chunked and raw.supports_chunked_reads():
+        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones.
+        yield from raw.read_chunked(MOST_BYTES_AT_ONCE, decode_content=True)
+    else:
+        while piece := raw.read1(CHUNK_BYTES, decode_content=True):
+            yield piece
 
 
 def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
