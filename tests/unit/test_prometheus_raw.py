@@ -333,6 +333,21 @@ class TestTrouble:
         with pytest.raises(UsageSourceTimeout):
             usage(connected(server, timeout_seconds=0.5))
 
+    def test_a_chunked_stream_whole_broken_and_dripping(self, server: PrometheusServer) -> None:
+        """As Prometheus sends it: without a length that is known beforehand."""
+        whole = raw_reply(frame(series(WEB, *in_chunks(counting()))))
+        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (whole.body[:150], whole.body[150:])) + b"0\r\n\r\n"
+        headers = {**whole.headers, "Transfer-Encoding": "chunked"}
+        server.reply_raw(Reply(200, body, headers))
+        assert usage(connected(server)).values[0, 0] == pytest.approx(250.0)
+        for length in (100, 155, 160, len(body) - 5):
+            server.reply_raw(Reply(200, body[:length], headers))
+            with pytest.raises(UsageSourceUnreachable):
+                usage(connected(server))
+        server.reply_raw(Reply(200, body, headers, piece_bytes=10, piece_seconds=0.1))
+        with pytest.raises(UsageSourceTimeout):
+            usage(connected(server, timeout_seconds=0.5))
+
     def test_a_stream_over_the_bound(self, server: PrometheusServer) -> None:
         server.reply_raw(raw_reply(*[frame(series({**WEB, "pod": str(pod)}, *in_chunks(counting()))) for pod in range(99)]))
         with pytest.raises(UsageSourceOverloaded, match="longer than 10000 bytes"):

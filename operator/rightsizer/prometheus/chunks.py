@@ -94,7 +94,6 @@ class _Lanes:
         self._trailing = np.zeros(lanes, dtype=np.uint64)
         self._index = np.empty(lanes, dtype=np.int64)
         self._bits = np.empty(lanes, dtype=np.uint64)
-        self._more = np.empty(lanes, dtype=np.uint64)
         self._shift = np.empty(lanes, dtype=np.uint64)
 
     def decode(self, samples: Samples, places: Ints) -> None:
