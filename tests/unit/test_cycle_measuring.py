@@ -63,11 +63,11 @@ class TestQuestions:
         world.run_cycle()
         assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
 
-    def test_backfill_goes_by_days_and_tells_its_progress(self, world: World) -> None:
+    def test_backfill_goes_by_two_days_and_then_by_weeks_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
-        # 14 days from noon on touch 15 days.
-        assert world.source.made("usage") == 15 * 2
-        assert (len(world.progress), world.progress[-1]) == (15, 1.0)
+        # 14 days at noon of a Thursday: today, yesterday, the rest of its week, and the week before.
+        assert world.source.made("usage") == 4 * 2
+        assert (len(world.progress), world.progress[-1]) == (4, 1.0)
         assert world.progress == sorted(world.progress)
 
     def test_backfill_goes_from_the_newest_to_the_oldest(self, world: World) -> None:
@@ -80,7 +80,7 @@ class TestQuestions:
             world.add_deployment(namespace=name)
             world.apply_profile(namespace=name)
         world.run_cycle()
-        assert world.source.made("usage", "loads") == 15 * 2 + 1
+        assert world.source.made("usage", "loads") == 4 * 2 + 1
         assert all(world.sizes(namespace=name) == WORKED for name in "abcdef")
 
     def test_scrape_interval_once_an_hour(self, world: World) -> None:
@@ -212,21 +212,21 @@ class TestTrouble:
         assert report.troubled_namespaces == 1
 
     def test_in_mid_backfill_costs_what_could_not_be_read_only(self, world: World) -> None:
-        world.source.fail(UsageSourceUnreachable("it broke"), call="usage", skip=10, times=1)
+        world.source.fail(UsageSourceUnreachable("it broke"), call="usage", skip=4, times=1)
         world.run_cycle()
         assert (world.sizes(), world.measuring_condition()["reason"]) == (WIDE, "UsageSourceUnreachable")
-        assert world.source.made("usage") == 10 + 1
+        assert world.source.made("usage") == 4 + 1
         world.run_cycles(1)
         assert (world.sizes(), world.progress[-1]) == (WORKED, 1.0)
         assert world.measuring_condition()["status"] == "True"
-        assert world.source.made("usage") == 10 + 1 + 2 * 10
+        assert world.source.made("usage") == 4 + 1 + 2 * 2
 
     def test_a_question_that_takes_too_long_is_halved(self, world: World) -> None:
-        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=10, times=1)
+        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=4, times=1)
         report = world.run_cycle()
         assert (world.sizes(), report.troubled_namespaces) == (WORKED, 0)
         assert (report.questions_halved, report.questions_failed) == (1, 0)
-        assert world.source.made("usage") == 2 * 15 + 1 + 2
+        assert world.source.made("usage") == 2 * 4 + 1 + 2
 
     def test_of_a_namespace_that_takes_too_long_leaves_the_others_and_their_past(self, world: World) -> None:
         for name in "abcdef":
@@ -421,7 +421,7 @@ class TestHistory:
         assert world.source.made("usage") == 2 * 3
         world.apply_profile(mode="Recommend", window="7d", minimumHistory={"raise": "1h", "lower": "1h"})
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 3 + 2 * 8
+        assert world.source.made("usage") == 2 * 3 + 2 * 3
         assert world.recommended()["containers"][0]["explanation"]["cpu"]["window"] == "7d"
 
     def test_shorter_window_keeps_what_is_there(self, world: World) -> None:
@@ -455,7 +455,7 @@ class TestHistory:
         assert (set(world.measuring.history), world.source.made()) == ({ContainerKey(WEB, "app")}, before)
         world.cluster.recover()
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 15 + 2
+        assert world.source.made("usage") == 2 * 4 + 2
 
     def test_short_history_waits(self) -> None:
         world = World()

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rightsizer.cycle.questions import CHUNK_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, plan
+from rightsizer.cycle import questions
+from rightsizer.cycle.questions import DAY_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
-MIDNIGHT = 20_000 * CHUNK_SECONDS
-DAY_SLOTS = CHUNK_SECONDS // SLOT_SECONDS
+MIDNIGHT = 20_000 * DAY_SECONDS
+DAY_SLOTS = DAY_SECONDS // SLOT_SECONDS
+
+
+# What lies after MIDNIGHT is of yesterday or newer.
+NOW = MIDNIGHT + DAY_SECONDS + 3600.0
+
+
+def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load], *, now: float = NOW) -> list[Question]:
+    return questions.plan(missing, loads, now=now)
 
 
 def at(slot: int) -> int:
@@ -61,6 +71,23 @@ class TestPlan:
         found = plan({"a": [Span(at(first), at(last))]}, {"a": load()})
         assert [one.span for one in found] == [Span(at(start), at(end)) for start, end in cut]
 
+    @pytest.mark.parametrize(
+        ("days_ago", "cut"),
+        [
+            (0, [(-1, 0), (-8, -1), (-14, -8)]),
+            (1, [(0, 1), (-1, 0), (-8, -1), (-14, -8)]),
+            (2, [(1, 2), (-1, 1), (-8, -1), (-14, -8)]),
+            (7, [(6, 7), (-1, 6), (-8, -1), (-14, -8)]),
+            (8, [(7, 8), (6, 7), (-1, 6), (-8, -1), (-14, -8)]),
+        ],
+    )
+    def test_what_is_older_than_yesterday_is_cut_at_weeks(self, days_ago: int, cut: list[tuple[int, int]]) -> None:
+        """MIDNIGHT is a day after a week of unix time has begun."""
+        span = Span(at(1 - 14 * DAY_SLOTS), at(days_ago * DAY_SLOTS))
+        found = plan({"a": [span]}, {"a": load()}, now=at(days_ago * DAY_SLOTS))
+        # Days since MIDNIGHT: after the first and up to the last.
+        assert [((one.span.start - 300 - MIDNIGHT) / DAY_SECONDS, (one.span.end - MIDNIGHT) / DAY_SECONDS) for one in found] == cut
+
     def test_as_many_namespaces_as_the_values_allow(self) -> None:
         span = Span(at(1), at(288))
         names = [f"n{number}" for number in range(5)]
@@ -102,9 +129,9 @@ class TestHalve:
             assert asked(halves) == asked([whole])
 
 
-def asked(questions: list[Question] | tuple[Question, ...]) -> Counter[tuple[str, int]]:
+def asked(made: list[Question] | tuple[Question, ...]) -> Counter[tuple[str, int]]:
     return Counter(
-        (name, slot) for one in questions for name in one.namespaces for slot in range(one.span.start, one.span.end + 1, SLOT_SECONDS)
+        (name, slot) for one in made for name in one.namespaces for slot in range(one.span.start, one.span.end + 1, SLOT_SECONDS)
     )
 
 
@@ -131,12 +158,12 @@ def missing_spans(draw: st.DrawFn) -> list[Span]:
 def test_every_missing_slot_is_asked_for_once_within_the_bounds_newest_first(given_: dict[str, tuple[list[Span], Load]]) -> None:
     missing = {name: spans for name, (spans, _) in given_.items()}
     loads = {name: load for name, (_, load) in given_.items()}
-    questions = plan(missing, loads)
+    made = plan(missing, loads)
     wanted = Counter((name, slot) for name, spans in missing.items() for span in spans for slot in range(span.start, span.end + 1, 300))
-    assert asked(questions) == wanted
-    ends = [one.span.end for one in questions]
+    assert asked(made) == wanted
+    ends = [one.span.end for one in made]
     assert ends == sorted(ends, reverse=True)
-    for one in questions:
+    for one in made:
         assert {loads[name].scrape_interval_seconds for name in one.namespaces} == {one.scrape_interval_seconds}
         assert len(one.namespaces) == len(set(one.namespaces)) >= 1
         series = sum(loads[name].series for name in one.namespaces)

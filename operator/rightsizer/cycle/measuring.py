@@ -199,9 +199,9 @@ class Measuring:
         except UsageSourceError as error:
             self._fail(this, places, error)
             return
-        questions = self._plan(missing, without=this.failed)
+        questions = self._plan(this, missing)
         newest = [question for question in questions if question.span.end == this.wanted.end]
-        lessons = [replace(question, kills_only=True) for question in self._plan(not_learnt, without=this.failed)]
+        lessons = [replace(question, kills_only=True) for question in self._plan(this, not_learnt)]
         self._ask(this, newest, until=math.inf)
         self.history.save()
         if not self._asking.given_up:
@@ -209,9 +209,9 @@ class Measuring:
             self._ask(this, past, until=self._clock() + self._limits.portion_seconds)
             self.history.save()
 
-    def _plan(self, missing: Mapping[str, Spans], *, without: Collection[str]) -> list[Question]:
-        wanted = {name: spans for name, spans in missing.items() if name not in without}
-        return plan(wanted, {name: self._loads.of(name) for name in wanted})
+    def _plan(self, this: _Round, missing: Mapping[str, Spans]) -> list[Question]:
+        wanted = {name: spans for name, spans in missing.items() if name not in this.failed}
+        return plan(wanted, {name: self._loads.of(name) for name in wanted}, now=this.now)
 
     def _ask(self, this: _Round, questions: Sequence[Question], *, until: float) -> None:
         for outcome in self._asking.ask(self._answer, questions, until=until):

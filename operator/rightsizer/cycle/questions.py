@@ -13,8 +13,13 @@ from dataclasses import dataclass, replace
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
-CHUNK_SECONDS = 86_400
-"""Spans are cut at these multiples of unix time, so that namespaces whose past is missing alike share their questions."""
+DAY_SECONDS = 86_400
+WEEK_SECONDS = 7 * DAY_SECONDS
+"""Spans are cut at multiples of these in unix time, so that namespaces whose past is missing alike share their questions.
+
+At days from yesterday on, so that the newest day of all namespaces is soon here, and at weeks before: a series has its price for the
+server and for us, however few of its samples are asked for.
+"""
 
 MOST_VALUES = 1_000_000
 """Values in one answer: about 35 MB of JSON, half a second to decode, and far below any server's limits."""
@@ -37,15 +42,15 @@ class Question:
         return replace(self, namespaces=tuple(name for name in self.namespaces if name not in namespaces))
 
 
-def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> list[Question]:
-    """The questions for what is missing by namespace: newest first, as many namespaces in one as the bounds allow.
+def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load], *, now: float) -> list[Question]:
+    """The questions for what is missing by namespace at the time `now`: newest first, as many namespaces in one as the bounds allow.
 
     Namespaces must have a load; one whose load of a single slot is above the bounds gets a question of its own.
     """
     alike: defaultdict[tuple[Span, int], list[str]] = defaultdict(list)
     for namespace, spans in missing.items():
         for span in spans:
-            for part in _fitting_parts(span, loads[namespace]):
+            for part in _fitting_parts(span, loads[namespace], now):
                 alike[part, loads[namespace].scrape_interval_seconds].append(namespace)
     newest_first = sorted(alike, key=lambda key: (key[0].end, key[0].start), reverse=True)
     return [
@@ -72,8 +77,8 @@ def _halves(span: Span) -> tuple[Span, Span]:
     return Span(middle, span.end), Span(span.start, middle - SLOT_SECONDS)
 
 
-def _fitting_parts(span: Span, load: Load) -> Iterator[Span]:
-    for part in _chunks(span):
+def _fitting_parts(span: Span, load: Load, now: float) -> Iterator[Span]:
+    for part in _chunks(span, yesterday=(int(now) // DAY_SECONDS - 1) * DAY_SECONDS):
         yield from _halved_until_fitting(part, load)
 
 
@@ -85,14 +90,18 @@ def _halved_until_fitting(span: Span, load: Load) -> Iterator[Span]:
         yield from _halved_until_fitting(half, load)
 
 
-def _chunks(span: Span) -> Iterator[Span]:
-    """Cut at whole chunks of unix time. A slot is named by its end, so a chunk's first slot ends just after its boundary."""
+def _chunks(span: Span, *, yesterday: int) -> Iterator[Span]:
+    """Cut at whole days and weeks of unix time. A slot is named by its end, so a chunk's first slot ends just after its boundary."""
     start = span.start
     while start <= span.end:
-        boundary = -(-start // CHUNK_SECONDS) * CHUNK_SECONDS
+        boundary = _next_multiple(start, DAY_SECONDS) if start > yesterday else min(_next_multiple(start, WEEK_SECONDS), yesterday)
         stop = min(boundary, span.end)
         yield Span(start, stop)
         start = stop + SLOT_SECONDS
+
+
+def _next_multiple(time: int, unit: int) -> int:
+    return -(-time // unit) * unit
 
 
 def _packed(span: Span, namespaces: Sequence[str], loads: Mapping[str, Load]) -> Iterator[tuple[str, ...]]:
