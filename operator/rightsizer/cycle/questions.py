@@ -22,8 +22,10 @@ server and for us, however few of its samples are asked for.
 """
 
 MOST_VALUES = 500_000
-"""Values in one answer: about 18 MB of JSON, a quarter of a second to decode, and far below any server's limits. Pods that were replaced add
-to it: over a week, as much again where a fifth of them is replaced each day."""
+"""Values in one answer: about 18 MB of JSON, a quarter of a second to decode, and far below any server's limits.
+
+Pods that were replaced come on top: as many again over a week in which a fifth of them is replaced each day.
+"""
 
 MOST_SAMPLES = 20_000_000
 """Samples that one question makes the server touch; Prometheus refuses 50 million by default."""
