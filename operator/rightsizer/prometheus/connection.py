@@ -253,7 +253,10 @@ def _arriving(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
 
 
 def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
-    return _Reply(response.status_code, response.headers, b"".join(pieces))
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+    return _Reply(response.status_code, response.headers, body)
 
 
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:

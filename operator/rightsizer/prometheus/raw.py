@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.errors import UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused
+from rightsizer.errors import UsageAnswerInvalid, UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused
 from rightsizer.history import SLOT_SECONDS, Span, Values
 from rightsizer.prometheus import chunks
 from rightsizer.prometheus.answer import Series
@@ -72,6 +72,9 @@ class RawChunks:
             return _series(self._connection.stream(reading, kind="raw"), question)
         except UsageNotRaw as error:
             self._give_up(error)
+        except UsageAnswerInvalid as error:
+            # Some versions put the words of their trouble into the stream; a query tells them better, or works.
+            logger.warning("asking by a query, as raw chunks could not be read: %s", error)
         except UsageSourceOverloaded:
             raise
         except UsageSourceRefused as error:
