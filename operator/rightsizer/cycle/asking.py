@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 MOST_FAILURES_IN_A_ROW = 12
 """Enough to halve from two thousand namespaces down to the one that is to blame, and few enough not to pester a sick server."""
 
-MOST_FAILURES_ALONE = 10
-"""Enough to halve a day of one namespace down to a slot; after that, the namespace is left in peace."""
+MOST_FAILURES_ALONE = 11
+"""Enough to halve a week of one namespace down to a slot; after that, the namespace is left in peace."""
 
 SLOW_FACTOR = 4.0
 """An answer that took so many times longer per value than the best one shows a server with other things to do."""
