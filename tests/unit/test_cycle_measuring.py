@@ -55,13 +55,13 @@ class TestQuestions:
             each.run_cycle()
         assert many.source.made() == world.source.made()
 
-    def test_only_for_what_is_new(self, world: World) -> None:
+    def test_only_for_what_is_new_and_what_may_have_come_late(self, world: World) -> None:
         world.run_cycle()
         end = int(world.clock.time) // 300 * 300
         before = len(world.source.calls)
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end - 600}..{end + 300}"
 
     def test_backfill_goes_by_days_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()

@@ -90,7 +90,7 @@ class Live:
         # One question first: a server that does not answer is told once, and not after trying each namespace.
         now = self._now()
         self._source.loads(sorted(by_namespace), at=int(now))
-        limits = ReadingLimits(portion_seconds=math.inf)
+        limits = ReadingLimits(newest_seconds=math.inf, portion_seconds=math.inf)
         measuring = Measuring(self._source, self._cluster, limits=limits, progress=self._progress)
         measured = measuring.refresh(by_namespace, now=now, window_seconds=window_seconds)
         return Usage(
@@ -98,7 +98,7 @@ class Live:
             now=now,
             origin=self._described,
             oom_floors=measuring.oom_floors(),
-            trouble=measured.trouble,
+            trouble={**measured.unreadable, **measured.trouble},
         )
 
     def _progress(self, share: float) -> None:

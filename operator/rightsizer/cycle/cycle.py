@@ -207,6 +207,8 @@ def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | N
     if read < 1:
         # In steps, because a status is written when it changes.
         yield f"{int(read * 10) * 10} % of the window read"
+    if (unreadable := measured.unreadable.get(profile.namespace)) is not None:
+        yield unreadable.message
     if history_trouble is not None:
         yield history_trouble
 
