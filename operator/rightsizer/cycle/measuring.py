@@ -197,7 +197,9 @@ class Measuring:
     def _not_learnt(self, namespace: str, this: _Round) -> Iterable[Span]:
         """Of which spans there are values, but not the OOM kills."""
         wanted = this.wanted
-        learnt = joined((*self._learnt.get(namespace, ()), *self._unreadable.left_out(namespace, now=this.now)))
+        learnt = self._learnt.get(namespace, ())
+        if left_out := self._unreadable.left_out(namespace, now=this.now):
+            learnt = joined((*learnt, *left_out))
         for read in self.history.read_spans(namespace):
             span = Span(max(read.start, wanted.start), min(read.end, wanted.end))
             if span.start <= span.end:
@@ -263,7 +265,6 @@ class Measuring:
         if not to_blame or this.is_newest(question):
             self._fail(this, question.namespaces, error)
             return
-        logger.warning("a part of the past of %s could not be read: %s", _named(question.namespaces), error)
         this.past_failed.update(dict.fromkeys(question.namespaces, error))
 
     def _answer(self, question: Question) -> Answered:

@@ -6,6 +6,7 @@ like any other: how much of a history may be gaps is not decided here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.history.spans import Spans, joined
 from rightsizer.quantities import format_duration
 from rightsizer.status.conditions import Trouble
+
+logger = logging.getLogger(__name__)
 
 PAUSES_SECONDS = (300, 1_800, 7_200)
 """Before the second, third and fourth try: a server that is not well for two hours costs no history."""
@@ -51,12 +54,14 @@ class Unreadable:
 
     def failed(self, namespace: str, error: UsageSourceError, *, unread: Collection[Span], progress: bool, now: float) -> None:
         """A question about its past went unanswered. `unread`: what is missing now; `progress`: others were answered."""
-        before = self._patience.get(namespace)
+        before, told = self._patience.get(namespace), self.trouble(namespace)
         tries = 1 if before is None or progress else before.tries + 1
         if tries <= len(PAUSES_SECONDS):
             self._patience[namespace] = _Patience(tries, now + PAUSES_SECONDS[tries - 1], error)
         else:
             self._patience[namespace] = _Patience(tries, now + LEFT_OUT_SECONDS, error, joined(unread))
+        if (trouble := self.trouble(namespace)) is not None and trouble != told:
+            logger.warning("namespace %s: %s", namespace, trouble.message)
 
     def answered(self, namespace: str, *, now: float) -> None:
         """All that was asked of its past was answered. What is left out stays so for its time."""

@@ -38,7 +38,9 @@ def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Span
 
 
 def without(spans: Iterable[Span], left_out: Sequence[Span]) -> Spans:
-    """The slots of the spans that are not left out, newest first."""
+    """The slots of the spans (newest first) that are not left out, newest first."""
+    if not left_out:
+        return tuple(spans)
     known = joined(left_out)
     return tuple(gap for span in joined(spans)[::-1] for gap in gaps(known, span))
 
