@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.testbed import PrometheusConfig
@@ -18,6 +19,13 @@ from tests.testbed.prometheus_server import PrometheusServer
 @contextmanager
 def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
     """The URL of a Prometheus that holds these samples; it ends with the context. `folder` is for its files."""
+    with loaded_server(openmetrics, folder=folder) as server:
+        yield server.url
+
+
+@contextmanager
+def loaded_server(openmetrics: str, *, folder: Path, config: PrometheusConfig | None = None) -> Iterator[PrometheusServer]:
+    """The same as a server that a test may kill and start again; it runs in the end at most until then. Blocks of `config` are not used."""
     (folder / "history.txt").write_text(openmetrics)
     binaries = built_binaries()
     promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
@@ -30,9 +38,9 @@ def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
             binary=binaries / "prometheus",
             directory=folder / "prometheus",
             port=free_ports(1)[0],
-            config=PrometheusConfig(blocks=[folder / "blocks"]),
+            config=replace(config or PrometheusConfig(), blocks=[folder / "blocks"]),
         )
         server.start()
-        yield server.url
+        yield server
     finally:
         processes.close()

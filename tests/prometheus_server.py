@@ -138,6 +138,8 @@ class PrometheusServer:
                 form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
                 asked = Asked(self.path, form, dict(self.headers))
                 server.asked.append(asked)
+                # Also where there is no answer, because the real one is away.
+                self.close_connection = True
                 with suppress(OSError):
                     server._send(self, server._next(asked))
 

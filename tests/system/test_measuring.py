@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 
 from rightsizer.cycle import Measuring
-from rightsizer.cycle.measuring import MeasuringReport
+from rightsizer.cycle.measuring import MeasuringReport, ReadingLimits
 from rightsizer.history import History
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
-from tests.loaded_prometheus import loaded_prometheus
+from tests.loaded_prometheus import loaded_server
+from tests.prometheus_server import Asked, Reply, forwarded
+from tests.prometheus_server import PrometheusServer as Front
+from tests.testbed.prometheus_server import PrometheusServer
 
 pytestmark = pytest.mark.system
 
@@ -94,11 +98,16 @@ def end() -> int:
 
 
 @pytest.fixture(scope="module")
-def source(end: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    with loaded_prometheus(Known(end=end).text(), folder=tmp_path_factory.mktemp("history")) as url:
-        prometheus = Prometheus(Connection(Endpoint(url=url)))
-        yield prometheus
-        prometheus.close()
+def server(end: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    with loaded_server(Known(end=end).text(), folder=tmp_path_factory.mktemp("history")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def source(server: PrometheusServer) -> Iterator[Prometheus]:
+    prometheus = Prometheus(Connection(Endpoint(url=server.url)))
+    yield prometheus
+    prometheus.close()
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +190,51 @@ def test_24_hours_of_refreshes_end_with_the_same_as_one_backfill(
         report = refresh(measuring, workloads, at=slot)
         assert set(report.read.values()) == {1.0}
     assert_same(measuring, whole, end=end)
+
+
+class KilledInMidAnswer:
+    """In front of the real one, which is killed when so many range questions were answered and half of the next answer was sent."""
+
+    def __init__(self, server: PrometheusServer, *, answers: int) -> None:
+        self._server = server
+        self._real = forwarded(server.url)
+        self._left = answers
+        self._lock = threading.Lock()
+
+    def __call__(self, asked: Asked) -> Reply:
+        with self._lock:
+            reply = self._real(asked)
+            if not asked.path.endswith("query_range") or b'"values"' not in reply.body:
+                return reply
+            self._left -= 1
+            if self._left >= 0:
+                return reply
+            self._server.kill()
+            half = len(reply.body) // 2
+            return Reply(200, reply.body[:half], missing_bytes=len(reply.body) - half)
+
+
+def test_a_server_that_is_killed_in_mid_answer_costs_only_what_was_not_read(
+    server: PrometheusServer, workloads: dict[str, list[Workload]], end: int, whole: Measuring
+) -> None:
+    with Front() as front:
+        front.answer(KilledInMidAnswer(server, answers=3))
+        source = Prometheus(Connection(Endpoint(url=front.url), sleep=lambda _: None))
+        measuring = Measuring(source, None, limits=ReadingLimits(at_once=1))
+        try:
+            report = measuring.refresh(workloads, now=end - 240.0, window_seconds=WINDOW_SECONDS)
+            assert {trouble.reason for trouble in report.trouble.values()} == {"UsageSourceUnreachable"}
+            assert all(0 < share < 1 for share in report.read.values())
+            known = measuring.history.window(KEYS, end=end - 300, seconds=WINDOW_SECONDS - 300)
+            expected = whole.history.window(KEYS, end=end - 300, seconds=WINDOW_SECONDS - 300)
+            assert 0 < np.isfinite(known.cpu).sum() < np.isfinite(expected.cpu).sum()
+            np.testing.assert_array_equal(known.cpu[np.isfinite(known.cpu)], expected.cpu[np.isfinite(known.cpu)])
+            measuring.refresh(workloads, now=end + 60.0, window_seconds=WINDOW_SECONDS)
+            assert {measuring.history.newest(key) for key in KEYS} == {end - 300}, "what is old does not become new"
+        finally:
+            server.start()
+        front.answer(forwarded(server.url))
+        report = refresh(measuring, workloads, at=end)
+        assert (set(report.read.values()), report.unread) == ({1.0}, False)
+        assert_same(measuring, whole, end=end)
+        source.close()
