@@ -36,7 +36,7 @@ class Asked:
 class Reply:
     """An answer. `delay_seconds`: before the first byte; `piece_seconds`: after each piece of `piece_bytes`.
 
-    `missing_bytes`: promised and not sent.
+    `missing_bytes`: promised and not sent. `repeated`: so many times the body, one after the other, of a length that is not told.
     """
 
     status: int = 200
@@ -46,6 +46,7 @@ class Reply:
     piece_bytes: int | None = None
     piece_seconds: float = 0.0
     missing_bytes: int = 0
+    repeated: int = 1
 
 
 def matrix(*series: tuple[Labels, Points], warnings: Sequence[str] = ()) -> Reply:
@@ -156,11 +157,17 @@ class PrometheusServer:
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         self._released.wait(reply.delay_seconds)
         handler.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body) + reply.missing_bytes), "Connection": "close", **reply.headers}.items():
+        for name, value in {**_length(reply), "Connection": "close", **reply.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        for _ in range(reply.repeated - 1):
+            handler.wfile.write(reply.body)
         size = reply.piece_bytes or max(len(reply.body), 1)
         for start in range(0, len(reply.body), size):
             handler.wfile.write(reply.body[start : start + size])
             if reply.piece_bytes and self._released.wait(reply.piece_seconds):
                 break
+
+
+def _length(reply: Reply) -> dict[str, str]:
+    return {"Content-Length": str(len(reply.body) + reply.missing_bytes)} if reply.repeated == 1 else {}

@@ -127,7 +127,7 @@ class Asking:
         try:
             answered, seconds = future.result()
         except UsageSourceError as error:
-            return self._after(error, question, waiting)
+            return self._after(_without_frames(error), question, waiting)
         self._failures = 0
         self._rest_after(answered, seconds)
         return answered
@@ -172,3 +172,9 @@ class Asking:
         self._best_pace = min(self._best_pace, pace)
         if pace > SLOW_FACTOR * self._best_pace and not self._stopping():
             self._sleep(min(seconds, LONGEST_REST_SECONDS))
+
+
+def _without_frames(error: UsageSourceError) -> UsageSourceError:
+    """The error without where it came from: those frames would keep an answer of hundreds of megabytes alive as long as the error."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

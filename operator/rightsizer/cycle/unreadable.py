@@ -32,7 +32,7 @@ class _Patience:
 
     tries: int
     again_at: float
-    error: UsageSourceError
+    why: Trouble
     left_out: Spans = ()
 
 
@@ -57,9 +57,9 @@ class Unreadable:
         before, told = self._patience.get(namespace), self.trouble(namespace)
         tries = 1 if before is None or progress else before.tries + 1
         if tries <= len(PAUSES_SECONDS):
-            self._patience[namespace] = _Patience(tries, now + PAUSES_SECONDS[tries - 1], error)
+            self._patience[namespace] = _Patience(tries, now + PAUSES_SECONDS[tries - 1], trouble_of(error))
         else:
-            self._patience[namespace] = _Patience(tries, now + LEFT_OUT_SECONDS, error, joined(unread))
+            self._patience[namespace] = _Patience(tries, now + LEFT_OUT_SECONDS, trouble_of(error), joined(unread))
         if (trouble := self.trouble(namespace)) is not None and trouble != told:
             logger.warning("namespace %s: %s", namespace, trouble.message)
 
@@ -80,4 +80,4 @@ class Unreadable:
             what = f"{format_duration(slots(patience.left_out) * SLOT_SECONDS)} of the past cannot be read and count as a gap"
         else:
             what = "a part of the past could not be read and is asked for again later"
-        return Trouble(trouble_of(patience.error).reason, f"{what}: {patience.error}")
+        return Trouble(patience.why.reason, f"{what}: {patience.why.message}")
