@@ -16,6 +16,7 @@ from rightsizer.errors import (
     ClusterForbidden,
     ClusterNotFound,
     ClusterUnreachable,
+    UsageAnswerInvalid,
     UsageSourceOverloaded,
     UsageSourceRefused,
     UsageSourceUnreachable,
@@ -216,6 +217,15 @@ def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None
     assert (result.exit_code, notes) == (4, ["UsageSourceOverloaded", "-"])
     assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceOverloaded: HTTP 422: too many samples"
     assert "warning:" not in result.stderr
+
+
+def test_a_past_that_could_not_be_read_whole_is_told_as_well(desk: Desk) -> None:
+    desk.namespaces = ("bank",)
+    desk.world.add_deployment(namespace="bank")
+    desk.source.fail(UsageAnswerInvalid("half a JSON"), call="usage", skip=8, times=1)
+    result = desk.recommend()
+    assert (result.exit_code, result.stdout.splitlines()[1].split()[-1]) == (4, "UsageAnswerInvalid")
+    assert result.stderr.splitlines()[-1].endswith("a part of the past could not be read yet: half a JSON")
 
 
 def test_metrics_that_are_missing_are_told(desk: Desk) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,31 @@ class TestRestart:
         condition = world.measuring_condition()
         assert condition["status"] == "True"
         assert "; the history is in memory only: " in condition["message"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_cannot_be_written_any_more_is_told_and_does_not_matter(
+    kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    kept.apply_profile(mode="Recommend", window="2d", minimumHistory={"raise": "1h", "lower": "1h"})
+    kept.run_cycle()
+    before = kept.recommended()["containers"]
+
+    def refuse(file: int, offset: int, length: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    for name in range(80):
+        kept.add_deployment(f"more-{name}")
+    kept.next_slot()
+    kept.run_cycle()
+    message = f"the history goes on in memory: [Errno {number}] {os.strerror(number)}"
+    assert message in caplog.messages
+    condition = kept.measuring_condition()
+    assert (condition["status"], condition["message"].rpartition("; ")[2]) == ("True", message)
+    after = kept.recommended()["containers"]
+    assert [one["recommended"] for one in after] == [one["recommended"] for one in before]
+    assert kept.told() == ("Recommended", "RecommendOnly")
 
 
 def test_a_container_that_came_back_is_read_again() -> None:

@@ -101,7 +101,7 @@ class TestOneSlotOfThePast:
         assert (world.sizes(), world.sizes(namespace="bank")) == (WIDE, WORKED)
         condition = world.measuring_condition()
         assert condition["status"] == "True"
-        told = "; a part of the past could not be read and is asked for again later: HTTP 422: too many samples"
+        told = "; a part of the past could not be read yet: HTTP 422: too many samples"
         assert condition["message"].endswith(told)
 
     def test_is_not_asked_for_in_every_cycle(self) -> None:

@@ -79,5 +79,5 @@ class Unreadable:
         if patience.left_out:
             what = f"{format_duration(slots(patience.left_out) * SLOT_SECONDS)} of the past cannot be read and count as a gap"
         else:
-            what = "a part of the past could not be read and is asked for again later"
+            what = "a part of the past could not be read yet"
         return Trouble(patience.why.reason, f"{what}: {patience.why.message}")
