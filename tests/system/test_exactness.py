@@ -24,8 +24,9 @@ from tests.loaded_prometheus import loaded_prometheus
 
 pytestmark = pytest.mark.system
 
-SCRAPE_SECONDS = 30
-CPU_RANGE_SECONDS = 330
+CPU_RANGE_SECONDS = {15: 315, 30: 330, 60: 360}
+"""By scrape interval."""
+
 SLOT = 300
 SLOTS = 288
 QUANTISATION = 0.0005
@@ -43,6 +44,7 @@ class Raw:
     pod: str
     cpu: Samples
     memory: Samples
+    scrape_seconds: int
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -62,15 +64,16 @@ class Case:
 class Generator:
     """Random but repeatable usage up to `end` (unix seconds), over a day and some."""
 
-    def __init__(self, *, end: int, seed: int) -> None:
+    def __init__(self, *, end: int, seed: int, scrape_seconds: int) -> None:
         self.end = end
+        self.scrape_seconds = scrape_seconds
         self.begin = end - SLOTS * SLOT - 3_600
         self.random = random.Random(seed)
 
     def scrapes(self, since: int, until: int, *, missed: float = 0.0, gaps: Sequence[tuple[int, int]] = ()) -> list[int]:
         """Times of scrapes, each pod with an offset of its own; single ones are missed, and all within a gap."""
-        offset = self.random.randrange(SCRAPE_SECONDS)
-        times = range(since + offset, until + 1, SCRAPE_SECONDS)
+        offset = self.random.randrange(self.scrape_seconds)
+        times = range(since + offset, until + 1, self.scrape_seconds)
         return [at for at in times if self.random.random() >= missed and not any(first <= at < last for first, last in gaps)]
 
     def raw(self, pod: str, times: list[int], *, resets: Sequence[int] = (), scale: float = 1.0, **labels: str) -> Raw:
@@ -89,7 +92,7 @@ class Generator:
             before = at
             cpu.append((at, round(used, 6)))
             memory.append((at, float(round(2**28 * scale * self.random.lognormvariate(0, 0.3)))))
-        return Raw(pod, cpu, memory, labels)
+        return Raw(pod, cpu, memory, self.scrape_seconds, labels)
 
     def cases(self) -> list[Case]:
         begin, end = self.begin, self.end
@@ -129,9 +132,10 @@ class Generator:
     def _twice(self) -> list[Raw]:
         """The same container by two scrape jobs, at other times."""
         one = self.raw("twice-0", self.scrapes(self.begin, self.end))
+        cpu, memory = ([(at + 7, value) for at, value in samples] for samples in (one.cpu, one.memory))
         return [
             one,
-            Raw("twice-0", [(at + 7, value) for at, value in one.cpu], [(at + 7, value) for at, value in one.memory], {"job": "b"}),
+            Raw("twice-0", cpu, memory, one.scrape_seconds, {"job": "b"}),
         ]
 
 
@@ -176,16 +180,16 @@ def within(samples: Samples, *, end: int, seconds: int) -> Samples:
     return [(at, value) for at, value in samples if end - seconds < at <= end]
 
 
-def rate(samples: Samples, *, end: int) -> float | None:
+def rate(samples: Samples, *, end: int, range_seconds: int) -> float | None:
     """As the documentation of PromQL has it: resets added, extrapolated to the bounds of the range unless those are too far away."""
-    inside = within(samples, end=end, seconds=CPU_RANGE_SECONDS)
+    inside = within(samples, end=end, seconds=range_seconds)
     if len(inside) < 2:
         return None
     values = [Fraction(value) for _, value in inside]
     increase = values[-1] - values[0] + sum(before for before, after in pairwise(values) if after < before)
     first, last = inside[0][0], inside[-1][0]
     apart = Fraction(last - first, len(inside) - 1)
-    to_start, to_end = Fraction(first - (end - CPU_RANGE_SECONDS)), Fraction(end - last)
+    to_start, to_end = Fraction(first - (end - range_seconds)), Fraction(end - last)
     if to_start >= apart * Fraction(11, 10):
         to_start = apart / 2
     if increase > 0:
@@ -193,11 +197,11 @@ def rate(samples: Samples, *, end: int) -> float | None:
         to_start = min(to_start, (last - first) * values[0] / increase)
     if to_end >= apart * Fraction(11, 10):
         to_end = apart / 2
-    return float(increase * (last - first + to_start + to_end) / (last - first) / CPU_RANGE_SECONDS)
+    return float(increase * (last - first + to_start + to_end) / (last - first) / range_seconds)
 
 
 def millicores(raw: Raw, *, end: int) -> float | None:
-    cores = rate(raw.cpu, end=end)
+    cores = rate(raw.cpu, end=end, range_seconds=CPU_RANGE_SECONDS[raw.scrape_seconds])
     return None if cores is None else cores * 1000
 
 
@@ -221,9 +225,10 @@ def by_hand(values: list[float], name: str) -> float:
 # The comparison
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[(1, 30), (2, 60), (3, 15)], ids=str)
 def cases(request: pytest.FixtureRequest, end: int) -> list[Case]:
-    return Generator(end=end + 120, seed=request.param).cases()
+    seed, scrape_seconds = request.param
+    return Generator(end=end + 120, seed=seed, scrape_seconds=scrape_seconds).cases()
 
 
 @pytest.fixture(scope="module")

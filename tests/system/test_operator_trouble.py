@@ -132,7 +132,7 @@ def bare_pod(asked: Asked) -> list[Manifest]:
     value = next((value for metric, value in values.items() if metric in asked.form["query"]), None)
     if value is None or not asked.path.endswith("query_range"):
         return []
-    labels = {"namespace": "strange", "pod": "bare", "container": "app"}
+    labels = {"namespace": "strange", "pod": 'ba"r\\e\n', "container": "app"}
     return [{"metric": labels, "values": [[float(asked.form["end"]), value]]}]
 
 

@@ -45,6 +45,13 @@ class TestPatience:
             now += PAUSES_SECONDS[0]
             assert not unreadable.rests("shop", now=now)
 
+    def test_is_not_worn_out_by_what_fails_within_a_pause(self) -> None:
+        unreadable = Unreadable()
+        for second in range(100):
+            fail(unreadable, now=NOW + second)
+        assert unreadable.left_out("shop", now=NOW + 100) == ()
+        assert not unreadable.rests("shop", now=NOW + PAUSES_SECONDS[0])
+
     def test_is_over_where_all_was_read(self) -> None:
         unreadable = Unreadable()
         fail(unreadable, now=NOW)
@@ -143,6 +150,22 @@ class TestOneSlotOfThePast:
         world.run_hours(2)
         assert "gap" not in world.measuring_condition()["message"]
         assert not world.measuring.history.missing("shop", Span(world.bad_slot, world.bad_slot))
+
+    def test_is_a_gap_in_the_end_also_where_the_newest_slots_are_too_much_at_once(self) -> None:
+        """They are then asked for one by one, and that is no progress with the past."""
+        world = HalfReadable()
+        original = world.source.usage
+
+        def one_by_one(*arguments: Any, span: Span, **more: Any) -> Any:
+            if "shop" in more["namespaces"] and 1 < span.slots <= 4 and span.end > int(world.clock.time) - 600:
+                raise ERROR
+            return original(*arguments, span=span, **more)
+
+        setattr(world.source, "usage", one_by_one)  # noqa: B010
+        world.run_cycle()
+        world.run_hours(3)
+        assert "5m of the past cannot be read and count as a gap" in world.measuring_condition()["message"]
+        assert world.sizes() == WORKED
 
     def test_of_oom_kills_too(self) -> None:
         world = HalfReadable(call="oom_kills")

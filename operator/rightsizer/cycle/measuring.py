@@ -77,6 +77,7 @@ class _Round:
     now: float
     answered: set[str] = field(default_factory=set)
     failed: dict[str, Trouble] = field(default_factory=dict)
+    in_past: bool = False
     past_answered: set[str] = field(default_factory=set)
     past_failed: dict[str, UsageSourceError] = field(default_factory=dict)
     unread: bool = False
@@ -237,6 +238,7 @@ class Measuring:
             resting = {name for name in places if self._unreadable.rests(name, now=this.now)}
             past = [*lessons, *(question for question in questions if not this.is_newest(question))]
             past = [left for question in past if (left := question.without({*this.failed, *resting})).namespaces]
+            this.in_past = True
             self._ask(this, past, until=self._clock() + self._limits.portion_seconds)
             self.history.save()
 
@@ -300,7 +302,7 @@ class Measuring:
         this.answered.update(namespaces)
         if this.is_newest(answered.question):
             self._hear(this, answered)
-        else:
+        elif this.in_past:
             this.past_answered.update(namespaces)
 
     def _hear(self, this: _Round, answered: Answered) -> None:

@@ -54,6 +54,9 @@ class Unreadable:
 
     def failed(self, namespace: str, error: UsageSourceError, *, unread: Collection[Span], progress: bool, now: float) -> None:
         """A question about its past went unanswered. `unread`: what is missing now; `progress`: others were answered."""
+        if self.rests(namespace, now=now) and not progress:
+            # A slot that is new enough to be asked for again in any case is no further try.
+            return
         before, told = self._patience.get(namespace), self.trouble(namespace)
         tries = 1 if before is None or progress else before.tries + 1
         if tries <= len(PAUSES_SECONDS):
