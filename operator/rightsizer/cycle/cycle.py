@@ -42,7 +42,7 @@ KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 class CycleReport:
     """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
     their way; `read`: share of the window that has been read, over all namespaces; `unread`: time was up, and there is more to be read;
-    `questions_halved`, `questions_failed`: those to the usage source."""
+    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source."""
 
     profiles: int
     workloads: int
@@ -55,6 +55,7 @@ class CycleReport:
     troubled_namespaces: int
     read: float
     unread: bool
+    questions_answered: int
     questions_halved: int
     questions_failed: int
 
@@ -246,6 +247,7 @@ def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> C
         troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
         read=sum(measured.read.values()) / len(measured.read) if measured.read else 1.0,
         unread=measured.unread,
+        questions_answered=measured.answered,
         questions_halved=measured.halved,
         questions_failed=measured.failed,
     )
