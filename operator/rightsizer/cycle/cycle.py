@@ -8,6 +8,7 @@ A trouble with one workload or namespace is told and leaves the others alone; wh
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ _SOURCE_NOTES = {
     OwnerSource.KUBE_STATE_METRICS: "the workloads of pods come from kube-state-metrics",
     OwnerSource.API_AND_NAMES: "kube-state-metrics is missing (kube_pod_owner): the workloads of pods come from the API and naming rules",
 }
+
+RENEWED_WHILE_READING_SECONDS = 300
+"""Every portion of the past moves the numbers of nearly every workload, and writing them all takes as long as reading the portion. So until
+all is read, what moved by nothing else is renewed only so often."""
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -80,6 +85,7 @@ class Cycle:
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
+        self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:
         """One cycle. Raises ClusterError where the cluster could not be read at all."""
@@ -138,6 +144,9 @@ class Cycle:
     def _settle(
         self, seen: _Seen, measured: MeasuringReport, recommendations: Mapping[WorkloadRef, Recommendations], now: float
     ) -> list[Settled]:
+        patient = measured.unread and now - self._renewed_at < RENEWED_WHILE_READING_SECONDS
+        if not patient:
+            self._renewed_at = now
         settled = []
         for ref, ruled in seen.assignment.ruled.items():
             if ruled.profile.mode is Mode.IGNORE:
@@ -151,6 +160,7 @@ class Cycle:
                     trouble=measured.trouble.get(ref.namespace),
                     now=now,
                     history_read=measured.read.get(ref.namespace, 0.0) >= 1,
+                    patient=patient,
                 )
             )
         return settled

@@ -21,7 +21,7 @@ from rightsizer.profile import Mode, Profile
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import change_figures, change_from_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name, hold
+from rightsizer.status.dead_band import entries_by_name, hold, only_numbers_moved
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.standing import Standing, State, tell
 from rightsizer.workload import Autoscaler, Workload, WorkloadRef
@@ -61,8 +61,12 @@ class Settling:
         trouble: Trouble | None,
         now: float,
         history_read: bool = True,
+        patient: bool = False,
     ) -> Settled:
-        """One workload, to its end. A trouble with the cluster is logged and counted, and leaves the next workload alone."""
+        """One workload, to its end. A trouble with the cluster is logged and counted, and leaves the next workload alone.
+
+        `patient`: what is written is left alone where nothing but its numbers moved.
+        """
         recorded = _of_this(ruled.workload, recorded)
         old: Mapping[str, Any] = recorded.status if recorded is not None else {}
         before = change_from_status(old)
@@ -91,7 +95,7 @@ class Settling:
                     # It was refused: what the checks say to that is told at once.
                     standing = look_again(acted.change)
                 settled = _settled(ruled, standing, changed_now=acted.change.outcome is Outcome.IN_PROGRESS, failed=False)
-            self._write(ruled, standing, recorded, before=before, now=now)
+            self._write(ruled, standing, recorded, before=before, now=now, patient=patient)
         except ClusterNotFound:
             logger.info("%s/%s went away in mid-cycle", ruled.workload.ref.namespace, ruled.workload.ref)
         except ClusterError as error:
@@ -115,9 +119,11 @@ class Settling:
             record=record,
         )
 
-    def _write(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> None:
+    def _write(
+        self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float, patient: bool
+    ) -> None:
         wanted = _recorded(ruled, standing, recorded, now=now)
-        if recorded is not None and (wanted.spec, wanted.status) == (recorded.spec, recorded.status):
+        if recorded is not None and wanted.spec == recorded.spec and _no_news(recorded.status, wanted.status, patient=patient):
             return
         self._cluster.write_recommendation(wanted, standing.workload, existing=recorded)
         old: Mapping[str, Any] = recorded.status if recorded is not None else {}
@@ -143,6 +149,10 @@ def _not_written_yet(recommendations: Recommendations, old: Mapping[str, Any]) -
     """Without those that are written: they stay as they are while usage cannot be read, for the window moves on and its values do not."""
     entries = entries_by_name(old)
     return {name: found for name, found in recommendations.items() if "recommended" not in entries.get(name, {})}
+
+
+def _no_news(old: Mapping[str, Any], new: Mapping[str, Any], *, patient: bool) -> bool:
+    return old == new or (patient and only_numbers_moved(old, new))
 
 
 def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
