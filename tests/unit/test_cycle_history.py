@@ -41,7 +41,7 @@ class SlowWorld(World):
             clock=lambda: self.seconds,
             stopping=lambda: self.stop_after is not None and len(self.progress) >= self.stop_after,
         )
-        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock)
+        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock, writes_at_once=1)
 
     def _a_second_passes(self, share: float) -> None:
         self.seconds += 1

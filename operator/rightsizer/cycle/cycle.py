@@ -18,6 +18,7 @@ from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.settling import Settled, Settling
+from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.history import last_slot
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
@@ -39,6 +40,10 @@ _SOURCE_NOTES = {
 RENEWED_WHILE_READING_SECONDS = 300
 """Every portion of the past moves the numbers of nearly every workload, and writing them all takes as long as reading the portion. So until
 all is read, what moved by nothing else is renewed only so often."""
+
+WRITES_AT_ONCE = 4
+"""How many recommendations are written at a time; changes to workloads are made one after the other. It hides the latency of the API
+server: with 10 ms more for a request, 600 first writes take 6 s instead of 20 s. The server's own work, some 7 ms each, stays."""
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -80,8 +85,9 @@ class _Seen:
 class Cycle:
     """Runs one cycle after the other on the same history. Not for several threads at once."""
 
-    def __init__(self, cluster: Cluster, measuring: Measuring, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, measuring: Measuring, clock: Clock, *, writes_at_once: int = WRITES_AT_ONCE) -> None:
         self._cluster = cluster
+        self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
@@ -147,11 +153,8 @@ class Cycle:
         patient = measured.unread and now - self._renewed_at < RENEWED_WHILE_READING_SECONDS
         if not patient:
             self._renewed_at = now
-        settled = []
-        for ref, ruled in seen.assignment.ruled.items():
-            if ruled.profile.mode is Mode.IGNORE:
-                continue
-            settled.append(
+        with Writing(at_once=self._writes_at_once) as writing:
+            settled = [
                 self._settling.settle(
                     ruled,
                     recommendations.get(ref, {}),
@@ -159,11 +162,14 @@ class Cycle:
                     recorded=seen.recorded.get(ref),
                     trouble=measured.trouble.get(ref.namespace),
                     now=now,
+                    writing=writing,
                     history_read=measured.read.get(ref.namespace, 0.0) >= 1,
                     patient=patient,
                 )
-            )
-        return settled
+                for ref, ruled in seen.assignment.ruled.items()
+                if ruled.profile.mode is not Mode.IGNORE
+            ]
+        return [one.result() for one in settled]
 
     def _delete_orphans(self, seen: _Seen) -> None:
         """Recommendations of workloads that no profile rules any more. Those of workloads that are gone, the API server deletes."""
