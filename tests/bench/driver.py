@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,11 +41,13 @@ class ApiCount:
 
     def __init__(self) -> None:
         self._verbs: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._seconds = 0.0
 
     def on_request(self, verb: str, target: str, status: int, seconds: float) -> None:
-        self._verbs[verb] += 1
-        self._seconds += seconds
+        with self._lock:
+            self._verbs[verb] += 1
+            self._seconds += seconds
 
     def take(self) -> dict[str, float]:
         writes = sum(count for verb, count in self._verbs.items() if verb not in READS)
