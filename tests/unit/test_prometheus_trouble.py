@@ -116,6 +116,11 @@ def ask(connection: Connection) -> list[float]:
         ),
         (failure(422, "execution", "... (err-mimir-max-chunks-per-query)"), UsageSourceOverloaded, "err-mimir"),
         (failure(422, "422", "cannot select more than -search.maxSamplesPerQuery=1"), UsageSourceOverloaded, "maxSamples"),
+        (
+            failure(503, "503", "timeout exceeded: 30.000 seconds; the timeout can be adjusted with `-search.maxQueryDuration`"),
+            UsageSourceOverloaded,
+            "maxQueryDuration",
+        ),
         (failure(503, "timeout", "query timed out in expression evaluation"), UsageSourceOverloaded, "HTTP 503: timeout: query timed out"),
         (Reply(504, b"upstream timed out"), UsageSourceTimeout, "HTTP 504: upstream timed out"),
     ],
@@ -149,6 +154,13 @@ def test_later_is_tried_again_with_growing_pauses(
     assert raised.value.status == status
     assert time.slept == [0.5, 1.0, 2.0]
     assert len(server.asked) == 4
+
+
+def test_a_full_queue_of_victoria_metrics_is_later_and_not_less(server: PrometheusServer, connect: Connect, time: FakeTime) -> None:
+    words = b"couldn't start executing the request in 10.000 seconds, since -search.maxConcurrentRequests=4 concurrent requests run"
+    server.reply(Reply(429, words, headers={"Retry-After": "10"}), FINE)
+    assert ask(connect(timeout_seconds=60)) == [1]
+    assert time.slept == [10]
 
 
 def test_429_and_then_fine(server: PrometheusServer, connect: Connect, time: FakeTime) -> None:
@@ -260,6 +272,14 @@ def test_packed_answers_are_read_and_asked_for_only_by_setting(server: Prometheu
 def test_broken_packing_is_trouble_with_the_connection(server: PrometheusServer, connect: Connect) -> None:
     server.reply(Reply(body=b"not gzip", headers={"Content-Encoding": "gzip"}), FINE)
     assert ask(connect()) == [1]
+
+
+def test_every_question_is_about_all_stores_and_past_caches(server: PrometheusServer, connect: Connect) -> None:
+    server.reply(FINE)
+    ask(connect())
+    asked = dict(server.asked[0].form)
+    assert float(asked.pop("timeout")) > 0
+    assert asked == {"query": "up", "deny_partial_response": "1", "nocache": "1"}
 
 
 def test_warnings_are_logged_once_each(server: PrometheusServer, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,7 +41,18 @@ SERVER_SHARE_OF_TIME = 0.9
 
 LATER = frozenset({429, 502, 503})
 # Query limits as Prometheus, Mimir, Thanos and VictoriaMetrics put them.
-ASK_FOR_LESS = ("too many samples", "exceeded maximum resolution", "err-mimir-max-", "-search.max", "exceeded series limit")
+ASK_FOR_LESS = (
+    "too many samples",
+    "exceeded maximum resolution",
+    "err-mimir-max-",
+    "-search.max",
+    "exceeded series limit",
+)
+
+# Each server reads its own and passes over the others. Without `deny_partial_response`, a cluster of VictoriaMetrics answers with what the
+# reachable stores hold and calls it a success: half of the usage would be taken for the whole. Without `nocache`, VictoriaMetrics
+# answers a question about the last 30 s for an earlier time, and a repeated one from its cache, without what came late.
+WHOLE_AND_FRESH = {"deny_partial_response": "1", "nocache": "1"}
 
 
 class RequestObserver(Protocol):
@@ -129,7 +140,7 @@ class Connection:
         try:
             with self._session.post(
                 f"{self._prometheus.url}{path}",
-                data={**form, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                data={**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
@@ -190,7 +201,8 @@ def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
 
 def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
     # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
-    if words.error_type == "timeout" or any(text in words.message for text in ASK_FOR_LESS):
+    # 429 is about other questions too, also where VictoriaMetrics names a -search.max flag (of requests at a time).
+    if words.error_type == "timeout" or (reply.status != 429 and any(text in words.message for text in ASK_FOR_LESS)):
         return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
     if reply.status == 504:
         return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
