@@ -91,9 +91,9 @@ def test_a_backfill_is_that_of_prometheus_within_the_tolerance(
     apart = np.abs(one.cpu - other.cpu)
     assert np.nanmax(apart) <= SWING_MILLICORES * SCRAPE_SECONDS / cpu_range_seconds(SCRAPE_SECONDS)
     assert np.nanmean(apart / other.cpu) < 0.01
-    for percentile in (50, 95, 100):
+    for percentile in (90, 95, 99, 100):
         here, there = (np.nanpercentile(each.cpu, percentile, axis=1) for each in (one, other))
-        assert here == pytest.approx(there, rel=0.01)
+        assert here == pytest.approx(there, rel=0.02)
 
 
 def test_too_much_for_one_question_is_asked_for_in_parts(url: str, known: str, end: int) -> None:

@@ -279,7 +279,7 @@ def test_every_question_is_about_all_stores_and_past_caches(server: PrometheusSe
     ask(connect())
     asked = dict(server.asked[0].form)
     assert float(asked.pop("timeout")) > 0
-    assert asked == {"query": "up", "deny_partial_response": "1", "nocache": "1"}
+    assert asked == {"query": "up", "partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
 
 
 def test_warnings_are_logged_once_each(server: PrometheusServer, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:

@@ -47,12 +47,16 @@ ASK_FOR_LESS = (
     "err-mimir-max-",
     "-search.max",
     "exceeded series limit",
+    "exceeded chunks limit",
+    "exceeded bytes limit",
 )
 
-# Each server reads its own and passes over the others. Without `deny_partial_response`, a cluster of VictoriaMetrics answers with what the
-# reachable stores hold and calls it a success: half of the usage would be taken for the whole. Without `nocache`, VictoriaMetrics
+# Each server reads its own and passes over the others. Without the first two, Thanos and a cluster of VictoriaMetrics answer with what the
+# reachable stores hold and call it a success: half of the usage would be taken for the whole. Without `nocache`, VictoriaMetrics
 # answers a question about the last 30 s for an earlier time, and a repeated one from its cache, without what came late.
-WHOLE_AND_FRESH = {"deny_partial_response": "1", "nocache": "1"}
+WHOLE_AND_FRESH = {"partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
+# What Thanos says, some of its versions as an error, where no store reaches as far back as the question: there is nothing.
+NOTHING_THERE = "No StoreAPIs matched for this query"
 
 
 class RequestObserver(Protocol):
@@ -191,7 +195,8 @@ class Connection:
 
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
-        return _refusal(reply, complaint(reply.body) or Complaint("", _words(reply, url=url)))
+        words = complaint(reply.body) or Complaint("", _words(reply, url=url))
+        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words)
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
