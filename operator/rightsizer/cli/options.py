@@ -41,6 +41,8 @@ def prometheus_options() -> Decorator:
         click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
         click.option("--prometheus-password-file", metavar="FILE", type=_FILE, help="A file with the password of that name."),
         click.option("--prometheus-ca-file", metavar="FILE", type=_FILE, help="Certificates to trust instead of the system's."),
+        click.option("--prometheus-client-certificate-file", metavar="FILE", type=_FILE, help="A certificate to show, with its key."),
+        click.option("--prometheus-client-key-file", metavar="FILE", type=_FILE, help="The key of that certificate, not encrypted."),
         click.option("--prometheus-insecure", is_flag=True, help="Trust every certificate."),
         click.option(
             "--prometheus-header",

@@ -19,6 +19,8 @@ def connect(settings: Settings, *, on_request: RequestObserver | None = None) ->
         username=settings.prometheus_username,
         password_file=settings.prometheus_password_file,
         ca_file=settings.prometheus_ca_file,
+        client_certificate_file=settings.prometheus_client_certificate_file,
+        client_key_file=settings.prometheus_client_key_file,
         verify=settings.prometheus_verify,
     )
     return Prometheus(Connection(endpoint, on_request=on_request), extra_matchers=settings.prometheus_matchers)

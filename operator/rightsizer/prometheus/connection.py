@@ -148,6 +148,7 @@ class Connection:
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
+                cert=self._endpoint.identity,
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -168,7 +169,7 @@ class Connection:
 
     def _named(self, error: Exception) -> UsageSourceError:
         if isinstance(error, requests.exceptions.SSLError):
-            return UsageSourceUnreachable(f"{self._endpoint.url}: no trusted TLS connection (is a CA file needed?): {_innermost(error)}")
+            return UsageSourceUnreachable(f"{self._endpoint.url}: {_tls_words(self._endpoint, _innermost(error))}")
         if isinstance(error, requests.ConnectTimeout):
             return UsageSourceUnreachable(f"{self._endpoint.url}: no connection within the time limit")
         if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
@@ -234,6 +235,17 @@ def _words(reply: _Reply, *, url: str) -> str:
     if reply.status == 404:
         return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
     return text
+
+
+def _tls_words(endpoint: Endpoint, words: str) -> str:
+    # What the libraries say where the files do not fit, and where the other side ends the handshake.
+    if any(sign in words for sign in ("KEY_VALUES_MISMATCH", "PEM", "private key")):
+        files = f"{endpoint.client_certificate_file} and {endpoint.client_key_file}"
+        return f"the client certificate and its key cannot be used (do {files} belong together, the key not encrypted?): {words}"
+    if any(sign in words for sign in ("ALERT", "EOF")):
+        asked = "does it ask for a client certificate?" if endpoint.identity is None else "does it trust our client certificate?"
+        return f"the server ended the TLS connection ({asked}): {words}"
+    return f"no trusted TLS connection (is a CA file needed?): {words}"
 
 
 def _innermost(error: BaseException) -> str:
