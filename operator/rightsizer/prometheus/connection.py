@@ -65,6 +65,18 @@ class RequestObserver(Protocol):
     def __call__(self, kind: str, *, seconds: float, size_bytes: int) -> None: ...
 
 
+class Line(Protocol):
+    """Another way to the server than HTTP from here. Each call may raise UsageSourceError."""
+
+    def post(
+        self, path: str, form: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer to a form. It may give up after `timeout_seconds` without a byte."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Reply:
     status: int
@@ -80,19 +92,24 @@ class _Trouble:
 
 
 class Connection:
-    """The line to one endpoint. `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1)."""
+    """The way to one endpoint, by `line` where one is given.
+
+    `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1).
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
         on_request: RequestObserver | None = None,
+        line: Line | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._endpoint = endpoint
         self._on_request = on_request
+        self._line = line
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -111,6 +128,8 @@ class Connection:
 
     def close(self) -> None:
         self._prometheus.close()
+        if self._line is not None:
+            self._line.close()
 
     def ask(self, path: str, form: Mapping[str, str], *, kind: str) -> Answer:
         """The answer to a POST of `form`. Raises UsageSourceError, at the latest shortly after the time limit."""
@@ -141,10 +160,13 @@ class Connection:
 
     def _send(self, path: str, form: Mapping[str, str], *, deadline: float) -> _Reply:
         remaining = max(deadline - self._clock(), 0.1)
+        whole = {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
+        if self._line is not None:
+            return self._bounded(_Reply(*self._line.post(path, whole, headers=self._endpoint.headers, timeout_seconds=remaining)))
         try:
             with self._session.post(
                 f"{self._prometheus.url}{path}",
-                data={**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                data=whole,
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
@@ -161,11 +183,15 @@ class Connection:
         body = bytearray()
         while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
             body += piece
-            if len(body) > self._endpoint.max_answer_bytes:
-                raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+            self._bounded(_Reply(response.status_code, response.headers, body))
             if self._clock() > deadline:
                 raise self._timed_out()
         return body
+
+    def _bounded(self, reply: _Reply) -> _Reply:
+        if len(reply.body) > self._endpoint.max_answer_bytes:
+            raise UsageSourceOverloaded(reply.status, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+        return reply
 
     def _named(self, error: Exception) -> UsageSourceError:
         if isinstance(error, requests.exceptions.SSLError):
