@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class SlowWorld(World):
             clock=lambda: self.seconds,
             stopping=lambda: self.stop_after is not None and len(self.progress) >= self.stop_after,
         )
-        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock)
+        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock, writes_at_once=1)
 
     def _a_second_passes(self, share: float) -> None:
         self.seconds += 1
@@ -101,6 +102,32 @@ class TestPortions:
         world.run_cycle()
         assert world.recommended()["containers"][0]["recommended"]["requests"] == {"cpu": "1080m", "memory": "1800Mi"}
         assert world.sizes().memory_request == 1800 * MI
+
+    def test_numbers_that_move_with_each_portion_are_written_first_and_last_and_seldom_between(self, world: SlowWorld) -> None:
+        world.apply_profile(mode="Recommend")
+        written = []
+        for _ in range(5):
+            world.run_cycle()
+            written.append(world.cluster.made("write_recommendation"))
+        assert written == [1, 1, 1, 1, 2]
+        assert world.recommended()["containers"][0]["explanation"]["cpu"]["samples"] == 4032
+
+    def test_a_long_way_is_told_every_five_minutes(self, world: SlowWorld) -> None:
+        world.apply_profile(mode="Recommend")
+        written = []
+        for _ in range(4):
+            world.run_cycle()
+            written.append(world.cluster.made("write_recommendation"))
+            world.pass_time(150)
+        assert written == [1, 1, 2, 2]
+
+    @pytest.mark.parametrize("spec", [{"mode": "Apply"}, {"cpu": {"buffer": "50%"}}, {"window": "13d"}])
+    def test_what_is_more_than_numbers_does_not_wait_for_the_rest(self, world: SlowWorld, spec: dict[str, Any]) -> None:
+        world.apply_profile(mode="Recommend")
+        world.run_cycle()
+        world.apply_profile(**{"mode": "Recommend", **spec})
+        world.run_cycle()
+        assert world.cluster.made("write_recommendation") == 2
 
     def test_how_far_it_got_is_told_in_steps(self, world: SlowWorld) -> None:
         told = []

@@ -26,6 +26,7 @@ class World:
         self.progress: list[float] = []
         self.history_folder: Path | None = None
         self.limits = ReadingLimits(at_once=1)
+        self.writes_at_once = 1
         self.in_mid_cycle: Callable[[], object] = lambda: None
         """Called whenever a part of the history was read: after the cluster was read, before anything is written."""
         self.restart()
@@ -39,7 +40,8 @@ class World:
             limits=self.limits,
             progress=self._progress,
         )
-        self.cycle = Cycle(self.cluster, self.measuring, self.clock)
+        # One at a time, so that what happens has an order.
+        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once)
 
     def new_history(self, slots: int) -> History:
         return History(slots=slots, folder=self.history_folder)

@@ -56,7 +56,8 @@ class MeasuringReport:
     """What became of the reading, by namespace: trouble, where owners came from, which share of the window has been read.
 
     `unreadable`: why a part of the past is not known, which is no trouble for what is newer.
-    `unread`: time was up, and there is more to be read. `halved`, `failed`: questions that were too much, and that went unanswered.
+    `unread`: time was up, and there is more to be read. `answered`, `halved`, `failed`: questions that brought something, that were too
+    much, and that went unanswered.
     """
 
     trouble: Mapping[str, Trouble]
@@ -64,6 +65,7 @@ class MeasuringReport:
     owner_sources: Mapping[str, OwnerSource]
     read: Mapping[str, float]
     unread: bool
+    answered: int
     halved: int
     failed: int
 
@@ -134,7 +136,7 @@ class Measuring:
         self._make_room(window_seconds)
         self._read_again_what_came_back()
         self._pods.begin()
-        halved, failed = self._asking.halved, self._asking.failed
+        answered, halved, failed = self._asking.answered, self._asking.halved, self._asking.failed
         wanted = Span(last_slot(now) - (self.history.slots - 1) * SLOT_SECONDS, last_slot(now))
         this = _Round(workloads, wanted, now)
         self._read(this)
@@ -147,6 +149,7 @@ class Measuring:
             owner_sources={name: source for name in workloads if (source := self._pods.source_of(name)) is not None},
             read={namespace: self._share_read(namespace, this) for namespace in workloads},
             unread=this.unread,
+            answered=self._asking.answered - answered,
             halved=self._asking.halved - halved,
             failed=self._asking.failed - failed,
         )

@@ -41,13 +41,40 @@ SERVER_SHARE_OF_TIME = 0.9
 
 LATER = frozenset({429, 502, 503})
 # Query limits as Prometheus, Mimir, Thanos and VictoriaMetrics put them.
-ASK_FOR_LESS = ("too many samples", "exceeded maximum resolution", "err-mimir-max-", "-search.max", "exceeded series limit")
+ASK_FOR_LESS = (
+    "too many samples",
+    "exceeded maximum resolution",
+    "err-mimir-max-",
+    "-search.max",
+    "exceeded series limit",
+    "exceeded chunks limit",
+    "exceeded bytes limit",
+)
+
+# Each server reads its own and passes over the others. Without the first two, Thanos and a cluster of VictoriaMetrics answer with what the
+# reachable stores hold and call it a success: half of the usage would be taken for the whole. Without `nocache`, VictoriaMetrics
+# answers a question about the last 30 s for an earlier time, and a repeated one from its cache, without what came late.
+WHOLE_AND_FRESH = {"partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
+# What Thanos says, some of its versions as an error, where no store reaches as far back as the question: there is nothing.
+NOTHING_THERE = "No StoreAPIs matched for this query"
 
 
 class RequestObserver(Protocol):
     """Told of each request when it has ended, well or not: what was asked for, how long it took, how many bytes came back."""
 
     def __call__(self, kind: str, *, seconds: float, size_bytes: int) -> None: ...
+
+
+class Line(Protocol):
+    """Another way to the server than HTTP from here. Each call may raise UsageSourceError."""
+
+    def post(
+        self, path: str, form: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer to a form. It may give up after `timeout_seconds` without a byte."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +92,24 @@ class _Trouble:
 
 
 class Connection:
-    """The line to one endpoint. `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1)."""
+    """The way to one endpoint, by `line` where one is given.
+
+    `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1).
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
         on_request: RequestObserver | None = None,
+        line: Line | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._endpoint = endpoint
         self._on_request = on_request
+        self._line = line
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -96,6 +128,8 @@ class Connection:
 
     def close(self) -> None:
         self._prometheus.close()
+        if self._line is not None:
+            self._line.close()
 
     def ask(self, path: str, form: Mapping[str, str], *, kind: str) -> Answer:
         """The answer to a POST of `form`. Raises UsageSourceError, at the latest shortly after the time limit."""
@@ -126,13 +160,17 @@ class Connection:
 
     def _send(self, path: str, form: Mapping[str, str], *, deadline: float) -> _Reply:
         remaining = max(deadline - self._clock(), 0.1)
+        whole = {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
+        if self._line is not None:
+            return self._bounded(_Reply(*self._line.post(path, whole, headers=self._endpoint.headers, timeout_seconds=remaining)))
         try:
             with self._session.post(
                 f"{self._prometheus.url}{path}",
-                data={**form, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                data=whole,
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
+                cert=self._endpoint.identity,
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -145,15 +183,19 @@ class Connection:
         body = bytearray()
         while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
             body += piece
-            if len(body) > self._endpoint.max_answer_bytes:
-                raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+            self._bounded(_Reply(response.status_code, response.headers, body))
             if self._clock() > deadline:
                 raise self._timed_out()
         return body
 
+    def _bounded(self, reply: _Reply) -> _Reply:
+        if len(reply.body) > self._endpoint.max_answer_bytes:
+            raise UsageSourceOverloaded(reply.status, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+        return reply
+
     def _named(self, error: Exception) -> UsageSourceError:
         if isinstance(error, requests.exceptions.SSLError):
-            return UsageSourceUnreachable(f"{self._endpoint.url}: no trusted TLS connection (is a CA file needed?): {_innermost(error)}")
+            return UsageSourceUnreachable(f"{self._endpoint.url}: {_tls_words(self._endpoint, _innermost(error))}")
         if isinstance(error, requests.ConnectTimeout):
             return UsageSourceUnreachable(f"{self._endpoint.url}: no connection within the time limit")
         if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
@@ -180,7 +222,8 @@ class Connection:
 
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
-        return _refusal(reply, complaint(reply.body) or Complaint("", _words(reply, url=url)))
+        words = complaint(reply.body) or Complaint("", _words(reply, url=url))
+        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words)
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
@@ -190,7 +233,8 @@ def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
 
 def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
     # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
-    if words.error_type == "timeout" or any(text in words.message for text in ASK_FOR_LESS):
+    # 429 is about other questions too, also where VictoriaMetrics names a -search.max flag (of requests at a time).
+    if words.error_type == "timeout" or (reply.status != 429 and any(text in words.message for text in ASK_FOR_LESS)):
         return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
     if reply.status == 504:
         return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
@@ -217,6 +261,17 @@ def _words(reply: _Reply, *, url: str) -> str:
     if reply.status == 404:
         return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
     return text
+
+
+def _tls_words(endpoint: Endpoint, words: str) -> str:
+    # What the libraries say where the files do not fit, and where the other side ends the handshake.
+    if any(sign in words for sign in ("KEY_VALUES_MISMATCH", "PEM", "private key")):
+        files = f"{endpoint.client_certificate_file} and {endpoint.client_key_file}"
+        return f"the client certificate and its key cannot be used (do {files} belong together, the key not encrypted?): {words}"
+    if any(sign in words for sign in ("ALERT", "EOF")):
+        asked = "does it ask for a client certificate?" if endpoint.identity is None else "does it trust our client certificate?"
+        return f"the server ended the TLS connection ({asked}): {words}"
+    return f"no trusted TLS connection (is a CA file needed?): {words}"
 
 
 def _innermost(error: BaseException) -> str:

@@ -48,6 +48,32 @@ def explanation_to_write(entry: Mapping[str, Any], explanation: Explanation, *, 
     return dict(entry["explanation"][explanation.resource])
 
 
+def only_numbers_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a status differs from the written one in nothing but what a longer history moves: numbers, and what is told of them."""
+    try:
+        return _without_numbers(old) == _without_numbers(new)
+    except (TypeError, AttributeError):
+        # Somebody edited it.
+        return False
+
+
+def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
+    summary = status.get("summary", {})
+    return {
+        "standing": [status.get(name) for name in ("mode", "observedGeneration", "lastChange")],
+        "summary": [summary.get(name) for name in ("state", "reason")],
+        "conditions": [[condition.get(name) for name in ("type", "status", "reason")] for condition in status.get("conditions", [])],
+        "containers": {name: _entry_without_numbers(entry) for name, entry in entries_by_name(status).items()},
+    }
+
+
+def _entry_without_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    explanations = {
+        resource: [explanation.get(name) for name in _SAME_WHILE_STANDING] for resource, explanation in entry.get("explanation", {}).items()
+    }
+    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations}
+
+
 def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """`status.containers` by container name."""
     return {entry["name"]: entry for entry in status.get("containers", []) if "name" in entry}
