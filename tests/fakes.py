@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
-from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch
+from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.ports import EventTarget, Listing, Load, Namespace, OomSeries, PodOwners, Recorded
 from rightsizer.profile import Profile, parse_profile
 from rightsizer.quantities import cpu_millicores, memory_bytes
@@ -119,12 +119,14 @@ class PodUsage:
     memory: float
     since: int
     until: int | None = None
+    throttled: float | None = None
+    """Share of CFS periods; None: without a CPU limit, and so without such periods."""
 
     def there_at(self, time: float) -> bool:
         return self.since <= time and (self.until is None or time <= self.until + SLOT_SECONDS)
 
-    def values(self, resource: ResourceName, span: Span) -> list[float]:
-        value = self.cpu if resource == "cpu" else self.memory
+    def values(self, kind: UsageKind, span: Span) -> list[float]:
+        value = {"cpu": self.cpu, "memory": self.memory, "throttled": self.throttled or np.nan}[kind]
         last = span.end if self.until is None else self.until
         return [value if self.since <= slot <= last else np.nan for slot in range(span.start, span.end + 1, SLOT_SECONDS)]
 
@@ -150,19 +152,20 @@ class FakeUsageSource(Faults):
         if self.interval_seconds is None or "cpu" in self.hidden:
             return {}
         there = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at))
-        return {namespace: Load(there[namespace], self.interval_seconds) for namespace in namespaces if there[namespace]}
+        limited = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at) and usage.throttled is not None)
+        return {name: Load(there[name], self.interval_seconds, limited[name]) for name in namespaces if there[name]}
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+    def usage(self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
         assert scrape_interval_seconds > 0
-        self.called("usage", namespaces, f"{resource} {span.start}..{span.end}")
+        self.called("usage", namespaces, f"{kind} {span.start}..{span.end}")
         found = [
             (usage.series, values)
             for usage in self.usages
-            if usage.series.namespace in namespaces and resource not in self.hidden
-            if not np.isnan(values := usage.values(resource, span)).all()
+            if usage.series.namespace in namespaces and kind not in self.hidden
+            if not np.isnan(values := usage.values(kind, span)).all()
         ]
         table = np.array([values for _, values in found], dtype=np.float32).reshape(len(found), span.slots)
-        return UsageBatch(resource, span, tuple(series for series, _ in found), table)
+        return UsageBatch(kind, span, tuple(series for series, _ in found), table)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
         self.called("pod_owners", namespaces)

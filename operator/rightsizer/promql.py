@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rightsizer.history import SLOT_SECONDS
+from rightsizer.history import SLOT_SECONDS, UsageKind
 from rightsizer.workload import ResourceName
 
 CPU_METRIC = "container_cpu_usage_seconds_total"
@@ -21,7 +21,12 @@ REPLICA_SET_OWNER_METRIC = "kube_replicaset_owner"
 OOM_METRICS = ("kube_pod_container_status_last_terminated_reason", "kube_pod_init_container_status_last_terminated_reason")
 MEMORY_LIMIT_METRICS = ("kube_pod_container_resource_limits", "kube_pod_init_container_resource_limits")
 
+# The kubelet has them only of containers with a CPU limit: a period (100 ms) counts as throttled where the limit was used up in it.
+CFS_PERIODS_METRIC = "container_cpu_cfs_periods_total"
+CFS_THROTTLED_METRIC = "container_cpu_cfs_throttled_periods_total"
+
 USAGE_METRICS: dict[ResourceName, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC}
+METRICS: dict[UsageKind, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC, "throttled": CFS_THROTTLED_METRIC}
 
 SERIES_LABELS = ("namespace", "pod", "container")
 
@@ -73,15 +78,26 @@ def memory_range_seconds(scrape_interval_seconds: int) -> int:
     return max(SLOT_SECONDS, 2 * scrape_interval_seconds)
 
 
-def usage(resource: ResourceName, scope: Scope, *, scrape_interval_seconds: int) -> str:
+def usage(kind: UsageKind, scope: Scope, *, scrape_interval_seconds: int) -> str:
     """Usage per container, to be evaluated at the end of each slot: CPU in cores (mean rate), memory in bytes (peak).
 
+    `throttled` is the share of the CFS periods in which the container was throttled, and no value where it was not at all.
     `max by` merges what shows one container several times: several scrape jobs, or the cgroups of a container before and after its restart.
     """
-    selector = _selector(USAGE_METRICS[resource], _CONTAINERS_ONLY, scope)
-    if resource == "cpu":
+    if kind == "throttled":
+        return _throttled(scope, range_seconds=cpu_range_seconds(scrape_interval_seconds))
+    selector = _selector(METRICS[kind], _CONTAINERS_ONLY, scope)
+    if kind == "cpu":
         return _max_by(SERIES_LABELS, f"rate({selector}[{cpu_range_seconds(scrape_interval_seconds)}s])")
     return _max_by(SERIES_LABELS, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
+
+
+def _throttled(scope: Scope, *, range_seconds: int) -> str:
+    # Most containers are not throttled most of the time: `> 0` first, so that these are neither divided nor sent.
+    throttled, periods = (
+        f"rate({_selector(metric, _CONTAINERS_ONLY, scope)}[{range_seconds}s])" for metric in (CFS_THROTTLED_METRIC, CFS_PERIODS_METRIC)
+    )
+    return _max_by(SERIES_LABELS, f"({throttled} > 0) / {periods}")
 
 
 def samples_per_series(scope: Scope) -> str:
@@ -95,9 +111,14 @@ def series_now(scope: Scope) -> str:
     return f"count by (namespace) ({_selector(CPU_METRIC, _CONTAINERS_ONLY, scope)})"
 
 
+def limited_now(scope: Scope) -> str:
+    """By namespace, how many containers have CFS periods now: those with a CPU limit."""
+    return f"count by (namespace) ({_selector(CFS_PERIODS_METRIC, _CONTAINERS_ONLY, scope)})"
+
+
 def loads(scope: Scope) -> str:
-    """Both of the above in one question, told apart by the label `figure` (`samples`, `series`)."""
-    figures = {"samples": samples_per_series(scope), "series": series_now(scope)}
+    """All of the above in one question, told apart by the label `figure` (`samples`, `series`, `limited`)."""
+    figures = {"samples": samples_per_series(scope), "series": series_now(scope), "limited": limited_now(scope)}
     return " or ".join(f'label_replace({query}, "figure", "{name}", "", "")' for name, query in figures.items())
 
 

@@ -80,6 +80,25 @@ def write_cpu(history: KnownHistory) -> None:
     cpu(lambda at: 0.25 * (at + 3600), pod="odd", namespace="s.op+")
 
 
+def write_throttling(history: KnownHistory) -> None:
+    """In namespace `limits`, with 10 CFS periods a second."""
+
+    def cfs(pod: str, share: Callable[[float], float], *, periods: Callable[[float], float] = lambda at: 10 * (at + 3600)) -> None:
+        labels = {"namespace": "limits", "pod": pod, "container": "app"}
+        history.add("container_cpu_usage_seconds_total", labels, lambda at: 0.1 * (at + 3600))
+        history.add("container_cpu_cfs_periods_total", labels, periods)
+        history.add("container_cpu_cfs_throttled_periods_total", labels, lambda at: share(at) * periods(at))
+
+    cfs("quarter", lambda at: 0.25)
+    cfs("never", lambda at: 0.0)
+    # Both counters begin anew at 3150 s, in the middle of a slot.
+    cfs("reset", lambda at: 0.5, periods=lambda at: 10 * (at + 3600) if at < 3150 else 10 * (at - 3120))
+    # Throttled in half of the periods from 3000 s to 3300 s, the whole of slot 10.
+    bound = {"namespace": "limits", "pod": "spell", "container": "app"}
+    history.add("container_cpu_cfs_periods_total", bound, lambda at: 10 * (at + 3600))
+    history.add("container_cpu_cfs_throttled_periods_total", bound, lambda at: 1000 + 5.0 * min(max(at - 3000, 0), 300))
+
+
 def write_memory(history: KnownHistory) -> None:
     def memory(pod: str, value: Callable[[float], float]) -> None:
         history.add("container_memory_working_set_bytes", {"pod": pod, "container": "app"}, value)
@@ -117,7 +136,7 @@ def write_state(history: KnownHistory) -> None:
 @pytest.fixture(scope="module")
 def history() -> KnownHistory:
     known = KnownHistory(now=time.time() // SCRAPE_SECONDS * SCRAPE_SECONDS)
-    for write in (write_cpu, write_memory, write_state):
+    for write in (write_cpu, write_throttling, write_memory, write_state):
         write(known)
     return known
 
@@ -183,6 +202,20 @@ def test_namespaces_with_metacharacters_match_themselves_only(source: Prometheus
         assert batch.values[0] == pytest.approx(250.0)
 
 
+def test_throttled_is_the_share_of_the_periods_and_nothing_where_there_was_none(source: Prometheus, history: KnownHistory) -> None:
+    batch = source.usage("throttled", namespaces=["limits", "shop"], span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
+    shares = {series.pod: np.nan_to_num(row, nan=-1.0).tolist() for series, row in zip(batch.series, batch.values, strict=True)}
+    assert set(shares) == {"quarter", "reset", "spell"}
+    assert shares["quarter"] == pytest.approx([0.25] * SLOTS, abs=1e-6)
+    assert shares["reset"] == pytest.approx([0.5] * SLOTS, abs=0.01)
+    assert {number: share for number, share in enumerate(shares["spell"]) if share != -1.0} == {10: pytest.approx(0.5)}
+
+
+def test_without_cfs_metrics_nothing_is_throttled(source: Prometheus, history: KnownHistory) -> None:
+    batch = source.usage("throttled", namespaces=["shop"], span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
+    assert (batch.series, batch.values.shape) == ((), (0, SLOTS))
+
+
 def test_memory_is_the_peak_of_the_slot_in_bytes(source: Prometheus, history: KnownHistory) -> None:
     batch = source.usage("memory", namespaces=["shop"], span=history.span, scrape_interval_seconds=SCRAPE_SECONDS)
     peak, steady = batch.values / MEBIBYTE
@@ -195,6 +228,8 @@ def test_loads_by_namespace(source: Prometheus, history: KnownHistory) -> None:
     loads = source.loads(["shop", "bank", "nowhere"], at=history.span.end)
     assert set(loads) == {"shop", "bank"}
     assert loads["bank"].series == 1
+    assert source.loads(["limits"], at=history.span.end)["limits"].limited == 4
+    assert loads["shop"].limited == 0
     # steady, twice (by two jobs), restarted, reset and gap.
     assert loads["shop"].series == 6
     assert [load.scrape_interval_seconds for load in loads.values()] == pytest.approx([SCRAPE_SECONDS] * 2, abs=2)

@@ -114,7 +114,7 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
         "CPU: request 500m -> 216m, limit 1 -> 432m",
         "1. measure  p95 of 14d (4,0",
         " values, 99.9 %, busiest of up to 2 pods) = 180m",
-        "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC",
+        "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC (0 minutes ago)",
         "2. buffer   180m + 20 % = 216m",
         "216m is within minimum 10m and maximum 16",
         "limit 2 x 216m = 432m",

@@ -44,6 +44,20 @@ class TestQuestions:
         world.run_cycle()
         assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
 
+    def test_one_more_where_containers_have_cpu_limits_about_their_namespaces_alone(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        throttled = [call for call in world.source.calls if call.about.startswith("throttled")]
+        assert {call.namespaces for call in throttled} == {("shop",)}
+        assert len(throttled) == 15
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        asked = [(call.name, call.about.partition(" ")[0]) for call in world.source.calls[before:]]
+        assert asked == [("usage", "cpu"), ("usage", "memory"), ("usage", "throttled"), ("oom_kills", "")]
+
     def test_as_many_for_fifty_workloads_as_for_one(self, world: World) -> None:
         many = World()
         for number in range(50):
@@ -125,6 +139,23 @@ class TestQuestions:
             world.next_slot()
             world.run_cycle()
         assert world.source.made("loads") == 2
+
+
+class TestThrottling:
+    def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
+        world.run_cycle()
+        (entry,) = world.recommended()["containers"]
+        assert entry["explanation"]["cpu"]["throttled"] == "50%"
+        assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
+        assert "throttled" not in entry["explanation"]["memory"]
+        assert world.sizes() == WORKED
+
+    def test_is_not_told_where_limits_never_bind(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        assert not world.measuring.history.has_throttling
+        assert "throttled" not in world.recommended()["containers"][0]["explanation"]["cpu"]
 
 
 class TestTrouble:

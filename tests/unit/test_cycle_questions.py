@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,16 @@ class TestPlan:
         span = Span(at(5), at(6))
         found = plan({"a": [span], "b": [span]}, {"a": load(), "b": load(interval=60)})
         assert {one.namespaces: one.scrape_interval_seconds for one in found} == {("a",): 30, ("b",): 60}
+
+    def test_throttling_is_asked_of_namespaces_with_cpu_limits_alone(self) -> None:
+        span = Span(at(5), at(6))
+        loads = {"a": load(), "b": Load(10, 30, limited=1), "c": Load(10, 60)}
+        found = {one.namespaces: one.limited for one in plan({name: [span] for name in "abc"}, loads)}
+        assert found == {("a", "b"): ("b",), ("c",): ()}
+
+    @pytest.mark.parametrize(("limited", "parts"), [(0, 1), (1_000, 1), (1_200, 2)])
+    def test_both_series_of_throttling_count_as_samples(self, limited: int, parts: int) -> None:
+        assert len(plan({"a": [Span(at(1), at(288))]}, {"a": Load(1_200, 10, limited)})) == parts
 
     @pytest.mark.parametrize(
         ("first", "last", "cut"),
@@ -90,6 +101,11 @@ class TestHalve:
     def test_then_by_time_newer_first(self) -> None:
         assert halve(question("a", first=1, last=3)) == (question("a", first=2, last=3), question("a", first=1, last=1))
 
+    def test_each_half_keeps_its_limited_namespaces(self) -> None:
+        halves = halve(replace(question("a", "b", "c"), limited=("a", "c")))
+        assert halves is not None
+        assert [(half.namespaces, half.limited) for half in halves] == [(("a",), ("a",)), (("b", "c"), ("c",))]
+
     def test_a_slot_of_one_namespace_cannot_be_halved(self) -> None:
         assert halve(question("a", first=7, last=7)) is None
 
@@ -111,6 +127,8 @@ def asked(questions: list[Question] | tuple[Question, ...]) -> Counter[tuple[str
 @pytest.mark.parametrize(("left_out", "left"), [([], ("a", "b")), (["a"], ("b",)), (["a", "b", "c"], ())])
 def test_without(left_out: list[str], left: tuple[str, ...]) -> None:
     assert question("a", "b").without(left_out) == question(*left)
+    limited = replace(question("a", "b"), limited=("b",)).without(left_out).limited
+    assert limited == tuple(name for name in left if name == "b")
 
 
 @st.composite
@@ -124,7 +142,7 @@ def missing_spans(draw: st.DrawFn) -> list[Span]:
 @given(
     st.dictionaries(
         st.sampled_from("abcdef"),
-        st.tuples(missing_spans(), st.builds(Load, st.integers(1, 60_000), st.sampled_from([10, 30, 60]))),
+        st.tuples(missing_spans(), st.builds(Load, st.integers(1, 60_000), st.sampled_from([10, 30, 60]), st.integers(0, 60_000))),
         min_size=1,
     )
 )
@@ -139,7 +157,8 @@ def test_every_missing_slot_is_asked_for_once_within_the_bounds_newest_first(giv
     for one in questions:
         assert {loads[name].scrape_interval_seconds for name in one.namespaces} == {one.scrape_interval_seconds}
         assert len(one.namespaces) == len(set(one.namespaces)) >= 1
-        series = sum(loads[name].series for name in one.namespaces)
+        assert one.limited == tuple(name for name in one.namespaces if loads[name].limited)
+        series, limited = (sum(getattr(loads[name], each) for name in one.namespaces) for each in ("series", "limited"))
         if one.span.slots > 1 or len(one.namespaces) > 1:
-            assert series * one.span.slots <= MOST_VALUES
-            assert series * (one.span.slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES
+            assert max(series, limited) * one.span.slots <= MOST_VALUES
+            assert max(series, 2 * limited) * (one.span.slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES

@@ -28,6 +28,14 @@ def test_memory_of_one_namespace_of_one_cluster() -> None:
     )
 
 
+def test_the_throttled_share_of_the_cfs_periods() -> None:
+    of_containers = '{container!="",container!="POD",namespace="shop"}[330s]'
+    assert promql.usage("throttled", SHOP, scrape_interval_seconds=30) == (
+        f"max by (namespace, pod, container) ((rate(container_cpu_cfs_throttled_periods_total{of_containers}) > 0)"
+        f" / rate(container_cpu_cfs_periods_total{of_containers}))"
+    )
+
+
 def test_samples_per_series() -> None:
     assert promql.samples_per_series(SHOP) == f"max by (namespace) (count_over_time({CPU_SELECTOR}[900s]))"
 
@@ -36,10 +44,15 @@ def test_series_now() -> None:
     assert promql.series_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR})"
 
 
-def test_loads_are_both_in_one() -> None:
+def test_limited_now() -> None:
+    assert promql.limited_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR.replace(promql.CPU_METRIC, promql.CFS_PERIODS_METRIC)})"
+
+
+def test_loads_are_all_in_one() -> None:
     assert promql.loads(SHOP) == (
         f'label_replace({promql.samples_per_series(SHOP)}, "figure", "samples", "", "") or '
-        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "")'
+        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "") or '
+        f'label_replace({promql.limited_now(SHOP)}, "figure", "limited", "", "")'
     )
 
 

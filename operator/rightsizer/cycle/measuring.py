@@ -232,6 +232,8 @@ class Measuring:
             self._source.usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=interval)
             for resource in (() if question.kills_only else RESOURCES)
         ]
+        if question.limited and not question.kills_only:
+            batches.append(self._source.usage("throttled", namespaces=question.limited, span=span, scrape_interval_seconds=interval))
         kills = self._source.oom_kills(namespaces=namespaces, span=span)
         answered = Answered(question, batches, None, kills)
         return replace(answered, owners=self._pods.ask(_pods(answered), span=span))

@@ -25,16 +25,24 @@ MOST_SAMPLES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Usage of these namespaces, which are scraped alike, over this span. `kills_only`: nothing but its OOM kills."""
+    """Usage of these namespaces, which are scraped alike, over this span.
+
+    `limited`: those of them with CPU limits, for only there can be throttling. `kills_only`: nothing but OOM kills.
+    """
 
     namespaces: tuple[str, ...]
     span: Span
     scrape_interval_seconds: int
+    limited: tuple[str, ...] = ()
     kills_only: bool = False
+
+    def about(self, namespaces: Sequence[str]) -> Question:
+        """The same question about these of its namespaces; possibly about none."""
+        return replace(self, namespaces=tuple(namespaces), limited=tuple(name for name in self.limited if name in namespaces))
 
     def without(self, namespaces: Collection[str]) -> Question:
         """The same question about the others; possibly about none."""
-        return replace(self, namespaces=tuple(name for name in self.namespaces if name not in namespaces))
+        return self.about([name for name in self.namespaces if name not in namespaces])
 
 
 def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> list[Question]:
@@ -49,7 +57,7 @@ def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> li
                 alike[part, loads[namespace].scrape_interval_seconds].append(namespace)
     newest_first = sorted(alike, key=lambda key: (key[0].end, key[0].start), reverse=True)
     return [
-        Question(namespaces, span, interval)
+        Question(namespaces, span, interval, limited=tuple(name for name in namespaces if loads[name].limited))
         for span, interval in newest_first
         for namespaces in _packed(span, sorted(alike[span, interval]), loads)
     ]
@@ -60,7 +68,7 @@ def halve(question: Question) -> tuple[Question, Question] | None:
     namespaces, span = question.namespaces, question.span
     if len(namespaces) > 1:
         middle = len(namespaces) // 2
-        return replace(question, namespaces=namespaces[:middle]), replace(question, namespaces=namespaces[middle:])
+        return question.about(namespaces[:middle]), question.about(namespaces[middle:])
     if span.slots == 1:
         return None
     newer, older = _halves(span)
@@ -110,8 +118,9 @@ def _packed(span: Span, namespaces: Sequence[str], loads: Mapping[str, Load]) ->
 
 
 def _values(load: Load, span: Span) -> int:
-    return load.series * span.slots
+    return max(load.series, load.limited) * span.slots
 
 
 def _samples(load: Load, span: Span) -> int:
-    return load.series * (span.slots * SLOT_SECONDS // load.scrape_interval_seconds + 1)
+    """Of the heaviest of the queries that make up a question: the one about throttling reads two series per limited container."""
+    return max(load.series, 2 * load.limited) * (span.slots * SLOT_SECONDS // load.scrape_interval_seconds + 1)

@@ -33,7 +33,8 @@ def recommend(
             groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
-            usage = history.window([fact.key for fact in chunk], end=end, seconds=window_seconds)
+            keys = [fact.key for fact in chunk]
+            usage = history.window(keys, end=end, seconds=window_seconds, throttled=history.has_throttling)
             for fact, recommendation in zip(chunk, METHODS[method].recommend(usage, chunk), strict=True):
                 found[fact.key.workload][recommendation.name] = recommendation
     return dict(found)

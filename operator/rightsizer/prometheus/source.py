@@ -12,12 +12,12 @@ import numpy as np
 
 from rightsizer import promql
 from rightsizer.errors import UsageAnswerInvalid
-from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
+from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind, Values
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
 from rightsizer.promql import Scope
-from rightsizer.workload import OwnerRef, ResourceName
+from rightsizer.workload import OwnerRef
 
 logger = logging.getLogger(__name__)
 
@@ -44,25 +44,25 @@ class Prometheus:
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}}
+        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
             by_namespace = found.get(series.labels.get("figure", ""), {})
             by_namespace[series.labels.get("namespace", "")] = float(series.values[0])
         return {
-            namespace: Load(int(found["series"].get(namespace, 1)), interval)
+            namespace: Load(int(found["series"].get(namespace, 1)), interval, int(found["limited"].get(namespace, 0)))
             for namespace, samples in found["samples"].items()
             if (interval := promql.scrape_interval_seconds(samples)) is not None
         }
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
+    def usage(self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+        query = promql.usage(kind, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
         rows: dict[PodSeries, Values] = {}
         for part in _parts(span) if namespaces else ():
-            answer = self._ask_over(query, part, kind=resource)
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.USAGE_METRICS[resource]):
+            answer = self._ask_over(query, part, kind=kind)
+            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.METRICS[kind]):
                 row = rows.setdefault(_pod_series(series), np.full(span.slots, np.nan, dtype=np.float32))
-                _fill(row, series, span, factor=_MILLICORES_PER_CORE if resource == "cpu" else 1.0)
-        return _batch(resource, span, rows)
+                _fill(row, series, span, factor=_MILLICORES_PER_CORE if kind == "cpu" else 1.0)
+        return _batch(kind, span, rows)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
         if not namespaces:
@@ -171,10 +171,10 @@ def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
     row[slots[wanted].astype(np.intp)] = series.values[wanted] * factor
 
 
-def _batch(resource: ResourceName, span: Span, rows: Mapping[PodSeries, Values]) -> UsageBatch:
+def _batch(kind: UsageKind, span: Span, rows: Mapping[PodSeries, Values]) -> UsageBatch:
     names = tuple(sorted(rows))
     values = np.stack([rows[name] for name in names]) if names else np.empty((0, span.slots), dtype=np.float32)
-    return UsageBatch(resource, span, names, values)
+    return UsageBatch(kind, span, names, values)
 
 
 def _value_near(values: Mapping[int, float] | None, at: int) -> int | None:
