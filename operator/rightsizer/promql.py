@@ -7,8 +7,9 @@ comes back. Equal questions give equal texts, so that a caching front end can an
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from rightsizer.history import SLOT_SECONDS, UsageKind
 from rightsizer.workload import ResourceName
@@ -28,22 +29,64 @@ CFS_THROTTLED_METRIC = "container_cpu_cfs_throttled_periods_total"
 USAGE_METRICS: dict[ResourceName, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC}
 METRICS: dict[UsageKind, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC, "throttled": CFS_THROTTLED_METRIC}
 
-SERIES_LABELS = ("namespace", "pod", "container")
-
 SCRAPE_INTERVAL_WINDOW_SECONDS = 900
 _USUAL_INTERVALS_SECONDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 900)
 
-# Besides the containers, cAdvisor exposes the cgroup of each pod (no container name) and its pause container (POD).
-_CONTAINERS_ONLY = 'container!="",container!="POD"'
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _REGEX_METACHARACTERS = str.maketrans({character: f"\\{character}" for character in "\\.+*?()|[]{}^$"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelNames:
+    """What the labels are called that say whose a series is, in an installation that relabels them."""
+
+    namespace: str = "namespace"
+    pod: str = "pod"
+    container: str = "container"
+
+    @property
+    def of_container(self) -> tuple[str, str, str]:
+        return self.namespace, self.pod, self.container
+
+    @property
+    def of_pod_owner(self) -> tuple[str, str, str, str]:
+        return self.namespace, self.pod, "owner_kind", "owner_name"
+
+    @property
+    def of_replica_set_owner(self) -> tuple[str, str, str, str]:
+        return self.namespace, "replicaset", "owner_kind", "owner_name"
+
+
+USUAL_LABELS = LabelNames()
+
+
+def parse_label_names(text: str) -> LabelNames:
+    """Names written as `namespace=kubernetes_namespace,pod=pod_name`; what is left out is called as usual. Raises ValueError."""
+    pairs = [pair.partition("=") for pair in text.split(",") if pair.strip()]
+    given = {label.strip(): name.strip() for label, _, name in pairs}
+    known = [each.name for each in fields(LabelNames)]
+    if len(given) < len(pairs) or not given.keys() <= set(known):
+        raise ValueError(f"write {'=NAME,'.join(known)}=NAME, or some of these, each once")
+    for label, name in given.items():
+        if not _LABEL_NAME.fullmatch(name):
+            raise ValueError(f"{label}={name}: the name of a label has letters, digits and underscores, and no digit first")
+    names = LabelNames(**given)
+    if len(set(names.of_container)) < len(known):
+        raise ValueError(f"{', '.join(known)} need three names, not {', '.join(names.of_container)}")
+    return names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which part of the usage source is meant: these namespaces, and only series that `extra_matchers` (`cluster="x"`) match too."""
+    """Which part of the usage source is meant: these namespaces, and only series that `extra_matchers` (`cluster="x"`) match too.
+
+    `labels` are those of the kubelet's metrics, `state_labels` those of kube-state-metrics.
+    """
 
     namespaces: Sequence[str]
     extra_matchers: str = ""
+    labels: LabelNames = USUAL_LABELS
+    state_labels: LabelNames = USUAL_LABELS
 
 
 def quoted(text: str) -> str:
@@ -86,34 +129,34 @@ def usage(kind: UsageKind, scope: Scope, *, scrape_interval_seconds: int) -> str
     """
     if kind == "throttled":
         return _throttled(scope, range_seconds=cpu_range_seconds(scrape_interval_seconds))
-    selector = _selector(METRICS[kind], _CONTAINERS_ONLY, scope)
+    selector = _of_containers(METRICS[kind], scope)
     if kind == "cpu":
-        return _max_by(SERIES_LABELS, f"rate({selector}[{cpu_range_seconds(scrape_interval_seconds)}s])")
-    return _max_by(SERIES_LABELS, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
+        return _max_by(scope.labels.of_container, f"rate({selector}[{cpu_range_seconds(scrape_interval_seconds)}s])")
+    return _max_by(scope.labels.of_container, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
 
 
 def _throttled(scope: Scope, *, range_seconds: int) -> str:
     # Most containers are not throttled most of the time: `> 0` first, so that these are neither divided nor sent.
     throttled, periods = (
-        f"rate({_selector(metric, _CONTAINERS_ONLY, scope)}[{range_seconds}s])" for metric in (CFS_THROTTLED_METRIC, CFS_PERIODS_METRIC)
+        f"rate({_of_containers(metric, scope)}[{range_seconds}s])" for metric in (CFS_THROTTLED_METRIC, CFS_PERIODS_METRIC)
     )
-    return _max_by(SERIES_LABELS, f"({throttled} > 0) / {periods}")
+    return _max_by(scope.labels.of_container, f"({throttled} > 0) / {periods}")
 
 
 def samples_per_series(scope: Scope) -> str:
     """By namespace, how many CPU samples a series has within the last 15 minutes. The most, as younger series have fewer."""
-    selector = _selector(CPU_METRIC, _CONTAINERS_ONLY, scope)
-    return f"max by (namespace) (count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
+    selector = _of_containers(CPU_METRIC, scope)
+    return f"max by ({scope.labels.namespace}) (count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
 
 
 def series_now(scope: Scope) -> str:
     """By namespace, how many containers have CPU usage now."""
-    return f"count by (namespace) ({_selector(CPU_METRIC, _CONTAINERS_ONLY, scope)})"
+    return f"count by ({scope.labels.namespace}) ({_of_containers(CPU_METRIC, scope)})"
 
 
 def limited_now(scope: Scope) -> str:
     """By namespace, how many containers have CFS periods now: those with a CPU limit."""
-    return f"count by (namespace) ({_selector(CFS_PERIODS_METRIC, _CONTAINERS_ONLY, scope)})"
+    return f"count by ({scope.labels.namespace}) ({_of_containers(CFS_PERIODS_METRIC, scope)})"
 
 
 def loads(scope: Scope) -> str:
@@ -136,23 +179,16 @@ def scrape_interval_seconds(samples: float) -> int | None:
     return min(_USUAL_INTERVALS_SECONDS, key=lambda usual: abs(math.log(usual / found)))
 
 
-POD_OWNER_LABELS = ("namespace", "pod", "owner_kind", "owner_name")
-REPLICA_SET_OWNER_LABELS = ("namespace", "replicaset", "owner_kind", "owner_name")
-
-
 def pod_owners(scope: Scope, *, range_seconds: int) -> str:
     """Which controller each pod had that there was within the range; asked once, as a controller is for life."""
-    selector = _selector(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return f"count by ({', '.join(POD_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
+    selector = _of_state(POD_OWNER_METRIC, 'owner_is_controller="true"', scope)
+    return f"count by ({', '.join(scope.state_labels.of_pod_owner)}) (present_over_time({selector}[{range_seconds}s]))"
 
 
 def replica_set_owners(scope: Scope, *, range_seconds: int) -> str:
     """Which controller each ReplicaSet had; see `pod_owners`."""
-    selector = _selector(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
-    return f"count by ({', '.join(REPLICA_SET_OWNER_LABELS)}) (present_over_time({selector}[{range_seconds}s]))"
-
-
-OOM_LABELS = (*SERIES_LABELS, "uid")
+    selector = _of_state(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
+    return f"count by ({', '.join(scope.state_labels.of_replica_set_owner)}) (present_over_time({selector}[{range_seconds}s]))"
 
 
 def oom_kills(scope: Scope) -> str:
@@ -160,18 +196,30 @@ def oom_kills(scope: Scope) -> str:
 
     `> 0`: old versions of kube-state-metrics show every reason, with 0 for those that do not hold.
     """
-    selector = _selector("", f'{matcher("__name__", OOM_METRICS)},reason="OOMKilled"', scope)
-    return f"{_max_by(OOM_LABELS, f'max_over_time({selector}[{SLOT_SECONDS}s])')} > 0"
+    selector = _of_state("", f'{matcher("__name__", OOM_METRICS)},reason="OOMKilled"', scope)
+    labels = (*scope.state_labels.of_container, "uid")
+    return f"{_max_by(labels, f'max_over_time({selector}[{SLOT_SECONDS}s])')} > 0"
 
 
 def memory_limits(scope: Scope, *, pods: Sequence[str]) -> str:
     """Memory limits in bytes of the containers of these pods."""
-    selector = _selector("", f'{matcher("__name__", MEMORY_LIMIT_METRICS)},resource="memory",{matcher("pod", pods)}', scope)
-    return _max_by(SERIES_LABELS, f"max_over_time({selector}[{SLOT_SECONDS}s])")
+    of_pods = matcher(scope.state_labels.pod, pods)
+    selector = _of_state("", f'{matcher("__name__", MEMORY_LIMIT_METRICS)},resource="memory",{of_pods}', scope)
+    return _max_by(scope.state_labels.of_container, f"max_over_time({selector}[{SLOT_SECONDS}s])")
 
 
-def _selector(metric: str, matchers: str, scope: Scope) -> str:
-    parts = (matchers, matcher("namespace", scope.namespaces), scope.extra_matchers)
+def _of_containers(metric: str, scope: Scope) -> str:
+    # Besides the containers, cAdvisor exposes the cgroup of each pod (no container name) and its pause container (POD).
+    container = scope.labels.container
+    return _selector(metric, f'{container}!="",{container}!="POD"', scope, namespace=scope.labels.namespace)
+
+
+def _of_state(metric: str, matchers: str, scope: Scope) -> str:
+    return _selector(metric, matchers, scope, namespace=scope.state_labels.namespace)
+
+
+def _selector(metric: str, matchers: str, scope: Scope, *, namespace: str) -> str:
+    parts = (matchers, matcher(namespace, scope.namespaces), scope.extra_matchers)
     return f"{metric}{{{','.join(part for part in parts if part)}}}"
 
 

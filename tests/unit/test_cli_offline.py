@@ -288,6 +288,8 @@ def test_now_looks_back(web: Files) -> None:
             "RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS (or --prometheus-timeout): ",
         ),
         (("--prometheus-url", "http://x", "--prometheus-header", "secret"), "write NAME=VALUE"),
+        (("--prometheus-url", "http://x", "--prometheus-labels", "pods=pod_name"), "write namespace=NAME,pod=NAME,container=NAME"),
+        (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-kube-state-labels", "pod=p"), "goes with a cluster"),
         (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
         (("-o", "xml"), "'xml' is not one of"),
         (("--frobnicate",), "No such option"),

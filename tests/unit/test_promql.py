@@ -7,7 +7,8 @@ import math
 import pytest
 
 from rightsizer import promql
-from rightsizer.promql import Scope
+from rightsizer.history import UsageKind
+from rightsizer.promql import LabelNames, Scope
 
 SHOP = Scope(namespaces=["shop"])
 CPU_SELECTOR = 'container_cpu_usage_seconds_total{container!="",container!="POD",namespace="shop"}'
@@ -84,6 +85,45 @@ def test_memory_limits_of_pods() -> None:
         '__name__=~"kube_pod_container_resource_limits|kube_pod_init_container_resource_limits",'
         'resource="memory",pod=~"web-0|web-1",namespace="shop"}[300s]))'
     )
+
+
+class TestRenamedLabels:
+    """The names stand wherever the usual ones do, each kind of metric with its own."""
+
+    SCOPE = Scope(
+        namespaces=["shop"],
+        labels=LabelNames(namespace="ns", pod="pod_name", container="container_name"),
+        state_labels=LabelNames(namespace="exported_namespace", pod="exported_pod", container="exported_container"),
+    )
+    OF_CONTAINERS = '{container_name!="",container_name!="POD",ns="shop"}'
+
+    @pytest.mark.parametrize("kind", ["cpu", "memory", "throttled"])
+    def test_usage(self, kind: UsageKind) -> None:
+        text = promql.usage(kind, self.SCOPE, scrape_interval_seconds=30)
+        assert text.startswith("max by (ns, pod_name, container_name) (")
+        assert text.count(self.OF_CONTAINERS) == (2 if kind == "throttled" else 1)
+        assert "{container!" not in text
+
+    def test_loads(self) -> None:
+        text = promql.loads(self.SCOPE)
+        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (3, 3)
+
+    def test_state(self) -> None:
+        assert promql.pod_owners(self.SCOPE, range_seconds=300) == (
+            "count by (exported_namespace, exported_pod, owner_kind, owner_name) "
+            '(present_over_time(kube_pod_owner{owner_is_controller="true",exported_namespace="shop"}[300s]))'
+        )
+        owners = promql.replica_set_owners(self.SCOPE, range_seconds=300)
+        assert owners.startswith("count by (exported_namespace, replicaset, owner_kind, owner_name) (")
+        assert promql.oom_kills(self.SCOPE).startswith("max by (exported_namespace, exported_pod, exported_container, uid) (")
+        limits = promql.memory_limits(self.SCOPE, pods=["web-0"])
+        assert limits.startswith("max by (exported_namespace, exported_pod, exported_container) (")
+        assert 'exported_pod="web-0",exported_namespace="shop"' in limits
+
+    def test_of_usage_alone_leave_state_alone(self) -> None:
+        scope = Scope(namespaces=["shop"], labels=self.SCOPE.labels)
+        assert promql.oom_kills(scope) == promql.oom_kills(SHOP)
+        assert promql.pod_owners(scope, range_seconds=300) == promql.pod_owners(SHOP, range_seconds=300)
 
 
 @pytest.mark.parametrize(

@@ -21,4 +21,9 @@ def connect(settings: Settings, *, on_request: RequestObserver | None = None) ->
         ca_file=settings.prometheus_ca_file,
         verify=settings.prometheus_verify,
     )
-    return Prometheus(Connection(endpoint, on_request=on_request), extra_matchers=settings.prometheus_matchers)
+    return Prometheus(
+        Connection(endpoint, on_request=on_request),
+        extra_matchers=settings.prometheus_matchers,
+        labels=settings.prometheus_labels,
+        state_labels=settings.prometheus_kube_state_labels,
+    )

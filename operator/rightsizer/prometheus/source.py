@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageK
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
-from rightsizer.promql import Scope
+from rightsizer.promql import USUAL_LABELS, LabelNames, Scope
 from rightsizer.workload import OwnerRef
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,23 @@ _MILLICORES_PER_CORE = 1000.0
 
 
 class Prometheus:
-    """Implements `ports.UsageSource`. `extra_matchers` (`cluster="x"`) narrows every question to a part of a shared server."""
+    """Implements `ports.UsageSource`. `extra_matchers` (`cluster="x"`) narrows every question to a part of a shared server.
 
-    def __init__(self, connection: Connection, *, extra_matchers: str = "") -> None:
+    `labels` and `state_labels`: how the kubelet's metrics and kube-state-metrics are labelled there; nobody else has to know.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        extra_matchers: str = "",
+        labels: LabelNames = USUAL_LABELS,
+        state_labels: LabelNames = USUAL_LABELS,
+    ) -> None:
         self._connection = connection
-        self._extra_matchers = extra_matchers
+        self._everything = Scope(namespaces=(), extra_matchers=extra_matchers, labels=labels, state_labels=state_labels)
+        self._labels = labels
+        self._state_labels = state_labels
         self._told: set[str] = set()
 
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
@@ -47,7 +60,7 @@ class Prometheus:
         found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
             by_namespace = found.get(series.labels.get("figure", ""), {})
-            by_namespace[series.labels.get("namespace", "")] = float(series.values[0])
+            by_namespace[series.labels.get(self._labels.namespace, "")] = float(series.values[0])
         return {
             namespace: Load(int(found["series"].get(namespace, 1)), interval, int(found["limited"].get(namespace, 0)))
             for namespace, samples in found["samples"].items()
@@ -57,10 +70,11 @@ class Prometheus:
     def usage(self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
         query = promql.usage(kind, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
         rows: dict[PodSeries, Values] = {}
+        labels = self._labels.of_container
         for part in _parts(span) if namespaces else ():
             answer = self._ask_over(query, part, kind=kind)
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.METRICS[kind]):
-                row = rows.setdefault(_pod_series(series), np.full(span.slots, np.nan, dtype=np.float32))
+            for series in self._complete(answer.series, labels, metric=promql.METRICS[kind]):
+                row = rows.setdefault(_pod_series(series, labels), np.full(span.slots, np.nan, dtype=np.float32))
                 _fill(row, series, span, factor=_MILLICORES_PER_CORE if kind == "cpu" else 1.0)
         return _batch(kind, span, rows)
 
@@ -69,11 +83,11 @@ class Prometheus:
             return PodOwners({}, {})
         scope, seconds = self._scope(namespaces), span.slots * SLOT_SECONDS
         pods = self._owners(
-            promql.pod_owners(scope, range_seconds=seconds), promql.POD_OWNER_LABELS, at=span.end, metric=promql.POD_OWNER_METRIC
+            promql.pod_owners(scope, range_seconds=seconds), self._state_labels.of_pod_owner, at=span.end, metric=promql.POD_OWNER_METRIC
         )
         replica_sets = self._owners(
             promql.replica_set_owners(scope, range_seconds=seconds),
-            promql.REPLICA_SET_OWNER_LABELS,
+            self._state_labels.of_replica_set_owner,
             at=span.end,
             metric=promql.REPLICA_SET_OWNER_METRIC,
         )
@@ -91,7 +105,7 @@ class Prometheus:
         self._connection.close()
 
     def _scope(self, namespaces: Sequence[str]) -> Scope:
-        return Scope(namespaces=namespaces, extra_matchers=self._extra_matchers)
+        return replace(self._everything, namespaces=namespaces)
 
     def _ask_now(self, query: str, *, kind: str, at: int) -> Answer:
         return self._connection.ask("/api/v1/query", {"query": query, "time": str(at)}, kind=kind)
@@ -110,15 +124,17 @@ class Prometheus:
     def _first_shown(self, scope: Scope, span: Span) -> list[tuple[PodSeries, int]]:
         """Containers with an OOM kill, and the first slot of the span that shows it, unless it showed before the span."""
         first: dict[tuple[PodSeries, str], int] = {}
+        labels = self._state_labels.of_container
         for part in _parts(Span(span.start - OOM_LOOK_BACK_SECONDS, span.end)):
             answer = self._ask_over(promql.oom_kills(scope), part, kind="oom")
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.OOM_METRICS[0]):
-                first.setdefault((_pod_series(series), series.labels.get("uid", "")), int(series.times[0]))
+            for series in self._complete(answer.series, labels, metric=promql.OOM_METRICS[0]):
+                first.setdefault((_pod_series(series, labels), series.labels.get("uid", "")), int(series.times[0]))
         return sorted((series, at) for (series, _), at in first.items() if at >= span.start)
 
     def _memory_limits(self, namespaces: Sequence[str], kills: Sequence[tuple[PodSeries, int]]) -> Mapping[PodSeries, Mapping[int, float]]:
         """Limits in bytes by slot, of the containers of the killed pods, around the times of the kills."""
         limits: dict[PodSeries, dict[int, float]] = {}
+        labels = self._state_labels.of_container
         pods = sorted({series.pod for series, _ in kills})
         for index in range(0, len(pods), PODS_PER_QUERY):
             named = pods[index : index + PODS_PER_QUERY]
@@ -126,9 +142,9 @@ class Prometheus:
             query = promql.memory_limits(self._scope(namespaces), pods=named)
             for part in _parts(Span(min(times) - 2 * SLOT_SECONDS, max(times))):
                 answer = self._ask_over(query, part, kind="oom")
-                for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.MEMORY_LIMIT_METRICS[0]):
+                for series in self._complete(answer.series, labels, metric=promql.MEMORY_LIMIT_METRICS[0]):
                     by_slot = zip(series.times.astype(int).tolist(), series.values.tolist(), strict=True)
-                    limits.setdefault(_pod_series(series), {}).update(by_slot)
+                    limits.setdefault(_pod_series(series, labels), {}).update(by_slot)
         return limits
 
     def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str) -> Iterator[Series]:
@@ -158,8 +174,9 @@ def _parts(span: Span) -> Iterator[Span]:
         yield Span(start, min(start + step - SLOT_SECONDS, span.end))
 
 
-def _pod_series(series: Series) -> PodSeries:
-    return PodSeries(*(series.labels[label] for label in promql.SERIES_LABELS))
+def _pod_series(series: Series, labels: tuple[str, str, str]) -> PodSeries:
+    namespace, pod, container = labels
+    return PodSeries(series.labels[namespace], series.labels[pod], series.labels[container])
 
 
 def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
