@@ -146,6 +146,8 @@ class FakeUsageSource(Faults):
         self.hidden: set[ResourceName] = set()
         self.interval_seconds: int | None = 30
         self.kube_state_metrics = True
+        self.recorded_since: dict[str, int] = {}
+        """By namespace, from which slot on recording rules kept its usage."""
 
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         self.called("loads", namespaces)
@@ -153,11 +155,21 @@ class FakeUsageSource(Faults):
             return {}
         there = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at))
         limited = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at) and usage.throttled is not None)
-        return {name: Load(there[name], self.interval_seconds, limited[name]) for name in namespaces if there[name]}
+        return {
+            name: Load(there[name], self.interval_seconds, limited[name], name in self.recorded_since) for name in namespaces if there[name]
+        }
 
-    def usage(self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+    def recorded(self, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> frozenset[str]:
         assert scrape_interval_seconds > 0
-        self.called("usage", namespaces, f"{kind} {span.start}..{span.end}")
+        self.called("recorded", namespaces)
+        return frozenset(name for name in namespaces if self.recorded_since[name] <= span.start)
+
+    def usage(
+        self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        assert scrape_interval_seconds > 0
+        assert not recorded or all(self.recorded_since[name] <= span.start for name in namespaces)
+        self.called("usage", namespaces, f"{'recorded ' if recorded else ''}{kind} {span.start}..{span.end}")
         found = [
             (usage.series, values)
             for usage in self.usages

@@ -26,6 +26,16 @@ MEMORY_LIMIT_METRICS = ("kube_pod_container_resource_limits", "kube_pod_init_con
 CFS_PERIODS_METRIC = "container_cpu_cfs_periods_total"
 CFS_THROTTLED_METRIC = "container_cpu_cfs_throttled_periods_total"
 
+# What the optional rules of manifests/prometheus-rules record, the last as the sign that the others are complete for a namespace.
+RECORDED_METRICS: dict[UsageKind, str] = {
+    "cpu": "rightsizer:container_cpu_usage_cores",
+    "memory": "rightsizer:container_memory_working_set_bytes",
+    "throttled": "rightsizer:container_cpu_throttled_share",
+}
+RECORDED_CONTAINERS_METRIC = "rightsizer:recorded_containers"
+RECORDED_LATER_SECONDS = 60
+"""The rules record a slot in the five minutes that begin so long after its end, when late samples have come."""
+
 USAGE_METRICS: dict[ResourceName, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC}
 METRICS: dict[UsageKind, str] = {"cpu": CPU_METRIC, "memory": MEMORY_METRIC, "throttled": CFS_THROTTLED_METRIC}
 
@@ -135,6 +145,27 @@ def usage(kind: UsageKind, scope: Scope, *, scrape_interval_seconds: int) -> str
     return _max_by(scope.labels.of_container, f"max_over_time({selector}[{memory_range_seconds(scrape_interval_seconds)}s])")
 
 
+def recorded_usage(kind: UsageKind, scope: Scope, *, scrape_interval_seconds: int) -> str:
+    """The same values as `usage` gives, to be evaluated at the same times, as the rules recorded them."""
+    selector = _recorded(RECORDED_METRICS[kind], scope, scrape_interval_seconds)
+    return _max_by(scope.labels.of_container, f"last_over_time({selector}[{SLOT_SECONDS}s] {_RECORDED_OFFSET})")
+
+
+def recorded_slots(scope: Scope, *, slots: int, scrape_interval_seconds: int) -> str:
+    """By namespace, of how many of the last slots the usage was recorded, to be evaluated at the end of the newest one."""
+    selector = _recorded(RECORDED_CONTAINERS_METRIC, scope, scrape_interval_seconds)
+    return f"max by ({scope.labels.namespace}) (count_over_time({selector}[{slots * SLOT_SECONDS}s] {_RECORDED_OFFSET}))"
+
+
+# A range of five minutes, open on the left, that holds exactly what was recorded of one slot, whenever in these minutes the rules ran.
+_RECORDED_OFFSET = f"offset -{(SLOT_SECONDS + RECORDED_LATER_SECONDS) * 1000 - 1}ms"
+
+
+def _recorded(metric: str, scope: Scope, scrape_interval_seconds: int) -> str:
+    # The ranges of the rules fit one scrape interval, which they say: for a namespace with another one they would be other values.
+    return _selector(metric, f'scrape_interval="{scrape_interval_seconds}"', scope, namespace=scope.labels.namespace)
+
+
 def _throttled(scope: Scope, *, range_seconds: int) -> str:
     # Most containers are not throttled most of the time: `> 0` first, so that these are neither divided nor sent.
     throttled, periods = (
@@ -159,9 +190,20 @@ def limited_now(scope: Scope) -> str:
     return f"count by ({scope.labels.namespace}) ({_of_containers(CFS_PERIODS_METRIC, scope)})"
 
 
+def recorded_now(scope: Scope) -> str:
+    """By namespace, whether its usage is recorded now."""
+    selector = _selector(RECORDED_CONTAINERS_METRIC, "", scope, namespace=scope.labels.namespace)
+    return f"count by ({scope.labels.namespace}) ({selector})"
+
+
 def loads(scope: Scope) -> str:
-    """All of the above in one question, told apart by the label `figure` (`samples`, `series`, `limited`)."""
-    figures = {"samples": samples_per_series(scope), "series": series_now(scope), "limited": limited_now(scope)}
+    """All of the above in one question, told apart by the label `figure` (`samples`, `series`, `limited`, `recorded`)."""
+    figures = {
+        "samples": samples_per_series(scope),
+        "series": series_now(scope),
+        "limited": limited_now(scope),
+        "recorded": recorded_now(scope),
+    }
     return " or ".join(f'label_replace({query}, "figure", "{name}", "", "")' for name, query in figures.items())
 
 

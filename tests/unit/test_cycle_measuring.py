@@ -141,6 +141,28 @@ class TestQuestions:
         assert world.source.made("loads") == 2
 
 
+class TestRecordingRules:
+    def test_what_they_kept_whole_is_read_from_them_and_the_rest_as_ever(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.source.recorded_since = {"shop": int(NOW) - 3 * DAY}
+        world.run_cycle()
+        recorded = [call for call in world.source.calls if call.about.startswith("recorded cpu")]
+        # Days are cut at midnight: the half of today, and two before; that with the first of them is not whole.
+        assert [call.namespaces for call in recorded] == [("shop",)] * 3
+        assert world.source.made("recorded") == 15
+        assert all(world.sizes(namespace=name) == WORKED for name in ("shop", "bank"))
+
+    def test_new_slots_are_not_read_from_them(self, world: World) -> None:
+        world.source.recorded_since = {"shop": 0}
+        world.run_cycle()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
+        assert "recorded" not in world.source.calls[before].about
+
+
 class TestThrottling:
     def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
         world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)

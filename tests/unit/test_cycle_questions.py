@@ -53,6 +53,11 @@ class TestPlan:
         found = {one.namespaces: one.limited for one in plan({name: [span] for name in "abc"}, loads)}
         assert found == {("a", "b"): ("b",), ("c",): ()}
 
+    @pytest.mark.parametrize(("slots", "recorded"), [(11, ()), (12, ("a",))])
+    def test_recording_rules_are_asked_for_spans_that_are_worth_it(self, slots: int, recorded: tuple[str, ...]) -> None:
+        (found,) = plan(dict.fromkeys("ab", (Span(at(1), at(slots)),)), {"a": Load(10, 60, recorded=True), "b": load(interval=60)})
+        assert (found.namespaces, found.recorded) == (("a", "b"), recorded)
+
     @pytest.mark.parametrize(("limited", "parts"), [(0, 1), (1_000, 1), (1_200, 2)])
     def test_both_series_of_throttling_count_as_samples(self, limited: int, parts: int) -> None:
         assert len(plan({"a": [Span(at(1), at(288))]}, {"a": Load(1_200, 10, limited)})) == parts
@@ -127,8 +132,8 @@ def asked(questions: list[Question] | tuple[Question, ...]) -> Counter[tuple[str
 @pytest.mark.parametrize(("left_out", "left"), [([], ("a", "b")), (["a"], ("b",)), (["a", "b", "c"], ())])
 def test_without(left_out: list[str], left: tuple[str, ...]) -> None:
     assert question("a", "b").without(left_out) == question(*left)
-    limited = replace(question("a", "b"), limited=("b",)).without(left_out).limited
-    assert limited == tuple(name for name in left if name == "b")
+    found = replace(question("a", "b"), limited=("b",), recorded=("a",)).without(left_out)
+    assert (found.limited, found.recorded) == (tuple(name for name in left if name == "b"), tuple(name for name in left if name == "a"))
 
 
 @st.composite

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 
 from rightsizer import promql
 from rightsizer.history import UsageKind
@@ -53,8 +55,34 @@ def test_loads_are_all_in_one() -> None:
     assert promql.loads(SHOP) == (
         f'label_replace({promql.samples_per_series(SHOP)}, "figure", "samples", "", "") or '
         f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "") or '
-        f'label_replace({promql.limited_now(SHOP)}, "figure", "limited", "", "")'
+        f'label_replace({promql.limited_now(SHOP)}, "figure", "limited", "", "") or '
+        'label_replace(count by (namespace) (rightsizer:recorded_containers{namespace="shop"}), "figure", "recorded", "", "")'
     )
+
+
+def test_recorded_usage_is_what_was_recorded_from_a_minute_after_the_slot_to_a_minute_after_the_next() -> None:
+    assert promql.recorded_usage("cpu", SHOP, scrape_interval_seconds=60) == (
+        "max by (namespace, pod, container) "
+        '(last_over_time(rightsizer:container_cpu_usage_cores{scrape_interval="60",namespace="shop"}[300s] offset -359999ms))'
+    )
+
+
+def test_recorded_slots() -> None:
+    assert promql.recorded_slots(SHOP, slots=288, scrape_interval_seconds=60) == (
+        "max by (namespace) "
+        '(count_over_time(rightsizer:recorded_containers{scrape_interval="60",namespace="shop"}[86400s] offset -359999ms))'
+    )
+
+
+@pytest.mark.parametrize("kind", ["cpu", "memory", "throttled"])
+def test_the_shipped_rules_record_what_is_asked_for_otherwise(kind: UsageKind) -> None:
+    manifest = yaml.safe_load((Path(__file__).parents[2] / "manifests" / "prometheus-rules" / "usage.yaml").read_text())
+    rules = {rule["record"]: rule for group in manifest["spec"]["groups"] for rule in group["rules"]}
+    asked = promql.usage(kind, SHOP, scrape_interval_seconds=60).replace(',namespace="shop"', "")
+    rule = rules[promql.RECORDED_METRICS[kind]]
+    assert rule["expr"] == f"last_over_time({asked}[5m:5m] offset {promql.RECORDED_LATER_SECONDS // 60}m)"
+    assert rule["labels"] == {"scrape_interval": "60"}
+    assert list(rules)[-1] == promql.RECORDED_CONTAINERS_METRIC
 
 
 def test_pod_owners() -> None:
@@ -106,7 +134,7 @@ class TestRenamedLabels:
 
     def test_loads(self) -> None:
         text = promql.loads(self.SCOPE)
-        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (3, 3)
+        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (4, 3)
 
     def test_state(self) -> None:
         assert promql.pod_owners(self.SCOPE, range_seconds=300) == (

@@ -19,6 +19,9 @@ CHUNK_SECONDS = 86_400
 MOST_VALUES = 1_000_000
 """Values in one answer: about 35 MB of JSON, half a second to decode, and far below any server's limits."""
 
+SLOTS_WORTH_RECORDED = 12
+"""An hour. For less, finding out whether recording rules kept it costs as much as they save."""
+
 MOST_SAMPLES = 20_000_000
 """Samples that one question makes the server touch; Prometheus refuses 50 million by default."""
 
@@ -27,18 +30,21 @@ MOST_SAMPLES = 20_000_000
 class Question:
     """Usage of these namespaces, which are scraped alike, over this span.
 
-    `limited`: those of them with CPU limits, for only there can be throttling. `kills_only`: nothing but OOM kills.
+    `limited`: those of them with CPU limits, for only there can be throttling. `recorded`: those with recording rules, which may
+    have kept it. `kills_only`: nothing but OOM kills.
     """
 
     namespaces: tuple[str, ...]
     span: Span
     scrape_interval_seconds: int
     limited: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     kills_only: bool = False
 
     def about(self, namespaces: Sequence[str]) -> Question:
         """The same question about these of its namespaces; possibly about none."""
-        return replace(self, namespaces=tuple(namespaces), limited=tuple(name for name in self.limited if name in namespaces))
+        limited, recorded = (tuple(name for name in names if name in namespaces) for names in (self.limited, self.recorded))
+        return replace(self, namespaces=tuple(namespaces), limited=limited, recorded=recorded)
 
     def without(self, namespaces: Collection[str]) -> Question:
         """The same question about the others; possibly about none."""
@@ -57,10 +63,16 @@ def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load]) -> li
                 alike[part, loads[namespace].scrape_interval_seconds].append(namespace)
     newest_first = sorted(alike, key=lambda key: (key[0].end, key[0].start), reverse=True)
     return [
-        Question(namespaces, span, interval, limited=tuple(name for name in namespaces if loads[name].limited))
+        _question(namespaces, span, interval, loads)
         for span, interval in newest_first
         for namespaces in _packed(span, sorted(alike[span, interval]), loads)
     ]
+
+
+def _question(namespaces: tuple[str, ...], span: Span, interval: int, loads: Mapping[str, Load]) -> Question:
+    limited = tuple(name for name in namespaces if loads[name].limited)
+    recorded = tuple(name for name in namespaces if loads[name].recorded and span.slots >= SLOTS_WORTH_RECORDED)
+    return Question(namespaces, span, interval, limited=limited, recorded=recorded)
 
 
 def halve(question: Question) -> tuple[Question, Question] | None:

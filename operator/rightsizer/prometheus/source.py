@@ -57,26 +57,41 @@ class Prometheus:
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}}
+        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}, "recorded": {}}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
             by_namespace = found.get(series.labels.get("figure", ""), {})
             by_namespace[series.labels.get(self._labels.namespace, "")] = float(series.values[0])
         return {
-            namespace: Load(int(found["series"].get(namespace, 1)), interval, int(found["limited"].get(namespace, 0)))
+            namespace: Load(
+                series=int(found["series"].get(namespace, 1)),
+                scrape_interval_seconds=interval,
+                limited=int(found["limited"].get(namespace, 0)),
+                recorded=namespace in found["recorded"],
+            )
             for namespace, samples in found["samples"].items()
             if (interval := promql.scrape_interval_seconds(samples)) is not None
         }
 
-    def usage(self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        query = promql.usage(kind, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
+    def usage(
+        self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        asked, metrics = (promql.recorded_usage, promql.RECORDED_METRICS) if recorded else (promql.usage, promql.METRICS)
+        query = asked(kind, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
         rows: dict[PodSeries, Values] = {}
         labels = self._labels.of_container
         for part in _parts(span) if namespaces else ():
             answer = self._ask_over(query, part, kind=kind)
-            for series in self._complete(answer.series, labels, metric=promql.METRICS[kind]):
+            for series in self._complete(answer.series, labels, metric=metrics[kind]):
                 row = rows.setdefault(_pod_series(series, labels), np.full(span.slots, np.nan, dtype=np.float32))
                 _fill(row, series, span, factor=_MILLICORES_PER_CORE if kind == "cpu" else 1.0)
         return _batch(kind, span, rows)
+
+    def recorded(self, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> frozenset[str]:
+        if not namespaces:
+            return frozenset()
+        query = promql.recorded_slots(self._scope(namespaces), slots=span.slots, scrape_interval_seconds=scrape_interval_seconds)
+        answer = self._ask_now(query, kind="loads", at=span.end)
+        return frozenset(series.labels.get(self._labels.namespace, "") for series in answer.series if series.values[0] >= span.slots)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
         if not namespaces:
