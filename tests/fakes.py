@@ -180,7 +180,7 @@ class FakeUsageSource(Faults):
         return UsageBatch(kind, span, tuple(series for series, _ in found), table)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
-        self.called("pod_owners", namespaces)
+        self.called("pod_owners", namespaces, f"{span.start}..{span.end}")
         if not self.kube_state_metrics:
             return PodOwners({}, {})
         return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces))

@@ -102,8 +102,8 @@ def _owner(kind: str, name: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def end() -> int:
-    """The newest slot of what is known."""
-    return int(time.time()) // 300 * 300 - 300
+    """The newest slot of what is known; an hour ends with it, as throttling is read by hours."""
+    return (int(time.time()) - 300) // 3600 * 3600
 
 
 @pytest.fixture(scope="module")

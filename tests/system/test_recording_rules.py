@@ -120,8 +120,8 @@ def openmetrics(*, begin: int, end: int) -> str:
 
 @pytest.fixture(scope="module")
 def end() -> int:
-    """The newest slot of what is known, some hours ago: rules are not run on the newest samples by promtool."""
-    return int(time.time()) // 300 * 300 - 4 * HOUR
+    """The newest slot of what is known: some hours ago, so that the rules have recorded it, and an hour ends with it."""
+    return int(time.time()) // HOUR * HOUR - 4 * HOUR
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +57,15 @@ class TestQuestions:
         world.next_slot()
         world.run_cycle()
         asked = [(call.name, call.about.partition(" ")[0]) for call in world.source.calls[before:]]
+        # The newest slot again, with which an hour ended.
         assert asked == [("usage", "cpu"), ("usage", "memory"), ("usage", "throttled"), ("oom_kills", "")]
+        before = world.source.made("usage")
+        for _ in range(12):
+            world.next_slot()
+            world.run_cycle()
+        assert world.source.made("usage") == before + 12 * 2 + 2
+        hour = int(NOW) + 3_600
+        assert world.source.calls[-2].about == f"throttled {hour - 3_300}..{hour}"
 
     def test_as_many_for_fifty_workloads_as_for_one(self, world: World) -> None:
         many = World()
@@ -172,6 +181,23 @@ class TestThrottling:
         assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
         assert "throttled" not in entry["explanation"]["memory"]
         assert world.sizes() == WORKED
+
+    def test_owners_are_asked_for_as_far_back_as_throttling_was_read(self, world: World, tmp_path: Path) -> None:
+        world.history_folder = tmp_path
+        world.restart()
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4)
+        world.run_cycle()
+        world.pass_time(3_600 - 300)
+        world.run_cycle()
+        world.measuring.close()
+        world.restart()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        hour = int(NOW) + 3_600
+        told = [call.about for call in world.source.calls[before:]]
+        assert f"throttled {hour - 3_300}..{hour}" in told
+        assert next(call.about for call in world.source.calls[before:] if call.name == "pod_owners") == f"{hour - 3_300}..{hour}"
 
     def test_is_not_told_where_limits_never_bind(self, world: World) -> None:
         world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rightsizer.cycle.questions import CHUNK_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, plan
+from rightsizer.cycle.questions import CHUNK_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, plan, throttling_span
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
@@ -99,6 +99,38 @@ class TestPlan:
         assert [(one.namespaces, one.span.slots) for one in found] == [(("a",), 1), (("b",), 3), (("a",), 1), (("a",), 1)]
 
 
+class TestThrottlingSpan:
+    @pytest.mark.parametrize(
+        ("first", "last", "throttling"),
+        [
+            (1, 2, None),
+            (11, 11, None),
+            (12, 12, (1, 12)),
+            (11, 12, (1, 12)),
+            (12, 13, (1, 12)),
+            (13, 14, None),
+            (7, 14, (1, 12)),
+            (1, 12, (1, 12)),
+            (7, 18, (1, 18)),
+            (1, 288, (1, 288)),
+            (14, 288, (13, 288)),
+        ],
+    )
+    def test_whole_hours_of_short_spans_and_all_of_long_ones(self, first: int, last: int, throttling: tuple[int, int] | None) -> None:
+        found = throttling_span(Span(at(first), at(last)))
+        assert found == (None if throttling is None else Span(at(throttling[0]), at(throttling[1])))
+
+    @given(st.lists(st.integers(1, 30), min_size=1, max_size=20))
+    def test_however_a_time_is_cut_all_whole_hours_of_it_are_read(self, lengths: list[int]) -> None:
+        read: set[int] = set()
+        first = 1
+        for length in lengths:
+            span = throttling_span(Span(at(first), at(first + length - 1)))
+            read.update(range(span.start, span.end + 1, SLOT_SECONDS) if span is not None else ())
+            first += length
+        assert read >= {at(slot) for slot in range(1, (first - 1) // 12 * 12 + 1)}
+
+
 class TestHalve:
     def test_by_namespaces_first(self) -> None:
         assert halve(question("a", "b", "c")) == (question("a"), question("b", "c"))
@@ -163,7 +195,11 @@ def test_every_missing_slot_is_asked_for_once_within_the_bounds_newest_first(giv
         assert {loads[name].scrape_interval_seconds for name in one.namespaces} == {one.scrape_interval_seconds}
         assert len(one.namespaces) == len(set(one.namespaces)) >= 1
         assert one.limited == tuple(name for name in one.namespaces if loads[name].limited)
+        if one.span.slots == len(one.namespaces) == 1:
+            continue
         series, limited = (sum(getattr(loads[name], each) for name in one.namespaces) for each in ("series", "limited"))
-        if one.span.slots > 1 or len(one.namespaces) > 1:
-            assert max(series, limited) * one.span.slots <= MOST_VALUES
-            assert max(series, 2 * limited) * (one.span.slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES
+        throttling = throttling_span(one.span)
+        for count, slots in ((series, one.span.slots), (2 * limited, throttling.slots if throttling else 0)):
+            assert count * (slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES
+        assert series * one.span.slots <= MOST_VALUES
+        assert limited * (throttling.slots if throttling else 0) <= MOST_VALUES

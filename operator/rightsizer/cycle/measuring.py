@@ -16,7 +16,7 @@ from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
 from rightsizer.cycle.learned import OomLessons
 from rightsizer.cycle.loads import Loads
 from rightsizer.cycle.ownership import PodName, PodWorkloads
-from rightsizer.cycle.questions import Question, plan
+from rightsizer.cycle.questions import Question, plan, throttling_span
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.errors import UsageSourceError
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
@@ -229,19 +229,23 @@ class Measuring:
         batches = [] if question.kills_only else list(self._usage(question))
         kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
         answered = Answered(question, batches, None, kills)
-        return replace(answered, owners=self._pods.ask(_pods(answered), span=question.span))
+        # Of throttling, more than the question's span may have come, of pods that are gone since.
+        first = min((batch.span.start for batch in batches), default=question.span.start)
+        return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
 
     def _usage(self, question: Question) -> Iterator[UsageBatch]:
         span, interval = question.span, question.scrape_interval_seconds
         complete: frozenset[str] = frozenset()
         if question.recorded:
             complete = self._source.recorded(namespaces=question.recorded, span=span, scrape_interval_seconds=interval)
-        kinds: dict[UsageKind, Sequence[str]] = {"cpu": question.namespaces, "memory": question.namespaces, "throttled": question.limited}
-        for kind, namespaces in kinds.items():
+        wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in RESOURCES]
+        if (throttling := throttling_span(span)) is not None:
+            wanted.append(("throttled", question.limited, throttling))
+        for kind, namespaces, of_kind in wanted:
             for recorded in (False, True):
-                names = [name for name in namespaces if (name in complete) == recorded]
+                names = [name for name in namespaces if (name in complete and of_kind == span) == recorded]
                 if names:
-                    yield self._source.usage(kind, namespaces=names, span=span, scrape_interval_seconds=interval, recorded=recorded)
+                    yield self._source.usage(kind, namespaces=names, span=of_kind, scrape_interval_seconds=interval, recorded=recorded)
 
     def _keep(self, this: _Round, answered: Answered) -> None:
         namespaces, span = answered.question.namespaces, answered.question.span

@@ -26,6 +26,22 @@ MOST_SAMPLES = 20_000_000
 """Samples that one question makes the server touch; Prometheus refuses 50 million by default."""
 
 
+THROTTLING_SECONDS = 3_600
+"""New throttling is read by whole hours of unix time: a question about it costs more than one about CPU, however few its slots."""
+
+
+def throttling_span(span: Span) -> Span | None:
+    """Of which slots the throttling is read together with the usage of this span; None: of none yet, for their hour is not over.
+
+    The hours that end within a short span; all of a longer one, and what its first hour had before it. So each slot is read
+    however the spans lie, and nobody has to remember which were left out.
+    """
+    hour_before = (span.start - SLOT_SECONDS) // THROTTLING_SECONDS * THROTTLING_SECONDS
+    last_hour = span.end // THROTTLING_SECONDS * THROTTLING_SECONDS
+    end = last_hour if span.slots * SLOT_SECONDS < THROTTLING_SECONDS else span.end
+    return Span(hour_before + SLOT_SECONDS, end) if end > hour_before else None
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Usage of these namespaces, which are scraped alike, over this span.
@@ -130,9 +146,19 @@ def _packed(span: Span, namespaces: Sequence[str], loads: Mapping[str, Load]) ->
 
 
 def _values(load: Load, span: Span) -> int:
-    return max(load.series, load.limited) * span.slots
+    return max(load.series * span.slots, load.limited * _throttling_slots(span))
 
 
 def _samples(load: Load, span: Span) -> int:
-    """Of the heaviest of the queries that make up a question: the one about throttling reads two series per limited container."""
-    return max(load.series, 2 * load.limited) * (span.slots * SLOT_SECONDS // load.scrape_interval_seconds + 1)
+    """Of the heavier of the queries that make up a question: the one about throttling reads two series per limited container."""
+    of_usage = load.series * _samples_per_series(load, span.slots)
+    return max(of_usage, 2 * load.limited * _samples_per_series(load, _throttling_slots(span)))
+
+
+def _samples_per_series(load: Load, slots: int) -> int:
+    return slots * SLOT_SECONDS // load.scrape_interval_seconds + 1
+
+
+def _throttling_slots(span: Span) -> int:
+    found = throttling_span(span)
+    return 0 if found is None else found.slots
