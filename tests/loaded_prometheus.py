@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from tests.testbed.prometheus_server import PrometheusServer
 
 
 @contextmanager
-def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
-    """The URL of a Prometheus that holds these samples; it ends with the context. `folder` is for its files."""
+def loaded_prometheus(openmetrics: str, *, folder: Path, blocks: Sequence[Path] = ()) -> Iterator[str]:
+    """The URL of a Prometheus that holds these samples, and `blocks`; it ends with the context. `folder` is for its files."""
     (folder / "history.txt").write_text(openmetrics)
     binaries = built_binaries()
     promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
@@ -30,7 +30,7 @@ def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
             binary=binaries / "prometheus",
             directory=folder / "prometheus",
             port=free_ports(1)[0],
-            config=PrometheusConfig(blocks=[folder / "blocks"]),
+            config=PrometheusConfig(blocks=[folder / "blocks", *blocks]),
         )
         server.start()
         yield server.url
