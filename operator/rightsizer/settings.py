@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rightsizer.errors import InvalidSettings
+from rightsizer.promql import USUAL_LABELS, LabelNames, parse_label_names
 
 PREFIX = "RIGHTSIZER_"
 
@@ -53,7 +54,8 @@ class Settings:
     """How the operator runs. Times in seconds.
 
     `prometheus_url`: the usage source, up to and without `/api/v1`. The other `prometheus_` fields: how to get in; `prometheus_matchers`
-    (`cluster="x"`) narrows every question on a server that several clusters share.
+    (`cluster="x"`) narrows every question on a server that several clusters share; `prometheus_labels` and `prometheus_kube_state_labels`:
+    what the labels namespace, pod and container are called there, in the metrics of the kubelet and in those of kube-state-metrics.
     `cycle_seconds`: from the start of a cycle to the start of the next; the usage source is only asked when a 5-minute slot has ended.
     `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
     `history_folder`: where the usage history survives a restart; without one it is in memory and read anew.
@@ -67,6 +69,8 @@ class Settings:
     prometheus_retries: int = _setting(int, 2)
     prometheus_headers: Mapping[str, str] = _setting(_headers, {})
     prometheus_matchers: str = _setting(str, "")
+    prometheus_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
+    prometheus_kube_state_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_bearer_token_file: Path | None = _setting(Path, None)
     prometheus_username: str | None = _setting(str, None)
     prometheus_password_file: Path | None = _setting(Path, None)

@@ -13,6 +13,9 @@ import pytest
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.measuring import MeasuringReport, ReadingLimits
 from rightsizer.history import History
+from rightsizer.methods.measured import Measured
+from rightsizer.methods.recommendation import ContainerFacts
+from rightsizer.profile import DEFAULT_RULE
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
 from tests.loaded_prometheus import loaded_server
@@ -75,10 +78,20 @@ class Known:
         def peak(at: int) -> float:
             return float((100 + (at // 300 * seed) % 400) * MEBIBYTE)
 
+        if (namespace, name) == ("shop", "web"):
+            # One pod of the two is throttled, in the second half of each day.
+            self._throttled({**labels, "container": "app"}, 0.4 if pod.endswith("bbbb") else 0.0, since=since, until=until)
         kind = "ReplicaSet" if name == "web" else "StatefulSet"
         self._add("container_cpu_usage_seconds_total", used, {**labels, "container": "app"}, since=since, until=until)
         self._add("container_memory_working_set_bytes", peak, {**labels, "container": "app"}, since=since, until=until)
         self._add("kube_pod_owner", lambda at: 1, {**labels, **_owner(kind, owner)}, since=since, until=until)
+
+    def _throttled(self, labels: dict[str, str], share: float, *, since: int, until: int) -> None:
+        def throttled(at: int) -> float:
+            return 1000 + 10 * share * max(at - since - DAY // 2, 0)
+
+        self._add("container_cpu_cfs_periods_total", lambda at: 1000 + 10 * (at - since), labels, since=since, until=until)
+        self._add("container_cpu_cfs_throttled_periods_total", throttled, labels, since=since, until=until)
 
     def _add(self, metric: str, value: Callable[[int], float], labels: dict[str, str], *, since: int = 0, until: int = 0) -> None:
         text = ",".join(f'{name}="{content}"' for name, content in labels.items())
@@ -93,8 +106,8 @@ def _owner(kind: str, name: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def end() -> int:
-    """The newest slot of what is known."""
-    return int(time.time()) // 300 * 300 - 300
+    """The newest slot of what is known; an hour ends with it, as throttling is read by hours."""
+    return (int(time.time()) - 300) // 3600 * 3600
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +160,7 @@ def whole(source: Prometheus, workloads: dict[str, list[Workload]], end: int) ->
 
 def assert_same(found: Measuring, expected: Measuring, *, end: int) -> None:
     one, other = (each.history.window(KEYS, end=end, seconds=WINDOW_SECONDS, details=True) for each in (found, expected))
-    for name in ("cpu", "memory", "pods", "cpu_mean"):
+    for name in ("cpu", "memory", "pods", "cpu_mean", "throttled"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     assert found.oom_floors() == expected.oom_floors()
 
@@ -160,6 +173,19 @@ def test_the_backfill_knows_what_there_is(whole: Measuring, end: int) -> None:
     pods = {key.workload.name: int(np.median(row)) for key, row in zip(KEYS, window.pods, strict=True)}
     assert pods == {"web": 2, "db": 1}
     assert whole.oom_floors() == {ContainerKey(WorkloadRef("shop", "StatefulSet", "db"), "app"): round(612 * MEBIBYTE + 2.4 * MEBIBYTE)}
+
+
+def test_throttling_is_that_of_the_pod_that_is_throttled_most(whole: Measuring, end: int) -> None:
+    window = whole.history.window(KEYS, end=end, seconds=WINDOW_SECONDS, throttled=True)
+    assert window.throttled is not None
+    shares = {key: row[np.isfinite(row)] for key, row in zip(KEYS, window.throttled, strict=True)}
+    web = shares.pop(ContainerKey(WorkloadRef("shop", "Deployment", "web"), "app"))
+    assert len(web) == pytest.approx(WINDOW_SECONDS // 300 / 2, abs=8)
+    assert np.median(web) == pytest.approx(0.4, abs=0.004)
+    assert all(len(others) == 0 for others in shares.values())
+    facts = [ContainerFacts(key, Container("app", Sizes()), DEFAULT_RULE, guaranteed=False) for key in KEYS]
+    told = [found.cpu.measurement.throttled for found in Measured().recommend(window, facts) if found.cpu]
+    assert told == [pytest.approx(0.5 if key.workload == WorkloadRef("shop", "Deployment", "web") else 0, abs=0.02) for key in KEYS]
 
 
 def test_a_restart_in_mid_backfill_goes_on_and_ends_with_the_same(

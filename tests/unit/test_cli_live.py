@@ -23,7 +23,7 @@ from rightsizer.errors import (
 )
 from rightsizer.ports import Listing, Recorded
 from rightsizer.profile import Profile
-from rightsizer.workload import WorkloadRef
+from rightsizer.workload import OwnerRef, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
 from tests.unit.world import World
@@ -102,6 +102,17 @@ def test_the_profiles_of_the_cluster_rule_and_the_default_rules_the_rest(desk: D
     assert [(one["profile"], one["mode"]) for one in found.values()] == [("all", "Apply"), (None, "Recommend")]
     assert found["Deployment/api"]["containers"][0]["recommended"]["requests"]["cpu"] == "270m"
     assert result.stderr == "note: no profile fits shop/Deployment/web: the default profile is used\n"
+
+
+def test_explain_tells_the_age_of_the_last_sample_and_throttling(desk: Desk) -> None:
+    desk.world.add_deployment()
+    calm = run("explain", "deploy/web").stdout
+    desk.world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
+    throttled = run("explain", "deploy/web").stdout
+    assert "the last is of 2025-11-20 12:00 UTC (1 minute ago)" in calm
+    assert "throttled" not in calm
+    assert "in 50 % of these slots it was throttled in more than 5% of the CFS periods: usage then is a lower bound" in throttled
+    assert throttled.count("a lower bound") == 2
 
 
 def test_a_profile_file_goes_before_those_of_the_cluster(desk: Desk, tmp_path: Path) -> None:

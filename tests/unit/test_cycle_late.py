@@ -12,9 +12,9 @@ from rightsizer.cycle import Measuring
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.wanted import LATE_SECONDS, LATEST_SECONDS
 from rightsizer.errors import UsageSourceTimeout
-from rightsizer.history import SLOT_SECONDS, Span, UsageBatch
+from rightsizer.history import SLOT_SECONDS, Span, UsageBatch, UsageKind
 from rightsizer.ports import Load
-from rightsizer.workload import ContainerKey, OwnerRef, ResourceName, WorkloadRef
+from rightsizer.workload import ContainerKey, OwnerRef, WorkloadRef
 from tests.fakes import FakeUsageSource
 from tests.unit.builders import DAY, MI
 from tests.unit.world import World
@@ -30,8 +30,11 @@ class LateSource(FakeUsageSource):
         self.now = now
         self.lag_seconds: dict[str, float] = {"": 0.0}
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        batch = super().usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=scrape_interval_seconds)
+    def usage(
+        self, resource: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        interval = scrape_interval_seconds
+        batch = super().usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=interval, recorded=recorded)
         slots = np.arange(span.start, span.end + 1, SLOT_SECONDS)
         for series, row in zip(batch.series, batch.values, strict=True):
             row[slots > self.now() - self.lag_seconds.get(series.pod, self.lag_seconds[""])] = np.nan

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rightsizer.errors import InvalidSettings
+from rightsizer.promql import LabelNames
 from rightsizer.settings import Settings, from_environment
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
@@ -24,6 +25,8 @@ READ: list[tuple[str, str, Any]] = [
     ("HISTORY_FOLDER", "/var/lib/rightsizer", Path("/var/lib/rightsizer")),
     ("PROMETHEUS_HEADERS", "X-Scope-OrgID=team, X-Other = a=b,", {"X-Scope-OrgID": "team", "X-Other": "a=b"}),
     ("PROMETHEUS_MATCHERS", 'cluster="x"', 'cluster="x"'),
+    ("PROMETHEUS_LABELS", "namespace=kubernetes_namespace,pod = pod_name,", LabelNames(namespace="kubernetes_namespace", pod="pod_name")),
+    ("PROMETHEUS_KUBE_STATE_LABELS", "container=exported_container", LabelNames(container="exported_container")),
     ("PROMETHEUS_BEARER_TOKEN_FILE", "/secrets/token", Path("/secrets/token")),
     ("PROMETHEUS_USERNAME", "reader", "reader"),
     ("PROMETHEUS_PASSWORD_FILE", "/secrets/password", Path("/secrets/password")),
@@ -86,6 +89,15 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_QUERIES_AT_ONCE", "33"),
         ("PROMETHEUS_HEADERS", "X-Scope-OrgID"),
         ("PROMETHEUS_HEADERS", "=team"),
+        ("PROMETHEUS_LABELS", "namespace"),
+        ("PROMETHEUS_LABELS", "pod="),
+        ("PROMETHEUS_LABELS", "node=instance"),
+        ("PROMETHEUS_LABELS", "pod=a,pod=b"),
+        ("PROMETHEUS_LABELS", "pod=pod-name"),
+        ("PROMETHEUS_LABELS", "pod=1st"),
+        ("PROMETHEUS_LABELS", "pod=a=b"),
+        ("PROMETHEUS_LABELS", "pod=container"),
+        ("PROMETHEUS_KUBE_STATE_LABELS", "exported_pod"),
         ("PROMETHEUS_USERNAME", "reader"),
         ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt"),
         ("PROMETHEUS_VERIFY", "maybe"),

@@ -109,11 +109,12 @@ class World:
         memory: float = 320 * MI,
         days: float = 14,
         until: float | None = None,
+        throttled: float | None = None,
     ) -> None:
         """A pod's container uses something, since so many `days`."""
         since = int(self.clock.time - days * DAY) // SLOT_SECONDS * SLOT_SECONDS
         last = None if until is None else int(until)
-        self.source.usages.append(PodUsage(PodSeries(namespace, pod, container), cpu, memory, since, last))
+        self.source.usages.append(PodUsage(PodSeries(namespace, pod, container), cpu, memory, since, last, throttled))
         if owner is not None:
             self.own(pod, owner, namespace=namespace)
 

@@ -13,6 +13,7 @@ from rightsizer.cli.assessing import Origin
 from rightsizer.cli.exits import DEBUG
 from rightsizer.cli.progress import Report
 from rightsizer.errors import InvalidInput
+from rightsizer.promql import LabelNames, parse_label_names
 from rightsizer.settings import PREFIX, from_environment
 from rightsizer.status.times import unix_seconds
 
@@ -57,6 +58,18 @@ def prometheus_options() -> Decorator:
             help="A header of each request, such as X-Scope-OrgID=team; may be repeated.",
         ),
         click.option("--prometheus-matchers", metavar="MATCHERS", help="""Narrows a shared server, such as 'cluster="east"'."""),
+        click.option(
+            "--prometheus-labels",
+            metavar="NAMES",
+            callback=_label_names,
+            help="Renamed labels of the kubelet's metrics, such as namespace=kubernetes_namespace,pod=pod_name.",
+        ),
+        click.option(
+            "--prometheus-kube-state-labels",
+            metavar="NAMES",
+            callback=_label_names,
+            help="Renamed labels of kube-state-metrics, such as namespace=exported_namespace,pod=exported_pod.",
+        ),
         click.option(
             "--prometheus-timeout",
             "prometheus_timeout_seconds",
@@ -189,6 +202,13 @@ def _headers(_: click.Context, parameter: click.Parameter, values: tuple[str, ..
         # The value is not shown: it may be a secret.
         raise click.BadParameter("write NAME=VALUE", param=parameter)
     return {name.strip(): value.strip() for name, _, value in pairs} or None
+
+
+def _label_names(_: click.Context, parameter: click.Parameter, text: str | None) -> LabelNames | None:
+    try:
+        return None if text is None else parse_label_names(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def _at_most_one(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
 from rightsizer.cycle.learned import OomLessons
 from rightsizer.cycle.loads import Loads
 from rightsizer.cycle.ownership import PodName, PodWorkloads
-from rightsizer.cycle.questions import Question, plan
+from rightsizer.cycle.questions import Question, plan, throttling_span
 from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.cycle.unreadable import Unreadable
 from rightsizer.cycle.wanted import share_read, with_late, without
 from rightsizer.errors import UsageSourceError
-from rightsizer.history import SLOT_SECONDS, History, Span, last_slot
+from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
 from rightsizer.ports import Cluster, OwnerSource, UsageSource
 from rightsizer.status.conditions import Trouble
@@ -274,15 +274,26 @@ class Measuring:
 
     def _answer(self, question: Question) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
-        namespaces, span = question.namespaces, question.span
-        interval = question.scrape_interval_seconds
-        batches = [
-            self._source.usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=interval)
-            for resource in (() if question.kills_only else RESOURCES)
-        ]
-        kills = self._source.oom_kills(namespaces=namespaces, span=span)
+        batches = [] if question.kills_only else list(self._usage(question))
+        kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
         answered = Answered(question, batches, None, kills)
-        return replace(answered, owners=self._pods.ask(_pods(answered), span=span))
+        # Of throttling, more than the question's span may have come, of pods that are gone since.
+        first = min((batch.span.start for batch in batches), default=question.span.start)
+        return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
+
+    def _usage(self, question: Question) -> Iterator[UsageBatch]:
+        span, interval = question.span, question.scrape_interval_seconds
+        complete: frozenset[str] = frozenset()
+        if question.recorded:
+            complete = self._source.recorded(namespaces=question.recorded, span=span, scrape_interval_seconds=interval)
+        wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in RESOURCES]
+        if (throttling := throttling_span(span)) is not None:
+            wanted.append(("throttled", question.limited, throttling))
+        for kind, namespaces, of_kind in wanted:
+            for recorded in (False, True):
+                names = [name for name in namespaces if (name in complete and of_kind == span) == recorded]
+                if names:
+                    yield self._source.usage(kind, namespaces=names, span=of_kind, scrape_interval_seconds=interval, recorded=recorded)
 
     def _keep(self, this: _Round, answered: Answered) -> None:
         namespaces, span = answered.question.namespaces, answered.question.span

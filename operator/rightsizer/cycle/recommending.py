@@ -42,7 +42,8 @@ def _of_chunk(
     chunk: Sequence[ContainerFacts], history: History, method: str, *, end: int, seconds: int
 ) -> Sequence[ContainerRecommendation]:
     # A function of its own, so that the values of one chunk are gone before those of the next are decoded.
-    return METHODS[method].recommend(history.window([fact.key for fact in chunk], end=end, seconds=seconds), chunk)
+    keys = [fact.key for fact in chunk]
+    return METHODS[method].recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
 
 
 def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int]) -> Iterator[ContainerFacts]:

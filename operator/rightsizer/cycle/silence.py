@@ -26,10 +26,10 @@ class Silence:
         """Look into an answer with the newest usage. Answers of which namespaces it could not be found out, and why."""
         for namespace in answered.question.namespaces:
             self._silent.pop(namespace, None)
-        heard = {batch.resource: {series.namespace for series in batch.series} for batch in answered.batches}
+        heard = {(batch.resource, series.namespace) for batch in answered.batches for series in batch.series}
         # Where no pod is wanted, none has to be seen.
         expected = [name for name in answered.question.namespaces if any(workload.replicas for workload in workloads[name])]
-        silent = {name: [resource for resource in RESOURCES if name not in heard[resource]] for name in expected}
+        silent = {name: [resource for resource in RESOURCES if (resource, name) not in heard] for name in expected}
         failed: Mapping[str, UsageSourceError] = {}
         try:
             failed = self._loads.learn_anew([name for name in expected if "cpu" in silent[name]], now=now)

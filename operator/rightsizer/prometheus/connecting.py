@@ -23,4 +23,9 @@ def connect(settings: Settings, *, on_request: RequestObserver | None = None, li
         client_key_file=settings.prometheus_client_key_file,
         verify=settings.prometheus_verify,
     )
-    return Prometheus(Connection(endpoint, on_request=on_request, line=line), extra_matchers=settings.prometheus_matchers)
+    return Prometheus(
+        Connection(endpoint, on_request=on_request, line=line),
+        extra_matchers=settings.prometheus_matchers,
+        labels=settings.prometheus_labels,
+        state_labels=settings.prometheus_kube_state_labels,
+    )
