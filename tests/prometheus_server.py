@@ -37,7 +37,7 @@ class Asked:
 class Reply:
     """An answer. `delay_seconds`: before the first byte; `piece_seconds`: after each piece of `piece_bytes`.
 
-    `missing_bytes`: promised and not sent.
+    `missing_bytes`: promised and not sent. `repeated`: so many times the body, one after the other, of a length that is not told.
     """
 
     status: int = 200
@@ -47,6 +47,7 @@ class Reply:
     piece_bytes: int | None = None
     piece_seconds: float = 0.0
     missing_bytes: int = 0
+    repeated: int = 1
 
 
 def matrix(*series: tuple[Labels, Points], warnings: Sequence[str] = ()) -> Reply:
@@ -155,6 +156,8 @@ class PrometheusServer:
                     asked = Asked(self.path, dict(parse_qsl(content.decode())), dict(self.headers))
                 else:
                     asked = Asked(self.path, {}, dict(self.headers), content)
+                # Also where there is no answer, because the real one is away.
+                self.close_connection = True
                 with suppress(OSError):
                     server._send(self, server._reply_to(asked))
 
@@ -176,11 +179,17 @@ class PrometheusServer:
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         self._released.wait(reply.delay_seconds)
         handler.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body) + reply.missing_bytes), "Connection": "close", **reply.headers}.items():
+        for name, value in {**_length(reply), "Connection": "close", **reply.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        for _ in range(reply.repeated - 1):
+            handler.wfile.write(reply.body)
         size = reply.piece_bytes or max(len(reply.body), 1)
         for start in range(0, len(reply.body), size):
             handler.wfile.write(reply.body[start : start + size])
             if reply.piece_bytes and self._released.wait(reply.piece_seconds):
                 break
+
+
+def _length(reply: Reply) -> dict[str, str]:
+    return {"Content-Length": str(len(reply.body) + reply.missing_bytes)} if reply.repeated == 1 else {}

@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +66,11 @@ class DrivenOperator:
         self._server = server
         self._log = log
         self._containers = containers
-        self._command = [sys.executable, "-m", "tests.bench.driver", f"--kubeconfig={kubeconfig}", f"--prometheus-url={server.url}"]
+        self._history = tempfile.TemporaryDirectory(prefix="rightsizer-bench-history-")
+        self._command = [
+            *(sys.executable, "-m", "tests.bench.driver", f"--kubeconfig={kubeconfig}", f"--prometheus-url={server.url}"),
+            f"--history-folder={self._history.name}",
+        ]
 
     def __enter__(self) -> Self:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +87,7 @@ class DrivenOperator:
         self._process.kill()
         self._process.communicate()
         self._output.close()
+        self._history.cleanup()
 
     def backfill(self, *, at: float, tell: Tell) -> CycleCost:
         """Cycles one after the other, all as if it were `at` (unix seconds), until the whole window has been read. Raises DriverEnded."""

@@ -6,8 +6,11 @@ Each case has a workload beside it that is well: it has to be served as if nothi
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -129,7 +132,7 @@ def bare_pod(asked: Asked) -> list[Manifest]:
     value = next((value for metric, value in values.items() if metric in asked.form["query"]), None)
     if value is None or not asked.path.endswith("query_range"):
         return []
-    labels = {"namespace": "strange", "pod": "bare", "container": "app"}
+    labels = {"namespace": "strange", "pod": 'ba"r\\e\n', "container": "app"}
     return [{"metric": labels, "values": [[float(asked.form["end"]), value]]}]
 
 
@@ -155,6 +158,35 @@ class TestStrangeThings:
     def test_no_cycle_failed(self, strange: OperatorProcess) -> None:
         assert strange.metric("rightsizer_cycles_total", outcome="failed") == 0
         assert FAULT not in strange.text()
+
+
+@pytest.mark.parametrize("trouble", ["No space left on device", "Read-only file system"])
+def test_a_history_folder_that_cannot_be_written_is_told_and_does_not_matter(stage: Stage, tmp_path: Path, trouble: str) -> None:
+    """The operator goes on in memory, and says so in its log and in the status of the profile."""
+    with small_disk(tmp_path, read_only=trouble.startswith("Read-only")):
+        operator = stage.operator(HISTORY_FOLDER=str(tmp_path / "history"))
+        with stage.ruled_by(profile("view", "Recommend")), running(operator):
+            stage.wait_state("view/Deployment/web", "Recommended", "RecommendOnly")
+            assert stage.recommendation("view/Deployment/web")["containers"][0]["recommended"] == WORKED_EXAMPLE
+            measuring = stage.condition("view", "Measuring")
+            assert measuring["status"] == "True"
+            assert "the history is in memory only: " in measuring["message"] or "the history goes on in memory: " in measuring["message"]
+            assert trouble in measuring["message"]
+            assert trouble in operator.text()
+            assert operator.metric("rightsizer_cycles_total", outcome="failed") == 0
+
+
+@contextmanager
+def small_disk(folder: Path, *, read_only: bool) -> Iterator[None]:
+    """A file system of 300 kB of its own at this place."""
+    options = "size=300k,ro" if read_only else "size=300k"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class TestANamespaceThatIsForbidden:
@@ -207,7 +239,7 @@ def nobody_resizes(stage: Stage, in_namespace: str, *, user: str) -> Iterator[No
 
     stage.bed.apply(*denial(in_namespace, user=user))
     try:
-        stage.bed.wait_for(in_force, 20.0, "the policy in force")
+        stage.bed.wait_for(in_force, 90.0, "the policy in force")
         yield
     finally:
         stage.bed.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "nobody-resizes")

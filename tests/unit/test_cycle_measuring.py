@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,29 @@ class TestQuestions:
         world.run_cycle()
         assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
 
+    def test_one_more_where_containers_have_cpu_limits_about_their_namespaces_alone(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        throttled = [call for call in world.source.calls if call.about.startswith("throttled")]
+        assert {call.namespaces for call in throttled} == {("shop",)}
+        assert len(throttled) == 4
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        asked = [(call.name, call.about.partition(" ")[0]) for call in world.source.calls[before:]]
+        # The newest slot again, with which an hour ended.
+        assert asked == [("usage", "cpu"), ("usage", "memory"), ("usage", "throttled"), ("oom_kills", "")]
+        before = world.source.made("usage")
+        for _ in range(12):
+            world.next_slot()
+            world.run_cycle()
+        # An hour is asked for as long as a slot of it may be incomplete: twice the one before, twice this one.
+        assert world.source.made("usage") == before + 12 * 2 + 4
+        hour = int(NOW) + 3_600
+        assert world.source.calls[-2].about == f"throttled {hour - 3_300}..{hour}"
+
     def test_as_many_for_fifty_workloads_as_for_one(self, world: World) -> None:
         many = World()
         for number in range(50):
@@ -55,13 +79,13 @@ class TestQuestions:
             each.run_cycle()
         assert many.source.made() == world.source.made()
 
-    def test_only_for_what_is_new(self, world: World) -> None:
+    def test_only_for_what_is_new_and_what_may_have_come_late(self, world: World) -> None:
         world.run_cycle()
         end = int(world.clock.time) // 300 * 300
         before = len(world.source.calls)
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end - 600}..{end + 300}"
 
     def test_backfill_goes_by_two_days_and_then_by_weeks_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
@@ -125,6 +149,62 @@ class TestQuestions:
             world.next_slot()
             world.run_cycle()
         assert world.source.made("loads") == 2
+
+
+class TestRecordingRules:
+    def test_what_they_kept_whole_is_read_from_them_and_the_rest_as_ever(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.source.recorded_since = {"shop": int(NOW) - 3 * DAY}
+        world.run_cycle()
+        recorded = [call for call in world.source.calls if call.about.startswith("recorded cpu")]
+        # Today and yesterday; the week before them is not whole.
+        assert [call.namespaces for call in recorded] == [("shop",)] * 2
+        assert world.source.made("recorded") == 4
+        assert all(world.sizes(namespace=name) == WORKED for name in ("shop", "bank"))
+
+    def test_new_slots_are_not_read_from_them(self, world: World) -> None:
+        world.source.recorded_since = {"shop": 0}
+        world.run_cycle()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
+        assert "recorded" not in world.source.calls[before].about
+
+
+class TestThrottling:
+    def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
+        world.run_cycle()
+        (entry,) = world.recommended()["containers"]
+        assert entry["explanation"]["cpu"]["throttled"] == "50%"
+        assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
+        assert "throttled" not in entry["explanation"]["memory"]
+        assert world.sizes() == WORKED
+
+    def test_owners_are_asked_for_as_far_back_as_throttling_was_read(self, world: World, tmp_path: Path) -> None:
+        world.history_folder = tmp_path
+        world.restart()
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4)
+        world.run_cycle()
+        world.pass_time(3_600 - 300)
+        world.run_cycle()
+        world.measuring.close()
+        world.restart()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        hour = int(NOW) + 3_600
+        told = [call.about for call in world.source.calls[before:]]
+        assert f"throttled {hour - 3_300}..{hour}" in told
+        assert next(call.about for call in world.source.calls[before:] if call.name == "pod_owners") == f"{hour - 3_300}..{hour}"
+
+    def test_is_not_told_where_limits_never_bind(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        assert not world.measuring.history.has_throttling
+        assert "throttled" not in world.recommended()["containers"][0]["explanation"]["cpu"]
 
 
 class TestTrouble:

@@ -75,6 +75,13 @@ def test_memory_stays_in_bytes(server: PrometheusServer, source: Prometheus) -> 
     assert "working_set" in server.asked[0].form["query"]
 
 
+def test_throttled_shares_stay_shares(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix((container(), each_slot("0.25", "NaN", "1"))))
+    batch = source.usage("throttled", namespaces=["shop"], span=SPAN, scrape_interval_seconds=30)
+    assert np.nan_to_num(batch.values, nan=-1).tolist() == [[0.25, -1, 1, -1]]
+    assert batch.resource == "throttled"
+
+
 def test_one_post_with_the_slots_of_the_span(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(matrix())
     batch = cpu_of(source)
@@ -182,16 +189,29 @@ def load_figure(figure: str, value: str) -> tuple[dict[str, str], str]:
     ("reply", "loads"),
     [
         (vector(load_figure("samples", "30"), load_figure("series", "7")), {"shop": Load(7, 30)}),
+        (vector(load_figure("samples", "30"), load_figure("series", "7"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
         (vector(load_figure("samples", "30")), {"shop": Load(1, 30)}),
+        (
+            vector(load_figure("samples", "15"), load_figure("series", "7"), load_figure("recorded", "1")),
+            {"shop": Load(7, 60, recorded=True)},
+        ),
         (vector(load_figure("samples", "NaN"), load_figure("series", "7")), {}),
         (vector(), {}),
     ],
-    ids=["both", "without series now", "no number", "none"],
+    ids=["both", "limits too", "without series now", "recorded", "no number", "none"],
 )
 def test_loads_in_one_question(server: PrometheusServer, source: Prometheus, reply: Reply, loads: dict[str, Load]) -> None:
     server.reply(reply)
     assert source.loads(["shop", "bank"], at=START) == loads
     assert [(request.path, request.form["time"]) for request in server.asked] == [("/api/v1/query", str(START))]
+
+
+def test_recorded_are_those_with_every_slot(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(vector(({"namespace": "shop"}, "4"), ({"namespace": "bank"}, "3")))
+    assert source.recorded(namespaces=["shop", "bank", "new"], span=SPAN, scrape_interval_seconds=60) == {"shop"}
+    assert server.asked[0].form["time"] == str(SPAN.end)
+    assert source.recorded(namespaces=[], span=SPAN, scrape_interval_seconds=60) == frozenset()
+    assert len(server.asked) == 1
 
 
 def owned(label: str, name: str, kind: str, owner: str) -> dict[str, str]:

@@ -58,8 +58,9 @@ def recommend(output: str, **options: Any) -> None:
     """Recommend requests and limits, once. Nothing is written anywhere.
 
     \b
-    From a cluster and its Prometheus:
-      rightsizer recommend --prometheus-url http://localhost:9090 -n shop
+    From a cluster and its Prometheus, which is looked for where none is named:
+      rightsizer recommend -n shop
+      rightsizer recommend -n shop --prometheus-url http://localhost:9090
     From files, with no cluster and no server:
       rightsizer recommend --manifests deploy/ --history usage.csv.gz
 

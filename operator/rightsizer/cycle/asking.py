@@ -67,7 +67,8 @@ def never() -> bool:
 class Asking:
     """A pool of `at_once` askers. `clock` counts seconds; when `stopping` answers True, no further question is begun.
 
-    `halved` and `failed` count questions, `left` those that the last `ask` did not begin in its time. `given_up`: the server is to blame.
+    `answered`, `halved` and `failed` count questions, `left` those that the last `ask` did not begin in its time. `given_up`: the server
+    is to blame.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Asking:
         self._best_pace = float("inf")
         self._failures = 0
         self._failures_alone: Counter[str] = Counter()
-        self.halved = self.failed = self.left = 0
+        self.answered = self.halved = self.failed = self.left = 0
         self.given_up = False
 
     def ask(self, read: Read, questions: Iterable[Question], *, until: float) -> Iterator[Answered | Unanswered]:
@@ -127,8 +128,9 @@ class Asking:
         try:
             answered, seconds = future.result()
         except UsageSourceError as error:
-            return self._after(error, question, waiting)
+            return self._after(_without_frames(error), question, waiting)
         self._failures = 0
+        self.answered += 1
         self._rest_after(answered, seconds)
         return answered
 
@@ -172,3 +174,9 @@ class Asking:
         self._best_pace = min(self._best_pace, pace)
         if pace > SLOW_FACTOR * self._best_pace and not self._stopping():
             self._sleep(min(seconds, LONGEST_REST_SECONDS))
+
+
+def _without_frames(error: UsageSourceError) -> UsageSourceError:
+    """The error without where it came from: those frames would keep an answer of hundreds of megabytes alive as long as the error."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -27,22 +27,52 @@ MOST_VALUES = 500_000
 Pods that were replaced come on top: as many again over a week in which a fifth of them is replaced each day.
 """
 
+SLOTS_WORTH_RECORDED = 12
+"""An hour. For less, finding out whether recording rules kept it costs as much as they save."""
+
 MOST_SAMPLES = 20_000_000
 """Samples that one question makes the server touch; Prometheus refuses 50 million by default."""
 
 
+THROTTLING_SECONDS = 3_600
+"""New throttling is read by whole hours of unix time: a question about it costs more than one about CPU, however few its slots."""
+
+
+def throttling_span(span: Span) -> Span | None:
+    """Of which slots the throttling is read together with the usage of this span; None: of none yet, for their hour is not over.
+
+    The hours that end within a short span; all of a longer one, and what its first hour had before it. So each slot is read
+    however the spans lie, and nobody has to remember which were left out.
+    """
+    hour_before = (span.start - SLOT_SECONDS) // THROTTLING_SECONDS * THROTTLING_SECONDS
+    last_hour = span.end // THROTTLING_SECONDS * THROTTLING_SECONDS
+    end = last_hour if span.slots * SLOT_SECONDS < THROTTLING_SECONDS else span.end
+    return Span(hour_before + SLOT_SECONDS, end) if end > hour_before else None
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Usage of these namespaces, which are scraped alike, over this span. `kills_only`: nothing but its OOM kills."""
+    """Usage of these namespaces, which are scraped alike, over this span.
+
+    `limited`: those of them with CPU limits, for only there can be throttling. `recorded`: those with recording rules, which may
+    have kept it. `kills_only`: nothing but OOM kills.
+    """
 
     namespaces: tuple[str, ...]
     span: Span
     scrape_interval_seconds: int
+    limited: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     kills_only: bool = False
+
+    def about(self, namespaces: Sequence[str]) -> Question:
+        """The same question about these of its namespaces; possibly about none."""
+        limited, recorded = (tuple(name for name in names if name in namespaces) for names in (self.limited, self.recorded))
+        return replace(self, namespaces=tuple(namespaces), limited=limited, recorded=recorded)
 
     def without(self, namespaces: Collection[str]) -> Question:
         """The same question about the others; possibly about none."""
-        return replace(self, namespaces=tuple(name for name in self.namespaces if name not in namespaces))
+        return self.about([name for name in self.namespaces if name not in namespaces])
 
 
 def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load], *, now: float) -> list[Question]:
@@ -57,10 +87,16 @@ def plan(missing: Mapping[str, Iterable[Span]], loads: Mapping[str, Load], *, no
                 alike[part, loads[namespace].scrape_interval_seconds].append(namespace)
     newest_first = sorted(alike, key=lambda key: (key[0].end, key[0].start), reverse=True)
     return [
-        Question(namespaces, span, interval)
+        _question(namespaces, span, interval, loads)
         for span, interval in newest_first
         for namespaces in _packed(span, sorted(alike[span, interval]), loads)
     ]
+
+
+def _question(namespaces: tuple[str, ...], span: Span, interval: int, loads: Mapping[str, Load]) -> Question:
+    limited = tuple(name for name in namespaces if loads[name].limited)
+    recorded = tuple(name for name in namespaces if loads[name].recorded and span.slots >= SLOTS_WORTH_RECORDED)
+    return Question(namespaces, span, interval, limited=limited, recorded=recorded)
 
 
 def halve(question: Question) -> tuple[Question, Question] | None:
@@ -68,7 +104,7 @@ def halve(question: Question) -> tuple[Question, Question] | None:
     namespaces, span = question.namespaces, question.span
     if len(namespaces) > 1:
         middle = len(namespaces) // 2
-        return replace(question, namespaces=namespaces[:middle]), replace(question, namespaces=namespaces[middle:])
+        return question.about(namespaces[:middle]), question.about(namespaces[middle:])
     if span.slots == 1:
         return None
     newer, older = _halves(span)
@@ -122,8 +158,19 @@ def _packed(span: Span, namespaces: Sequence[str], loads: Mapping[str, Load]) ->
 
 
 def _values(load: Load, span: Span) -> int:
-    return load.series * span.slots
+    return max(load.series * span.slots, load.limited * _throttling_slots(span))
 
 
 def _samples(load: Load, span: Span) -> int:
-    return load.series * (span.slots * SLOT_SECONDS // load.scrape_interval_seconds + 1)
+    """Of the heavier of the queries that make up a question: the one about throttling reads two series per limited container."""
+    of_usage = load.series * _samples_per_series(load, span.slots)
+    return max(of_usage, 2 * load.limited * _samples_per_series(load, _throttling_slots(span)))
+
+
+def _samples_per_series(load: Load, slots: int) -> int:
+    return slots * SLOT_SECONDS // load.scrape_interval_seconds + 1
+
+
+def _throttling_slots(span: Span) -> int:
+    found = throttling_span(span)
+    return 0 if found is None else found.slots
