@@ -230,14 +230,15 @@ class KilledInMidAnswer:
     def __call__(self, asked: Asked) -> Reply:
         with self._lock:
             reply = self._real(asked)
-            if "container_memory_working_set_bytes" not in asked.form["query"] or b'"values"' not in reply.body:
+            question = asked.body or asked.form.get("query", "").encode()
+            if b"container_memory_working_set_bytes" not in question or not (asked.body or b'"values"' in reply.body):
                 return reply
             self._left -= 1
             if self._left >= 0:
                 return reply
             self._server.kill()
             half = len(reply.body) // 2
-            return Reply(200, reply.body[:half], missing_bytes=len(reply.body) - half)
+            return Reply(200, reply.body[:half], reply.headers, missing_bytes=len(reply.body) - half)
 
 
 def test_a_server_that_is_killed_in_mid_answer_costs_only_what_was_not_read(

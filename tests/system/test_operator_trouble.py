@@ -119,8 +119,10 @@ def strange(stage: Stage) -> Iterator[OperatorProcess]:
 def with_bare_pod(real: Answering) -> Answering:
     def answer(asked: Asked) -> Reply:
         reply = real(asked)
+        if not (bare := bare_pod(asked)):
+            return reply
         body = json.loads(reply.body)
-        body["data"]["result"] += bare_pod(asked)
+        body["data"]["result"] += bare
         return Reply(reply.status, json.dumps(body, separators=(",", ":")).encode())
 
     return answer
@@ -129,7 +131,7 @@ def with_bare_pod(real: Answering) -> Answering:
 def bare_pod(asked: Asked) -> list[Manifest]:
     """Its series in the answer to a question for usage. To one for controllers it is not in the answer, as it has none."""
     values = {"container_cpu": "5", "container_memory": str(5 * 2**30)}
-    value = next((value for metric, value in values.items() if metric in asked.form["query"]), None)
+    value = next((value for metric, value in values.items() if metric in asked.form.get("query", "")), None)
     if value is None or not asked.path.endswith("query_range"):
         return []
     labels = {"namespace": "strange", "pod": 'ba"r\\e\n', "container": "app"}

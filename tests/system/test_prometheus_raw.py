@@ -211,9 +211,7 @@ def test_the_same_values_as_by_queries(
     assert raw_kinds == {"raw"}
     assert resource in asked_kinds
     assert raw.series == asked.series
-    assert np.array_equal(np.isnan(raw.values), np.isnan(asked.values))
-    # Both are of 32 bits, once before and once after cores have become millicores.
-    assert np.allclose(raw.values, asked.values, rtol=3e-7, atol=0, equal_nan=True)
+    assert np.array_equal(raw.values, asked.values, equal_nan=True)
 
 
 def test_there_is_something_to_compare(url: str, span: Span) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.errors import UsageAnswerInvalid, UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused
-from rightsizer.history import SLOT_SECONDS, Span, Values
+from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.prometheus import chunks
 from rightsizer.prometheus.answer import Series
 from rightsizer.prometheus.chunk_stream import CHUNKS_PER_BATCH, CONTENT_TYPE, RawBatch, batches
@@ -34,7 +34,7 @@ _CHUNK_BOUNDARY_MS = 2 * 3600 * 1000
 # The words of servers that know nothing of it, or not of this encoding of the question. Others may mean this question only, or this moment.
 _NOT_OFFERED = frozenset({400, 404, 405, 406, 415, 501})
 
-_Rows = dict[tuple[str, ...], Values]
+_Rows = dict[tuple[str, ...], NDArray[np.float64]]
 """By the values of the labels that are asked for, the values of all slots."""
 
 
@@ -114,7 +114,7 @@ def _read(pieces: Iterator[bytes], question: RawQuestion) -> _Rows:
 def _put(rows: _Rows, group: tuple[str, ...], slots: NDArray[np.int64], values: NDArray[np.float64], span: Span) -> None:
     """As `max by` does it: NaN only where all are."""
     if (row := rows.get(group)) is None:
-        row = rows[group] = np.full(span.slots, np.nan, dtype=np.float32)
+        row = rows[group] = np.full(span.slots, np.nan)
     row[slots] = np.fmax(row[slots], values)
 
 
@@ -124,7 +124,7 @@ def _series(rows: _Rows, question: RawQuestion) -> Iterator[Series]:
     while rows:
         group, row = rows.popitem()
         there = ~np.isnan(row)
-        yield Series(dict(zip(question.labels, group, strict=True)), times[there], row[there].astype(np.float64))
+        yield Series(dict(zip(question.labels, group, strict=True)), times[there], row[there])
 
 
 def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:

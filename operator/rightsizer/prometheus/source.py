@@ -129,7 +129,7 @@ class Prometheus:
 
     def _usage(self, kind: UsageKind, scope: Scope, span: Span, scrape_interval_seconds: int, *, recorded: bool) -> Iterable[Series]:
         """Long spans by raw chunks where the server hands them out, everything else by a query: the same values either way."""
-        if span.slots >= FEWEST_SLOTS and kind != "throttled":
+        if span.slots >= FEWEST_SLOTS and kind != "throttled" and not recorded:
             question = RawQuestion(
                 selector=promql.usage_selector(kind, scope),
                 statistic=rates if kind == "cpu" else peaks,
