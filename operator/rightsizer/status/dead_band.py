@@ -91,17 +91,23 @@ def explanation_status(explanation: Explanation) -> dict[str, Any]:
     measurement = explanation.measurement
     throttled = {"throttled": f"{whole_percent(measurement.throttled)}%"} if measurement.throttled else {}
     return {
-        "statistic": measurement.statistic,
-        "window": format_duration(measurement.window_seconds),
+        **_how_it_came_about(explanation),
         "measured": amount(explanation.resource, measurement.value),
-        "buffer": format_percentage(explanation.buffer),
         "samples": measurement.samples,
         "coverage": f"{int(measurement.coverage * 100)}%",
         "pods": measurement.pods,
         LAST_SAMPLE: rfc3339(measurement.newest),
         **throttled,
-        "clamp": str(explanation.request_clamp),
         "text": explanation.text,
+    }
+
+
+def _how_it_came_about(explanation: Explanation) -> dict[str, str]:
+    return {
+        "statistic": explanation.measurement.statistic,
+        "window": format_duration(explanation.measurement.window_seconds),
+        "buffer": format_percentage(explanation.buffer),
+        "clamp": str(explanation.request_clamp),
     }
 
 
@@ -109,7 +115,7 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
     """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
     try:
         old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
-        same = all(old[name] == value for name, value in explanation_status(explanation).items() if name in _SAME_WHILE_STANDING)
+        same = all(old[name] == value for name, value in _how_it_came_about(explanation).items())
         samples_moved = abs(old["samples"] - explanation.measurement.samples)
         same = same and _throttled_alike(old.get("throttled"), explanation.measurement.throttled)
     except (KeyError, ValueError, TypeError, AttributeError):

@@ -73,13 +73,16 @@ def _no_news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def _news(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _without_last_samples(value) for name, value in status.items() if name not in _NOT_NEWS}
+    news = {name: value for name, value in status.items() if name not in _NOT_NEWS}
+    return {**news, "containers": [_without_last_samples(entry) for entry in status.get("containers", [])]}
 
 
-def _without_last_samples(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_last_samples(item) for name, item in value.items() if name != LAST_SAMPLE}
-    return [_without_last_samples(item) for item in value] if isinstance(value, list) else value
+def _without_last_samples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    explanations = {
+        resource: {name: item for name, item in explanation.items() if name != LAST_SAMPLE}
+        for resource, explanation in entry.get("explanation", {}).items()
+    }
+    return {**entry, "explanation": explanations}
 
 
 def _containers(standing: Standing, old: Mapping[str, Any]) -> list[dict[str, Any]]:
