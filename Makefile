@@ -53,7 +53,7 @@ static: $(READY) ## lint, format, types, direction of imports
 	@$(BIN)/mypy --strict operator tests demo
 	@$(BIN)/lint-imports --no-logo
 
-testbed: $(READY) ## build the testbed: etcd, Kubernetes, kwok, Prometheus (once, about 15 minutes)
+testbed: $(READY) ## build the testbed: etcd, Kubernetes, kwok, Prometheus, VictoriaMetrics (once, about 15 minutes)
 	@$(BIN)/python -m tests.testbed.build >/dev/null
 
 format: $(READY) ## format the code and sort its imports

@@ -12,7 +12,7 @@ from demo import building, cluster, clusterless, results
 from demo.ending import check, look_around
 from demo.places import OPERATOR_LOG, TRANSCRIPT, from_root
 from demo.screen import DemoFailed, Screen
-from demo.showing import Stage, show_results, wait_for_results
+from demo.showing import Stage, show_cost, show_results, wait_for_results
 from rightsizer.errors import RightsizerError
 from tests.testbed import TestbedError
 from tests.usage.blocks import HistoryLoadError
@@ -48,13 +48,14 @@ def _play(screen: Screen, *, ends_by_itself: bool) -> int:
         cluster.install(bed, screen)
         stage = Stage(bed)
         before = results.by_key(stage.workloads())
-        cluster.start_operator(bed, screen)
+        meter = cluster.start_operator(bed, screen)
         screen.heading("Two profiles: one only recommends, one applies")
         cluster.apply_profiles(bed, screen)
-        scene = wait_for_results(stage, screen)
+        scene, backfill = wait_for_results(stage, meter, screen)
         show_results(stage, scene, before, screen)
+        measuring = show_cost(meter, backfill, scene, screen)
         if ends_by_itself:
-            return check(scene, before, screen)
+            return check(scene, before, measuring, screen)
         look_around(bed, screen)
     return 0
 

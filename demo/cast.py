@@ -22,5 +22,6 @@ PAUSED = ("shop", "checkout")
 SCALED_ON_CPU = ("shop", "catalog")
 KILLED = ("shop", "thumbnails")
 KILLED_REQUEST = "356Mi"  # limit + 100Mi; what was measured below the limit gives no more than 256Mi + 20 % = 308Mi
+YOUNG = "preview"
 EXAMPLE = ("shop", "web")
 EXAMPLE_SIZES = {"requests": {"cpu": "216m", "memory": "384Mi"}, "limits": {"cpu": "432m", "memory": "576Mi"}}

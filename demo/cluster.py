@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 
 from demo.cast import PAUSED
+from demo.cost import Meter
 from demo.places import OPERATOR_LOG, PROFILES, RIGHTSIZER, ROOT, from_root
 from demo.screen import DemoFailed, Screen
 from tests.testbed import Testbed
@@ -20,7 +21,7 @@ from tests.usage.exporter import LiveExporter
 
 HISTORY_DAYS = 15
 SCRAPE_SECONDS = 5
-CYCLE_SECONDS = 5
+CYCLE_SECONDS = 2
 POD_SECONDS = 60.0
 OPERATOR = "operator"
 NAMESPACE = "rightsizer"
@@ -73,17 +74,21 @@ def install(bed: Testbed, screen: Screen) -> None:
         bed.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "-l", "app.kubernetes.io/part-of=rightsizer")
 
 
-def start_operator(bed: Testbed, screen: Screen) -> None:
-    """The operator with the settings of its ConfigMap and the rights of its ServiceAccount."""
+def start_operator(bed: Testbed, screen: Screen) -> Meter:
+    """The operator with the settings of its ConfigMap and the rights of its ServiceAccount; what tells its cost from now on."""
+    settings = _settings(bed)
+    url = f"http://{settings['RIGHTSIZER_HTTP_ADDRESS']}:{settings['RIGHTSIZER_HTTP_PORT']}"
+    meter = Meter(operator_url=url, prometheus_url=bed.prometheus_url)
     with screen.step(f"the operator: `rightsizer run`, log in {from_root(OPERATOR_LOG)}"):
         OPERATOR_LOG.write_bytes(b"")
         bed.processes.log(OPERATOR).symlink_to(OPERATOR_LOG)
-        bed.processes.start(OPERATOR, [RIGHTSIZER, "run"], _settings(bed))
+        bed.processes.start(OPERATOR, [RIGHTSIZER, "run"], settings)
     screen.say(
         "kwok only pretends to run containers, so the operator runs as a process of this machine, under its own",
         "ServiceAccount, with the settings of its ConfigMap; other are the address of Prometheus and the pace",
         f"(a cycle every {CYCLE_SECONDS} s instead of 60 s).",
     )
+    return meter
 
 
 def _settings(bed: Testbed) -> dict[str, str]:

@@ -6,16 +6,18 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 
+from demo import cost
+from demo.cost import Cost
 from demo.places import OPERATOR_LOG, from_root
 from demo.results import Key, Manifest, Scene, findings
 from demo.screen import Screen
 from tests.testbed import Testbed
 
 
-def check(scene: Scene, before: Mapping[Key, Manifest], screen: Screen) -> int:
+def check(scene: Scene, before: Mapping[Key, Manifest], measuring: Cost, screen: Screen) -> int:
     """Tells each promise and whether it was kept; 0 when all were, else 1."""
     screen.heading("Is it what it should be?")
-    found = list(findings(scene, before))
+    found = [*findings(scene, before), *cost.findings(measuring, scene.recommendations)]
     for finding in found:
         screen.verdict(finding.text, good=finding.holds)
     return 0 if all(finding.holds for finding in found) else 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from demo import results
+from demo import cost, results
 from demo.cast import EXAMPLE
 from demo.cluster import OPERATOR, OPERATOR_USER
 from demo.clusterless import run_rightsizer
+from demo.cost import Cost, Meter, Reading
 from demo.results import Key, Manifest, Scene
 from demo.screen import DemoFailed, Screen
 from tests.testbed import Testbed
@@ -58,20 +59,29 @@ class Stage:
         return sorted({f"{event['verb']} {event['requestURI'].partition('?')[0]}" for event in refused})
 
 
-def wait_for_results(stage: Stage, screen: Screen) -> Scene:
-    """The scene when every workload has its recommendation and no rollout is on its way."""
+def wait_for_results(stage: Stage, meter: Meter, screen: Screen) -> tuple[Scene, Reading]:
+    """The scene when every workload has its recommendation and no rollout is on its way, and the cost as soon as all was read."""
     screen.heading("The operator reads two weeks of usage, recommends and resizes")
     deadline = time.monotonic() + RESULT_SECONDS
+    backfill: Reading | None = None
     with screen.step("waiting for the recommendations and for the rollouts to end"):
         while True:
             stage.bed.processes.check_alive(OPERATOR)
+            backfill = backfill or _whole_window(meter)
             scene = stage.scene()
             left = results.unfinished(scene)
-            if not left:
-                return scene
+            if backfill is None:
+                left.append("the whole window")
+            elif not left:
+                return scene, backfill
             if time.monotonic() > deadline:
                 raise DemoFailed(f"not finished after {RESULT_SECONDS:g} s: {', '.join(left)}")
             time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _whole_window(meter: Meter) -> Reading | None:
+    reading = meter.read()
+    return reading if reading is not None and reading.whole else None
 
 
 def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], screen: Screen) -> None:
@@ -94,6 +104,24 @@ def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], scr
         f"All pods of the namespace {namespace} requested {results.totals(before, namespace)}",
         f"and request now {results.totals(scene.workloads, namespace)}. {screen.seconds:.0f} s since the start.",
     )
+
+
+def show_cost(meter: Meter, backfill: Reading, scene: Scene, screen: Screen) -> Cost:
+    """What measuring cost and covered. `backfill`: as it was told when all of the window had been read."""
+    screen.heading("What measuring cost, and what it covers")
+    with screen.step("waiting for a cycle in which there is nothing to ask"):
+        found = Cost(backfill, meter.cycles_until_quiet())
+    screen.line()
+    screen.say(
+        *cost.table(found).splitlines(),
+        "",
+        "Usage is asked for when a 5-minute slot has ended, for all containers at once, and kept. Written is only what changed:",
+        "recommendations, events, resizes. The CPU of Prometheus includes what it does anyway, scraping.",
+        "",
+        "Share of the window of 14 days with values, by workload:",
+        *cost.coverage_lines(scene.recommendations),
+    )
+    return found
 
 
 def _columns(columns: Sequence[str]) -> str:

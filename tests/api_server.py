@@ -148,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _receive(self) -> Received:
         parts = urlsplit(self.path)
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = json.loads(text) if text else None
+        form = self.headers.get("Content-Type") == "application/x-www-form-urlencoded"
+        body = dict(parse_qsl(text.decode())) if form else json.loads(text) if text else None
         return Received(self.command, parts.path, dict(parse_qsl(parts.query)), dict(self.headers), body)
 
     def _send(self, reply: Reply) -> None:

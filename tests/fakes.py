@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
-from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch
+from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.ports import EventTarget, Listing, Load, Namespace, OomSeries, PodOwners, Recorded
 from rightsizer.profile import Profile, parse_profile
 from rightsizer.quantities import cpu_millicores, memory_bytes
@@ -119,12 +119,14 @@ class PodUsage:
     memory: float
     since: int
     until: int | None = None
+    throttled: float | None = None
+    """Share of CFS periods; None: without a CPU limit, and so without such periods."""
 
     def there_at(self, time: float) -> bool:
         return self.since <= time and (self.until is None or time <= self.until + SLOT_SECONDS)
 
-    def values(self, resource: ResourceName, span: Span) -> list[float]:
-        value = self.cpu if resource == "cpu" else self.memory
+    def values(self, kind: UsageKind, span: Span) -> list[float]:
+        value = {"cpu": self.cpu, "memory": self.memory, "throttled": self.throttled or np.nan}[kind]
         last = span.end if self.until is None else self.until
         return [value if self.since <= slot <= last else np.nan for slot in range(span.start, span.end + 1, SLOT_SECONDS)]
 
@@ -144,28 +146,41 @@ class FakeUsageSource(Faults):
         self.hidden: set[ResourceName] = set()
         self.interval_seconds: int | None = 30
         self.kube_state_metrics = True
+        self.recorded_since: dict[str, int] = {}
+        """By namespace, from which slot on recording rules kept its usage."""
 
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         self.called("loads", namespaces)
         if self.interval_seconds is None or "cpu" in self.hidden:
             return {}
         there = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at))
-        return {namespace: Load(there[namespace], self.interval_seconds) for namespace in namespaces if there[namespace]}
+        limited = Counter(usage.series.namespace for usage in self.usages if usage.there_at(at) and usage.throttled is not None)
+        return {
+            name: Load(there[name], self.interval_seconds, limited[name], name in self.recorded_since) for name in namespaces if there[name]
+        }
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
+    def recorded(self, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> frozenset[str]:
         assert scrape_interval_seconds > 0
-        self.called("usage", namespaces, f"{resource} {span.start}..{span.end}")
+        self.called("recorded", namespaces)
+        return frozenset(name for name in namespaces if self.recorded_since[name] <= span.start)
+
+    def usage(
+        self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        assert scrape_interval_seconds > 0
+        assert not recorded or all(self.recorded_since[name] <= span.start for name in namespaces)
+        self.called("usage", namespaces, f"{'recorded ' if recorded else ''}{kind} {span.start}..{span.end}")
         found = [
             (usage.series, values)
             for usage in self.usages
-            if usage.series.namespace in namespaces and resource not in self.hidden
-            if not np.isnan(values := usage.values(resource, span)).all()
+            if usage.series.namespace in namespaces and kind not in self.hidden
+            if not np.isnan(values := usage.values(kind, span)).all()
         ]
         table = np.array([values for _, values in found], dtype=np.float32).reshape(len(found), span.slots)
-        return UsageBatch(resource, span, tuple(series for series, _ in found), table)
+        return UsageBatch(kind, span, tuple(series for series, _ in found), table)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
-        self.called("pod_owners", namespaces)
+        self.called("pod_owners", namespaces, f"{span.start}..{span.end}")
         if not self.kube_state_metrics:
             return PodOwners({}, {})
         return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.testbed import PrometheusConfig
@@ -16,8 +17,16 @@ from tests.testbed.prometheus_server import PrometheusServer
 
 
 @contextmanager
-def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
-    """The URL of a Prometheus that holds these samples; it ends with the context. `folder` is for its files."""
+def loaded_prometheus(openmetrics: str, *, folder: Path, blocks: Sequence[Path] = ()) -> Iterator[str]:
+    """The URL of a Prometheus that holds these samples, and `blocks`; it ends with the context. `folder` is for its files."""
+    with loaded_server(openmetrics, folder=folder, config=PrometheusConfig(blocks=blocks)) as server:
+        yield server.url
+
+
+@contextmanager
+def loaded_server(openmetrics: str, *, folder: Path, config: PrometheusConfig | None = None) -> Iterator[PrometheusServer]:
+    """The same as a server that a test may kill and start again. `config`: what else it starts with."""
+    config = config or PrometheusConfig()
     (folder / "history.txt").write_text(openmetrics)
     binaries = built_binaries()
     promtool: list[str | Path] = [binaries / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
@@ -30,9 +39,9 @@ def loaded_prometheus(openmetrics: str, *, folder: Path) -> Iterator[str]:
             binary=binaries / "prometheus",
             directory=folder / "prometheus",
             port=free_ports(1)[0],
-            config=PrometheusConfig(blocks=[folder / "blocks"]),
+            config=replace(config, blocks=[folder / "blocks", *config.blocks]),
         )
         server.start()
-        yield server.url
+        yield server
     finally:
         processes.close()

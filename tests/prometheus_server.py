@@ -25,18 +25,19 @@ Points = Iterable[tuple[float, str]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came in."""
+    """A request as it came in: a form, or a body of another type."""
 
     path: str
     form: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer. `delay_seconds`: before the first byte; `piece_seconds`: after each piece of `piece_bytes`.
 
-    `missing_bytes`: promised and not sent.
+    `missing_bytes`: promised and not sent. `repeated`: so many times the body, one after the other, of a length that is not told.
     """
 
     status: int = 200
@@ -46,6 +47,7 @@ class Reply:
     piece_bytes: int | None = None
     piece_seconds: float = 0.0
     missing_bytes: int = 0
+    repeated: int = 1
 
 
 def matrix(*series: tuple[Labels, Points], warnings: Sequence[str] = ()) -> Reply:
@@ -78,10 +80,12 @@ def forwarded(url: str) -> Answering:
     """What the real Prometheus at this URL answers."""
 
     def ask(asked: Asked) -> Reply:
-        request = urllib.request.Request(f"{url}{asked.path}", data=urlencode(asked.form).encode(), method="POST")
+        content = asked.body or urlencode(asked.form).encode()
+        kept = {name: value for name, value in asked.headers.items() if name.startswith(("Content-Type", "Content-Encoding", "X-"))}
+        request = urllib.request.Request(f"{url}{asked.path}", data=content, headers=kept, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return Reply(response.status, response.read())
+                return Reply(response.status, response.read(), {"Content-Type": response.headers["Content-Type"]})
         except urllib.error.HTTPError as error:
             with error:
                 return Reply(error.code, error.read())
@@ -89,12 +93,20 @@ def forwarded(url: str) -> Answering:
     return ask
 
 
+RAW_PATH = "/api/v1/read"
+NO_RAW_CHUNKS = Reply(404, b"404 page not found\n")
+
+
 class PrometheusServer:
-    """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS."""
+    """The server, on a free port of 127.0.0.1 while it is entered. With a TLS context it speaks HTTPS.
+
+    Questions for raw chunks are answered by a function or by `reply_raw`; else it has none of them, and does not count the question.
+    """
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.asked: list[Asked] = []
         self._replies = list(replies)
+        self._raw_replies: list[Reply] = []
         self._answering: Answering | None = None
         self._released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -112,6 +124,10 @@ class PrometheusServer:
         """From now on, these."""
         self._replies = list(replies)
         self._answering = None
+
+    def reply_raw(self, *replies: Reply) -> None:
+        """From now on, these to questions for raw chunks."""
+        self._raw_replies = list(replies)
 
     def answer(self, answering: Answering) -> None:
         """From now on, what this function says to each request. It is called from several threads."""
@@ -135,30 +151,45 @@ class PrometheusServer:
             timeout = 10
 
             def do_POST(self) -> None:
-                form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-                asked = Asked(self.path, form, dict(self.headers))
-                server.asked.append(asked)
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers["Content-Type"] == "application/x-www-form-urlencoded":
+                    asked = Asked(self.path, dict(parse_qsl(content.decode())), dict(self.headers))
+                else:
+                    asked = Asked(self.path, {}, dict(self.headers), content)
+                # Also where there is no answer, because the real one is away.
+                self.close_connection = True
                 with suppress(OSError):
-                    server._send(self, server._next(asked))
+                    server._send(self, server._reply_to(asked))
 
             def log_message(self, *_: Any) -> None:
                 pass
 
         return Handler
 
-    def _next(self, asked: Asked) -> Reply:
+    def _reply_to(self, asked: Asked) -> Reply:
+        raw = asked.path.endswith(RAW_PATH)
+        if raw and self._answering is None and not self._raw_replies:
+            return NO_RAW_CHUNKS
+        self.asked.append(asked)
         if self._answering is not None:
             return self._answering(asked)
-        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+        replies = self._raw_replies if raw else self._replies
+        return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         self._released.wait(reply.delay_seconds)
         handler.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body) + reply.missing_bytes), "Connection": "close", **reply.headers}.items():
+        for name, value in {**_length(reply), "Connection": "close", **reply.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        for _ in range(reply.repeated - 1):
+            handler.wfile.write(reply.body)
         size = reply.piece_bytes or max(len(reply.body), 1)
         for start in range(0, len(reply.body), size):
             handler.wfile.write(reply.body[start : start + size])
             if reply.piece_bytes and self._released.wait(reply.piece_seconds):
                 break
+
+
+def _length(reply: Reply) -> dict[str, str]:
+    return {"Content-Length": str(len(reply.body) + reply.missing_bytes)} if reply.repeated == 1 else {}

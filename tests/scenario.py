@@ -29,7 +29,7 @@ MEBIBYTE = 1024 * 1024
 SLOT_SECONDS = 300.0
 WRITING_VERBS = {"create", "update", "patch", "delete", "deletecollection"}
 
-# To lower, a week must have been seen, also by an operator that lives two hours ago.
+# To lower, a week must have been seen, also by an operator that lives four hours ago.
 HISTORY_DAYS = 7.2
 SAMPLES_APART_SECONDS = 120.0
 

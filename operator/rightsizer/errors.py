@@ -12,7 +12,8 @@ A caller catches the narrowest class that it can do something about; the edge of
     │   ├── UsageSourceTimeout         no answer in time
     │   ├── UsageSourceRefused         an HTTP error or an error answer; carries the status
     │   ├── UsageSourceOverloaded      429, 503, or a query limit: ask for less, or later
-    │   └── UsageAnswerInvalid         not the API's JSON (HTML, half an answer, a label missing)
+    │   ├── UsageAnswerInvalid         not the API's JSON (HTML, half an answer, a label missing)
+    │   └── UsageNotRaw                no raw chunks to be had of it: ask by PromQL; never leaves the adapter
     └── ClusterError               the Kubernetes API
         ├── ClusterUnreachable         no connection, time-out, 5xx
         ├── ClusterBusy                429
@@ -77,6 +78,10 @@ class UsageSourceOverloaded(UsageSourceRefused):
 
 class UsageAnswerInvalid(UsageSourceError):
     """The answer is not what the Prometheus API promises: HTML, half a JSON, a label missing."""
+
+
+class UsageNotRaw(UsageSourceError):
+    """The server does not hand out raw chunks, or not of what is wanted: the question is to be asked by PromQL."""
 
 
 class ClusterError(RightsizerError):

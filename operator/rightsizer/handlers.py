@@ -131,8 +131,21 @@ class Loop:
                 questions_failed=report.questions_failed,
             )
         )
-        level = logging.INFO if report.changed or report.failed else logging.DEBUG
-        logger.log(level, "cycle of %.2f s: %d workloads, %d changed, %d failed", seconds, report.workloads, report.changed, report.failed)
+        _tell(report, seconds=seconds)
+
+
+def _tell(report: CycleReport, *, seconds: float) -> None:
+    # A cycle between two slots of a settled cluster has nothing to say.
+    news = report.questions_answered or report.questions_failed or report.changed or report.failed
+    logger.log(
+        logging.INFO if news else logging.DEBUG,
+        "cycle of %.2f s: %d workloads, %d changed, %d failed, %d answers of the usage source",
+        seconds,
+        report.workloads,
+        report.changed,
+        report.failed,
+        report.questions_answered,
+    )
 
 
 class ProfileWatch:

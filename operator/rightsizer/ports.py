@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from rightsizer.errors import ClusterError
-from rightsizer.history import PodSeries, Span, UsageBatch
+from rightsizer.history import PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.profile import Profile
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import Autoscaler, OwnerRef, Pod, ResourceName, Workload, WorkloadRef
+from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload, WorkloadRef
 
 Item = TypeVar("Item")
 
@@ -42,10 +42,16 @@ class OomSeries:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a namespace weighs: containers with usage now, and how many seconds their samples lie apart."""
+    """What a namespace weighs: containers with usage now, and how many seconds their samples lie apart.
+
+    `limited`: series of CFS periods now, which only containers with a CPU limit have; where there are none, nothing can be throttled.
+    `recorded`: whether recording rules work there.
+    """
 
     series: int
     scrape_interval_seconds: int
+    limited: int = 0
+    recorded: bool = False
 
 
 class UsageSource(Protocol):
@@ -55,8 +61,17 @@ class UsageSource(Protocol):
         """What each of these namespaces weighs at a time (unix seconds); those without samples are left out."""
         ...
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        """5-minute values of every container of these namespaces, in one query."""
+    def usage(
+        self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        """5-minute values of every container of these namespaces, in one query. Of `throttled`, only those above 0.
+
+        `recorded`: the same values from recording rules, which is cheaper. Only where they are complete: see `recorded`.
+        """
+        ...
+
+    def recorded(self, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> frozenset[str]:
+        """Those of the namespaces of which recording rules have kept the usage of every slot of the span."""
         ...
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,15 @@ def memory_bytes(quantity: str | int | float) -> int:
 
 
 def _scaled(quantity: str | int | float, scale: int) -> int:
-    """The quantity times `scale`, rounded up, in whole-number arithmetic so that no digit is lost."""
-    text = quantity if isinstance(quantity, str) else _number_text(quantity)
+    return _scaled_text(quantity if isinstance(quantity, str) else _number_text(quantity), scale)
+
+
+@lru_cache(maxsize=16_384)
+def _scaled_text(text: str, scale: int) -> int:
+    """The quantity times `scale`, rounded up, in whole-number arithmetic so that no digit is lost.
+
+    Remembered, as a cycle reads the same sizes again and again, and there are few different ones.
+    """
     parts = _quantity_parts(text)
     whole, fraction = parts["whole"] or "", parts["fraction"] or ""
     factor, divisor = _FACTORS[parts["suffix"]]

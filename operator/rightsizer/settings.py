@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rightsizer.errors import InvalidSettings
+from rightsizer.promql import USUAL_LABELS, LabelNames, parse_label_names
 
 PREFIX = "RIGHTSIZER_"
 
@@ -21,6 +22,7 @@ _OPTIONS = {
     "prometheus_url": " (or --prometheus-url)",
     "prometheus_timeout_seconds": " (or --prometheus-timeout)",
     "prometheus_username": " (or --prometheus-username)",
+    "prometheus_client_certificate_file": " (or --prometheus-client-certificate-file)",
 }
 
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
@@ -52,7 +54,8 @@ class Settings:
     """How the operator runs. Times in seconds.
 
     `prometheus_url`: the usage source, up to and without `/api/v1`. The other `prometheus_` fields: how to get in; `prometheus_matchers`
-    (`cluster="x"`) narrows every question on a server that several clusters share.
+    (`cluster="x"`) narrows every question on a server that several clusters share; `prometheus_labels` and `prometheus_kube_state_labels`:
+    what the labels namespace, pod and container are called there, in the metrics of the kubelet and in those of kube-state-metrics.
     `cycle_seconds`: from the start of a cycle to the start of the next; the usage source is only asked when a 5-minute slot has ended.
     `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
     `history_folder`: where the usage history survives a restart; without one it is in memory and read anew.
@@ -66,10 +69,14 @@ class Settings:
     prometheus_retries: int = _setting(int, 2)
     prometheus_headers: Mapping[str, str] = _setting(_headers, {})
     prometheus_matchers: str = _setting(str, "")
+    prometheus_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
+    prometheus_kube_state_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_bearer_token_file: Path | None = _setting(Path, None)
     prometheus_username: str | None = _setting(str, None)
     prometheus_password_file: Path | None = _setting(Path, None)
     prometheus_ca_file: Path | None = _setting(Path, None)
+    prometheus_client_certificate_file: Path | None = _setting(Path, None)
+    prometheus_client_key_file: Path | None = _setting(Path, None)
     prometheus_verify: bool = _setting(_flag, True)
     prometheus_queries_at_once: int = _setting(int, 2)
     history_folder: Path | None = _setting(Path, None)
@@ -86,6 +93,11 @@ class Settings:
         _check(1 <= self.prometheus_queries_at_once <= 32, "prometheus_queries_at_once", "write 1 to 32")
         both = (self.prometheus_username is None) == (self.prometheus_password_file is None)
         _check(both, "prometheus_username", "a username and a password file are of no use without the other")
+        certificate = "prometheus_client_certificate_file"
+        both = (self.prometheus_client_certificate_file is None) == (self.prometheus_client_key_file is None)
+        _check(both, certificate, "a client certificate and a key file are of no use without the other")
+        encrypted = self.prometheus_client_certificate_file is None or self.prometheus_url.startswith("https://")
+        _check(encrypted, certificate, "a client certificate is only shown to a URL that begins with https://")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")

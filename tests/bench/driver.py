@@ -9,16 +9,20 @@ import argparse
 import json
 import logging
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 # Imported as the running operator does, for the memory that it takes.
 import rightsizer.handlers  # noqa: F401
+from rightsizer.cli.allocator import give_memory_back
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, Measuring
 from rightsizer.cycle.measuring import MeasuringReport
+from rightsizer.history import History
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Workload
 
@@ -40,11 +44,13 @@ class ApiCount:
 
     def __init__(self) -> None:
         self._verbs: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._seconds = 0.0
 
     def on_request(self, verb: str, target: str, status: int, seconds: float) -> None:
-        self._verbs[verb] += 1
-        self._seconds += seconds
+        with self._lock:
+            self._verbs[verb] += 1
+            self._seconds += seconds
 
     def take(self) -> dict[str, float]:
         writes = sum(count for verb, count in self._verbs.items() if verb not in READS)
@@ -65,11 +71,13 @@ class WatchedMeasuring(Measuring):
         return report
 
 
-def build(*, kubeconfig: str, prometheus_url: str, clock: GivenClock, api: ApiCount) -> tuple[Cycle, WatchedMeasuring]:
-    """Put together as `rightsizer.handlers.run` does it."""
+def build(
+    *, kubeconfig: str, prometheus_url: str, history_folder: Path, clock: GivenClock, api: ApiCount
+) -> tuple[Cycle, WatchedMeasuring]:
+    """Put together as `rightsizer.handlers.run` does it, with the history in files as the manifests have it."""
     source = Prometheus(Connection(Endpoint(url=prometheus_url)))
     cluster = connect(kubeconfig, None, on_request=api.on_request)
-    measuring = WatchedMeasuring(source, cluster)
+    measuring = WatchedMeasuring(source, cluster, new_history=lambda slots: History(slots=slots, folder=history_folder))
     return Cycle(cluster, measuring, clock), measuring
 
 
@@ -77,10 +85,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--prometheus-url", required=True)
+    parser.add_argument("--history-folder", required=True, type=Path)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    give_memory_back()
     clock, api = GivenClock(), ApiCount()
-    cycle, measuring = build(kubeconfig=given.kubeconfig, prometheus_url=given.prometheus_url, clock=clock, api=api)
+    cycle, measuring = build(
+        kubeconfig=given.kubeconfig, prometheus_url=given.prometheus_url, history_folder=given.history_folder, clock=clock, api=api
+    )
     _answer({"ready": True})
     for line in sys.stdin:
         clock.seconds = float(line)

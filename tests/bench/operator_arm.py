@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,8 @@ CYCLE_SECONDS = 300
 # The first cycle is as long before the end of the history as the others need, and each a minute after its slot has ended.
 BEFORE_END_SECONDS = CYCLES * CYCLE_SECONDS
 AFTER_SLOT_SECONDS = 60
+QUIET_SECONDS = 60
+"""Too short for a slot to end: as most cycles of an operator are, it has nothing new to tell."""
 
 LONGEST_CYCLE_SECONDS = 3_600.0
 SECONDS_BETWEEN_SIGNS_OF_LIFE = 15.0
@@ -65,7 +68,11 @@ class DrivenOperator:
         self._server = server
         self._log = log
         self._containers = containers
-        self._command = [sys.executable, "-m", "tests.bench.driver", f"--kubeconfig={kubeconfig}", f"--prometheus-url={server.url}"]
+        self._history = tempfile.TemporaryDirectory(prefix="rightsizer-bench-history-")
+        self._command = [
+            *(sys.executable, "-m", "tests.bench.driver", f"--kubeconfig={kubeconfig}", f"--prometheus-url={server.url}"),
+            f"--history-folder={self._history.name}",
+        ]
 
     def __enter__(self) -> Self:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +89,7 @@ class DrivenOperator:
         self._process.kill()
         self._process.communicate()
         self._output.close()
+        self._history.cleanup()
 
     def backfill(self, *, at: float, tell: Tell) -> CycleCost:
         """Cycles one after the other, all as if it were `at` (unix seconds), until the whole window has been read. Raises DriverEnded."""
@@ -150,7 +158,9 @@ def run_operator(bed: Testbed, server: UsageServer, cluster: GeneratedCluster, *
         # The memory that the backfill took would else be counted as the cycles'.
         server.restart()
         cycles = [operator.cycle(at=first + number * CYCLE_SECONDS, tell=tell) for number in range(1, CYCLES + 1)]
-    return [_record(cluster, "backfill", [backfill]), _record(cluster, "cycle", cycles)]
+        quiet = operator.cycle(at=first + CYCLES * CYCLE_SECONDS + QUIET_SECONDS, tell=tell)
+    steady = replace(_record(cluster, "cycle", cycles), quiet_api_writes=quiet.api_writes)
+    return [_record(cluster, "backfill", [backfill]), steady]
 
 
 def _going_on(answers: Sequence[Answer]) -> bool:

@@ -22,7 +22,8 @@ class Record:
 
     `containers` run at any time; `sized_containers` is how many the workloads declare. `asked_containers`: those that were asked for,
     the figures then being scaled up from them to `sized_containers`. `samples`: read by the server's queries; `refused`: queries that
-    the server refused or gave up. `api_s`: time spent in requests to the Kubernetes API. `trouble`: why figures are missing or wrong.
+    the server refused or gave up. `api_s`: time spent in requests to the Kubernetes API. `quiet_api_writes`: those of one more cycle, in
+    which no usage is new. `trouble`: why figures are missing or wrong.
     """
 
     arm: Arm
@@ -43,6 +44,7 @@ class Record:
     samples: float | None = None
     refused: float | None = None
     api_s: float | None = None
+    quiet_api_writes: float | None = None
     trouble: str = ""
 
 

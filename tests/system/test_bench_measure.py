@@ -41,6 +41,7 @@ def _check_ours(backfill: Record, cycle: Record) -> None:
     assert backfill.sized_containers == cycle.sized_containers > 10
     assert 50 < (backfill.operator_rss_mb or 0) < 250
     assert (backfill.api_writes or 0) > 0
+    assert cycle.quiet_api_writes == 0
     assert (backfill.bytes or 0) > 3 * (cycle.bytes or math.inf)
     assert 0 < (cycle.requests or 0) < (backfill.requests or 0)
 

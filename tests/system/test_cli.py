@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,45 @@ def reader(stage: Stage) -> Path:
     """The kubeconfig of somebody who may do everything in the namespace `view`, and nothing elsewhere."""
     stage.bed.apply(READER)
     return stage.bed.kubeconfig_for(namespace="view", service_account="reader")
+
+
+PROMETHEUS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: monitoring}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: prometheus, namespace: monitoring, labels: {app.kubernetes.io/name: prometheus}}
+spec: {selector: {app: nothing}, ports: [{name: web, port: 9090}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: thanos, namespace: monitoring, labels: {app.kubernetes.io/name: thanos-query}}
+spec: {ports: [{name: grpc, port: 10901}, {name: http, port: 9090}]}
+"""
+LISTER = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: lister}
+rules: [{apiGroups: [""], resources: [services], verbs: [list]}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: lister, namespace: view}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: lister}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: lister}
+subjects: [{kind: ServiceAccount, name: lister, namespace: view}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: lister, namespace: view}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: lister, namespace: view}]
+"""
 
 
 def rightsizer(*arguments: object, kubeconfig: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -103,3 +143,36 @@ def test_all_namespaces_of_the_cluster(stage: Stage) -> None:
     done = rightsizer("recommend", "-A", "--prometheus-url", stage.bed.prometheus_url, "-o", "json", kubeconfig=stage.bed.kubeconfig)
     places = {one["namespace"] for one in json.loads(done.stdout)}
     assert {"shop", "view", "rules"} <= places
+
+
+@pytest.fixture(scope="module")
+def services(stage: Stage) -> Iterator[None]:
+    """Services that look like usage sources. An API server refuses to have 127.0.0.1 behind one, so there is nothing."""
+    stage.bed.apply(PROMETHEUS, LISTER)
+    stage.bed.wait_for(lambda: stage.bed.get("endpoints", "prometheus", namespace="monitoring"), what="endpoints of the Service")
+    yield
+    stage.bed.kubectl("delete", "namespace", "monitoring", "--wait=false")
+
+
+@pytest.mark.usefixtures("services")
+def test_a_usage_source_is_looked_for_where_none_is_named(stage: Stage) -> None:
+    done = rightsizer("recommend", "-n", "view", "--prometheus-timeout", "3", kubeconfig=stage.bed.kubeconfig)
+    assert (done.returncode, done.stdout) == (4, "")
+    note, error = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
+    assert note == (
+        "note: usage from Prometheus monitoring/prometheus:9090, found by app.kubernetes.io/name=prometheus and preferred to "
+        "Thanos monitoring/thanos:9090; --prometheus-url names another; asked through the API server"
+    )
+    assert 'HTTP 503: no endpoints available for service "prometheus"' in error
+
+
+@pytest.mark.usefixtures("services")
+def test_rights_to_find_and_to_ask_are_told(stage: Stage, reader: Path) -> None:
+    unseen = rightsizer("recommend", kubeconfig=reader)
+    assert (unseen.returncode, "Services may not be listed" in unseen.stderr) == (2, True)
+    lister = stage.bed.kubeconfig_for(namespace="view", service_account="lister")
+    unasked = rightsizer("recommend", kubeconfig=lister)
+    assert unasked.returncode == 4
+    assert "the right to create services/proxy in namespace monitoring is needed, or `kubectl -n monitoring port-forward" in unasked.stderr
+    (event,) = [event for event in stage.bed.audit_events("system:serviceaccount:view:lister") if event["verb"] == "create"]
+    assert event["requestURI"] == "/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy/api/v1/query"

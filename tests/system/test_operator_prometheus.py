@@ -5,6 +5,7 @@ The operator of these tests lives some hours ago, so that a slot of five minutes
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tests.shifted_operator import ShiftedClock
 
 pytestmark = pytest.mark.system
 
-HOURS_AGO = -2 * 3600.0
+HOURS_AGO = -4 * 3600.0
 EARLY_IN_A_SLOT_SECONDS = 10.0
 PATIENCE = {"PROMETHEUS_TIMEOUT_SECONDS": "1", "PROMETHEUS_RETRIES": "0"}
 WEB = "trouble/Deployment/web"
@@ -47,12 +48,53 @@ def without_container_label(real: Answering) -> Answering:
     return answer
 
 
+def cut_off(real: Answering) -> Answering:
+    """Half a JSON, with nothing wrong about its length."""
+
+    def answer(asked: Asked) -> Reply:
+        reply = real(asked)
+        return Reply(reply.status, reply.body[: len(reply.body) // 2])
+
+    return answer
+
+
+def broken_off(real: Answering) -> Answering:
+    """As from a server that is killed in the middle of it."""
+
+    def answer(asked: Asked) -> Reply:
+        reply = real(asked)
+        half = len(reply.body) // 2
+        return Reply(reply.status, reply.body[:half], missing_bytes=len(reply.body) - half)
+
+    return answer
+
+
+def instead_of_numbers(text: str) -> Disturbed:
+    """Every usage is this."""
+
+    def disturbed(real: Answering) -> Answering:
+        def answer(asked: Asked) -> Reply:
+            reply = real(asked)
+            if not asked.path.endswith("query_range"):
+                return reply
+            return Reply(reply.status, re.sub(rb',"[-+0-9.e]+"\]', f',"{text}"]'.encode(), reply.body))
+
+        return answer
+
+    return disturbed
+
+
 HTML = Reply(200, b"<!doctype html><title>Sign in</title>", {"Content-Type": "text/html"})
 TOO_MUCH = failure(422, "execution", "query processing would load too many samples into memory in query execution")
 
 TROUBLES: dict[str, tuple[Disturbed, str, str]] = {
     "slow": (always(Reply(200, b"{}", delay_seconds=2.0)), "UsageSourceTimeout", "1 s"),
+    "dripping": (always(Reply(200, b" " * 1_000, piece_bytes=1, piece_seconds=0.2)), "UsageSourceTimeout", "1 s"),
     "HTML": (always(HTML), "UsageAnswerInvalid", ""),
+    "half a JSON": (cut_off, "UsageAnswerInvalid", "JSON"),
+    "broken off": (broken_off, "UsageSourceUnreachable", "more expected"),
+    "200 with an error": (always(failure(200, "execution", "found duplicate series")), "UsageSourceRefused", "found duplicate series"),
+    "busy": (always(Reply(429, b"slow down", {"Retry-After": "3600"})), "UsageSourceOverloaded", "HTTP 429: slow down"),
     "internal error": (always(failure(500, "internal", "the disk is full")), "UsageSourceRefused", "the disk is full"),
     "too much asked": (always(TOO_MUCH), "UsageSourceOverloaded", "too many samples"),
     "unavailable": (always(failure(503, "unavailable", "starting up")), "UsageSourceOverloaded", "starting up"),
@@ -125,11 +167,15 @@ class TestWhileTheAnswersAreNoGood:
         assert during["measuredAt"] == before["measuredAt"]
         self.assert_nothing_is_applied(stage)
 
+    @pytest.mark.parametrize("values", ["none", "NaN", "+Inf"])
     def test_nothing_is_applied_on_usage_that_has_become_old(
-        self, stage: Stage, front: PrometheusServer, real: Answering, clock: ShiftedClock
+        self, stage: Stage, front: PrometheusServer, real: Answering, clock: ShiftedClock, values: str
     ) -> None:
-        """The server is well, but no samples of this namespace come in any more."""
-        front.answer(lambda asked: no_samples(asked) if asked.path.endswith("query_range") else real(asked))
+        """The server is well, but no samples of this namespace come in any more, or none that is a number."""
+        if values == "none":
+            front.answer(lambda asked: no_samples(asked) if asked.path.endswith("query_range") else real(asked))
+        else:
+            front.answer(instead_of_numbers(values)(real))
         clock.advance(4 * SLOT_SECONDS)
         stage.wait_state(WEB, "Stale", "StaleMetrics")
         assert stage.condition("trouble", "Measuring")["status"] == "True"

@@ -40,10 +40,13 @@ def without_kube_state_metrics(real: Answering, *, in_namespace: str) -> Answeri
     """A server that has never heard of kube-state-metrics in this namespace; one question may be about several."""
 
     def answer(asked: Asked) -> Reply:
-        reply, query = real(asked), asked.form["query"]
+        reply, query = real(asked), asked.form.get("query", asked.form.get("match[]", ""))
         if "kube_" not in query or "container_cpu" in query:
             return reply
         content = json.loads(reply.body)
+        if asked.path.endswith("series"):
+            content["data"] = [labels for labels in content["data"] if labels.get("namespace") != in_namespace]
+            return replace(reply, body=json.dumps(content).encode())
         found = content["data"]["result"]
         content["data"]["result"] = [series for series in found if series["metric"].get("namespace") != in_namespace]
         return replace(reply, body=json.dumps(content).encode())

@@ -6,8 +6,11 @@ Each case has a workload beside it that is well: it has to be served as if nothi
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -116,8 +119,10 @@ def strange(stage: Stage) -> Iterator[OperatorProcess]:
 def with_bare_pod(real: Answering) -> Answering:
     def answer(asked: Asked) -> Reply:
         reply = real(asked)
+        if not (bare := bare_pod(asked)):
+            return reply
         body = json.loads(reply.body)
-        body["data"]["result"] += bare_pod(asked)
+        body["data"]["result"] += bare
         return Reply(reply.status, json.dumps(body, separators=(",", ":")).encode())
 
     return answer
@@ -126,10 +131,10 @@ def with_bare_pod(real: Answering) -> Answering:
 def bare_pod(asked: Asked) -> list[Manifest]:
     """Its series in the answer to a question for usage. To one for controllers it is not in the answer, as it has none."""
     values = {"container_cpu": "5", "container_memory": str(5 * 2**30)}
-    value = next((value for metric, value in values.items() if metric in asked.form["query"]), None)
+    value = next((value for metric, value in values.items() if metric in asked.form.get("query", "")), None)
     if value is None or not asked.path.endswith("query_range"):
         return []
-    labels = {"namespace": "strange", "pod": "bare", "container": "app"}
+    labels = {"namespace": "strange", "pod": 'ba"r\\e\n', "container": "app"}
     return [{"metric": labels, "values": [[float(asked.form["end"]), value]]}]
 
 
@@ -155,6 +160,35 @@ class TestStrangeThings:
     def test_no_cycle_failed(self, strange: OperatorProcess) -> None:
         assert strange.metric("rightsizer_cycles_total", outcome="failed") == 0
         assert FAULT not in strange.text()
+
+
+@pytest.mark.parametrize("trouble", ["No space left on device", "Read-only file system"])
+def test_a_history_folder_that_cannot_be_written_is_told_and_does_not_matter(stage: Stage, tmp_path: Path, trouble: str) -> None:
+    """The operator goes on in memory, and says so in its log and in the status of the profile."""
+    with small_disk(tmp_path, read_only=trouble.startswith("Read-only")):
+        operator = stage.operator(HISTORY_FOLDER=str(tmp_path / "history"))
+        with stage.ruled_by(profile("view", "Recommend")), running(operator):
+            stage.wait_state("view/Deployment/web", "Recommended", "RecommendOnly")
+            assert stage.recommendation("view/Deployment/web")["containers"][0]["recommended"] == WORKED_EXAMPLE
+            measuring = stage.condition("view", "Measuring")
+            assert measuring["status"] == "True"
+            assert "the history is in memory only: " in measuring["message"] or "the history goes on in memory: " in measuring["message"]
+            assert trouble in measuring["message"]
+            assert trouble in operator.text()
+            assert operator.metric("rightsizer_cycles_total", outcome="failed") == 0
+
+
+@contextmanager
+def small_disk(folder: Path, *, read_only: bool) -> Iterator[None]:
+    """A file system of 300 kB of its own at this place."""
+    options = "size=300k,ro" if read_only else "size=300k"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 class TestANamespaceThatIsForbidden:

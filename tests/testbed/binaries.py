@@ -15,8 +15,18 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.testbed.errors import BuildError
-from tests.testbed.pins import BINARIES, BUILD_TAGS, MODULES, Binary, cache_key, linker_flags, needed_go_version
+from tests.testbed.errors import BuildError, NotProvided
+from tests.testbed.pins import (
+    BINARIES,
+    BUILD_TAGS,
+    MODULES,
+    USAGE_SERVERS,
+    VICTORIA_METRICS,
+    Binary,
+    cache_key,
+    linker_flags,
+    needed_go_version,
+)
 from tests.testbed.toolchain import find_go
 
 ASSETS_VARIABLE = "RIGHTSIZER_TESTBED_ASSETS"
@@ -50,8 +60,24 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rightsizer"
 
 
-def missing_binaries(folder: Path) -> list[Binary]:
-    return [binary for binary in BINARIES if not os.access(folder / binary.name, os.X_OK)]
+def usage_servers_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the usage servers that only some tests need: the named prebuilt one, else the one of the cache."""
+    named = environment.get(ASSETS_VARIABLE)
+    return Path(named) if named else cache_folder(environment) / "testbed" / cache_key(USAGE_SERVERS)
+
+
+def victoria_metrics(environment: Mapping[str, str] = os.environ) -> Path:
+    """The program. Raises NotProvided where a prebuilt folder is named that lacks it, BuildError where it is not built."""
+    folder = usage_servers_folder(environment)
+    if not missing_binaries(folder, USAGE_SERVERS):
+        return folder / VICTORIA_METRICS.name
+    if environment.get(ASSETS_VARIABLE):
+        raise NotProvided(f"{ASSETS_VARIABLE}={folder} has no {VICTORIA_METRICS.name}")
+    raise BuildError(f"the testbed is not built ({VICTORIA_METRICS.name} missing in {folder}): run `make testbed` first")
+
+
+def missing_binaries(folder: Path, binaries: tuple[Binary, ...] = BINARIES) -> list[Binary]:
+    return [binary for binary in binaries if not os.access(folder / binary.name, os.X_OK)]
 
 
 def built_binaries() -> Path:
@@ -73,31 +99,42 @@ def build() -> Path:
     Raises BuildError with the compiler's words; what was finished before stays and is not built again.
     """
     folder = binaries_folder()
-    if not missing_binaries(folder):
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_builder(folder):
-        _build_missing(folder)
+    _build_all(folder, BINARIES, about="15 minutes")
     return folder
 
 
-def _build_missing(folder: Path) -> None:
-    absent = missing_binaries(folder)
+def build_usage_servers() -> None:
+    """The same for the usage servers; where a prebuilt folder is named, nothing is built. Raises BuildError."""
+    if not os.environ.get(ASSETS_VARIABLE):
+        _build_all(usage_servers_folder(), USAGE_SERVERS, about="a minute")
+
+
+def _build_all(folder: Path, binaries: tuple[Binary, ...], *, about: str) -> None:
+    if not missing_binaries(folder, binaries):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_builder(folder):
+        _build_missing(folder, binaries, about=about)
+
+
+def _build_missing(folder: Path, binaries: tuple[Binary, ...], *, about: str) -> None:
+    absent = missing_binaries(folder, binaries)
     if not absent:
         return
     started = time.monotonic()
-    _tell(f"building the testbed into {folder} (once; about 15 minutes on two cores, {len(absent)} programs)")
+    _tell(f"building the testbed into {folder} (once; about {about} on two cores, {len(absent)} program{'s'[: len(absent) > 1]})")
     go = find_go(needed=needed_go_version(), cache=cache_folder(), tell=_tell)
-    for number, binary in enumerate(BINARIES, start=1):
+    flags = linker_flags(binaries)
+    for number, binary in enumerate(binaries, start=1):
         if binary in absent:
-            _build_one(go, binary, folder, f"[{number}/{len(BINARIES)}] {binary.name}")
+            _build_one(go, binary, folder, f"[{number}/{len(binaries)}] {binary.name}", flags=flags)
     _tell(f"testbed built in {_elapsed(started)}")
 
 
-def _build_one(go: Path, binary: Binary, folder: Path, title: str) -> None:
+def _build_one(go: Path, binary: Binary, folder: Path, title: str, *, flags: str) -> None:
     """Builds under a temporary name, so that a file with the final name is always whole."""
     unfinished = folder / f".{binary.name}.unfinished"
-    command: list[str | Path] = [go, "build", "-mod=readonly", "-trimpath", "-tags", BUILD_TAGS, "-ldflags", linker_flags()]
+    command: list[str | Path] = [go, "build", "-mod=readonly", "-trimpath", "-tags", BUILD_TAGS, "-ldflags", flags]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.testbed.binaries import binaries_folder, build, missing_binaries
+from tests.testbed.binaries import binaries_folder, build, build_usage_servers, missing_binaries
 from tests.testbed.errors import BuildError
 
 
@@ -15,6 +15,8 @@ def main() -> int:
     where = parser.parse_args().where
     try:
         folder = binaries_folder() if where else build()
+        if not where:
+            build_usage_servers()
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -18,6 +18,10 @@ class BuildError(TestbedError):
     """The binaries could not be built or found; the message says what to install or set."""
 
 
+class NotProvided(TestbedError):
+    """The folder of prebuilt binaries lacks a program that only some tests need: they are to be skipped."""
+
+
 class TestbedTimeout(TestbedError):
     """Something did not become true in time; the message names what."""
 

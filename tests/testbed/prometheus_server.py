@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +27,14 @@ class PrometheusConfig:
     """What a Prometheus starts with.
 
     `blocks`: TSDB blocks, or folders of them, to have from the start. `scrape_targets`: `host:port` of exporters, whose own
-    labels win over those of the scrape. `extra`: more top-level keys of prometheus.yml, as `rule_files`.
+    labels win over those of the scrape. `extra`: more top-level keys of prometheus.yml, as `rule_files`. `flags`: of the command line.
     """
 
     blocks: Sequence[Path] = ()
     scrape_targets: Sequence[str] = ()
     scrape_interval: str = "5s"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    flags: Sequence[str] = ()
 
     def text(self, *, own_address: str) -> str:
         """prometheus.yml (JSON, which is YAML too)."""
@@ -54,6 +56,7 @@ class PrometheusServer:
         self._address = f"127.0.0.1:{port}"
         self._processes = processes
         self._binary = binary
+        self._flags = config.flags
         self.data_directory.mkdir(parents=True)
         self.configure(config)
         for block in _blocks(config.blocks):
@@ -79,6 +82,7 @@ class PrometheusServer:
                 f"--web.listen-address={self._address}",
                 "--web.enable-lifecycle",
                 "--log.level=warn",
+                *self._flags,
             ],
         )
 
@@ -97,6 +101,10 @@ class PrometheusServer:
     def stop(self) -> None:
         """Stops in order (SIGTERM) and waits for the end."""
         self._processes.stop(NAME, seconds=30.0)
+
+    def kill(self) -> None:
+        """SIGKILL; what it has not written down yet is lost."""
+        self._processes.stop(NAME, signal_number=signal.SIGKILL)
 
     def reload(self) -> None:
         """Lets the running server read its configuration file again; urllib.error.HTTPError when it is refused."""

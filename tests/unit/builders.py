@@ -114,7 +114,9 @@ def check_facts(
     return CheckFacts(**{**defaults, **fields})
 
 
-def usage_window(cpu: Sequence[Sequence[float]], memory: Sequence[Sequence[float]], *, pods: int = 1) -> UsageWindow:
+def usage_window(
+    cpu: Sequence[Sequence[float]], memory: Sequence[Sequence[float]], *, pods: int = 1, throttled: Sequence[Sequence[float]] | None = None
+) -> UsageWindow:
     """One row per container `c0`, `c1`, ... of Deployment/web; millicores and bytes, the last slot now."""
     rows, slots = len(cpu), len(cpu[0]) if cpu else 0
     return UsageWindow(
@@ -123,6 +125,7 @@ def usage_window(cpu: Sequence[Sequence[float]], memory: Sequence[Sequence[float
         cpu=np.array(cpu, dtype=np.float32),
         memory=np.array(memory, dtype=np.float32),
         pods=np.full((rows, slots), pods, dtype=np.uint16),
+        throttled=None if throttled is None else np.array(throttled, dtype=np.float32),
     )
 
 

@@ -27,7 +27,8 @@ def ours(phase: Phase, *, containers: int = 10_000, days: int = 14) -> Record:
         operator_cpu_s=30.0 * share,
         operator_rss_mb=200.0 if phase == "backfill" else 180.0,
         api_requests=40.0,
-        api_writes=0.0,
+        api_writes=3.0,
+        quiet_api_writes=0.0,
         days=days,
         refused=0.0,
     )
@@ -66,7 +67,7 @@ def test_a_run_within_every_goal_meets_them_all() -> None:
         ("cycle, 10,000 containers: Prometheus CPU", "cycle", "prometheus_cpu_s", 0.51),
         ("cycle, 10,000 containers: wall time", "cycle", "wall_s", 5.1),
         ("API requests", "cycle", "api_requests", 61.0),
-        ("API writes", "cycle", "api_writes", 1.0),
+        ("API writes", "cycle", "quiet_api_writes", 1.0),
         ("CPU against our backfill", "backfill", "prometheus_cpu_s", 50.1),
         ("requests against our backfill", "backfill", "requests", 140.1),
         ("CPU against our cycle", "cycle", "prometheus_cpu_s", 1.01),

@@ -16,13 +16,14 @@ from rightsizer.errors import (
     ClusterForbidden,
     ClusterNotFound,
     ClusterUnreachable,
+    UsageAnswerInvalid,
     UsageSourceOverloaded,
     UsageSourceRefused,
     UsageSourceUnreachable,
 )
 from rightsizer.ports import Listing, Recorded
 from rightsizer.profile import Profile
-from rightsizer.workload import WorkloadRef
+from rightsizer.workload import OwnerRef, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
 from tests.unit.world import World
@@ -101,6 +102,17 @@ def test_the_profiles_of_the_cluster_rule_and_the_default_rules_the_rest(desk: D
     assert [(one["profile"], one["mode"]) for one in found.values()] == [("all", "Apply"), (None, "Recommend")]
     assert found["Deployment/api"]["containers"][0]["recommended"]["requests"]["cpu"] == "270m"
     assert result.stderr == "note: no profile fits shop/Deployment/web: the default profile is used\n"
+
+
+def test_explain_tells_the_age_of_the_last_sample_and_throttling(desk: Desk) -> None:
+    desk.world.add_deployment()
+    calm = run("explain", "deploy/web").stdout
+    desk.world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
+    throttled = run("explain", "deploy/web").stdout
+    assert "the last is of 2025-11-20 12:00 UTC (1 minute ago)" in calm
+    assert "throttled" not in calm
+    assert "in 50 % of these slots it was throttled in more than 5% of the CFS periods: usage then is a lower bound" in throttled
+    assert throttled.count("a lower bound") == 2
 
 
 def test_a_profile_file_goes_before_those_of_the_cluster(desk: Desk, tmp_path: Path) -> None:
@@ -219,6 +231,15 @@ def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None
     assert (result.exit_code, notes) == (4, ["UsageSourceOverloaded", "-"])
     assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceOverloaded: HTTP 422: too many samples"
     assert "warning:" not in result.stderr
+
+
+def test_a_past_that_could_not_be_read_whole_is_told_as_well(desk: Desk) -> None:
+    desk.namespaces = ("bank",)
+    desk.world.add_deployment(namespace="bank")
+    desk.source.fail(UsageAnswerInvalid("half a JSON"), call="usage", skip=4, times=1)
+    result = desk.recommend()
+    assert (result.exit_code, result.stdout.splitlines()[1].split()[-1]) == (4, "UsageAnswerInvalid")
+    assert result.stderr.splitlines()[-1].endswith("a part of the past could not be read yet: half a JSON")
 
 
 def test_metrics_that_are_missing_are_told(desk: Desk) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +24,12 @@ APP = ContainerKey(WEB, "app")
 
 
 class SlowWorld(World):
-    """Every question takes a second, and a refresh reads the past for some."""
+    """Every question takes a second, and a refresh reads the past for one.
 
-    def __init__(self, *, portion_seconds: float = 3.0) -> None:
+    14 days at noon are four questions: today, yesterday, the rest of a week, and the week before it.
+    """
+
+    def __init__(self, *, portion_seconds: float = 1.0) -> None:
         self.seconds = 0.0
         self.stop_after: int | None = None
         self.portion_seconds = portion_seconds
@@ -40,7 +46,7 @@ class SlowWorld(World):
             clock=lambda: self.seconds,
             stopping=lambda: self.stop_after is not None and len(self.progress) >= self.stop_after,
         )
-        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock)
+        self.cycle = type(self.cycle)(self.cluster, self.measuring, self.clock, writes_at_once=1)
 
     def _a_second_passes(self, share: float) -> None:
         self.seconds += 1
@@ -68,13 +74,13 @@ def kept(tmp_path: Path) -> World:
 class TestPortions:
     def test_the_newest_and_then_as_much_as_fits_in_the_time(self, world: SlowWorld) -> None:
         report = world.run_cycle()
-        assert (len(world.progress), report.unread) == (1 + 3, True)
-        assert 3 / 14 < report.read < 4 / 14
+        assert (len(world.progress), report.unread) == (1 + 1, True)
+        assert 1 / 14 < report.read < 2 / 14
 
     def test_all_in_the_end_with_nothing_read_twice(self, world: SlowWorld) -> None:
-        reports = [world.run_cycle() for _ in range(5)]
-        assert [report.unread for report in reports] == [True] * 4 + [False]
-        assert (reports[-1].read, world.source.made("usage")) == (1.0, 2 * 15)
+        reports = [world.run_cycle() for _ in range(3)]
+        assert [report.unread for report in reports] == [True, True, False]
+        assert (reports[-1].read, world.source.made("usage")) == (1.0, 2 * 4)
 
     def test_what_is_new_comes_before_what_is_old(self, world: SlowWorld) -> None:
         world.run_cycle()
@@ -82,13 +88,13 @@ class TestPortions:
         end = int(world.clock.time) // 300 * 300
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end - 600}..{end + 300}"
 
     def test_nothing_is_lowered_before_all_is_read(self, world: SlowWorld) -> None:
         world.apply_profile(minimumHistory={"raise": "1h", "lower": "1h"})
         world.run_cycle()
         assert (world.sizes(), world.told()) == (WIDE, ("Waiting", "NotEnoughHistory"))
-        for _ in range(4):
+        for _ in range(2):
             world.run_cycle()
         assert world.sizes() == WORKED
 
@@ -100,14 +106,38 @@ class TestPortions:
         assert world.recommended()["containers"][0]["recommended"]["requests"] == {"cpu": "1080m", "memory": "1800Mi"}
         assert world.sizes().memory_request == 1800 * MI
 
+    def test_numbers_that_move_with_each_portion_are_written_first_and_last_and_seldom_between(self, world: SlowWorld) -> None:
+        world.apply_profile(mode="Recommend")
+        written = []
+        for _ in range(3):
+            world.run_cycle()
+            written.append(world.cluster.made("write_recommendation"))
+        assert written == [1, 1, 2]
+        assert world.recommended()["containers"][0]["explanation"]["cpu"]["samples"] == 4032
+
+    def test_a_long_way_is_told_every_five_minutes(self, world: SlowWorld) -> None:
+        world.apply_profile(mode="Recommend")
+        written = []
+        for _ in range(4):
+            world.run_cycle()
+            written.append(world.cluster.made("write_recommendation"))
+            world.pass_time(150)
+        assert written == [1, 1, 2, 2]
+
+    @pytest.mark.parametrize("spec", [{"mode": "Apply"}, {"cpu": {"buffer": "50%"}}, {"window": "13d"}])
+    def test_what_is_more_than_numbers_does_not_wait_for_the_rest(self, world: SlowWorld, spec: dict[str, Any]) -> None:
+        world.apply_profile(mode="Recommend")
+        world.run_cycle()
+        world.apply_profile(**{"mode": "Recommend", **spec})
+        world.run_cycle()
+        assert world.cluster.made("write_recommendation") == 2
+
     def test_how_far_it_got_is_told_in_steps(self, world: SlowWorld) -> None:
         told = []
-        for _ in range(5):
+        for _ in range(3):
             world.run_cycle()
             told.append(world.measuring_condition()["message"].rpartition("; ")[2])
-        assert told == [f"{percent} % of the window read" for percent in (20, 40, 60, 80)] + [
-            "the workloads of pods come from kube-state-metrics"
-        ]
+        assert told == ["10 % of the window read", "50 % of the window read", "the workloads of pods come from kube-state-metrics"]
 
     def test_stopping_ends_it_between_questions(self, world: SlowWorld) -> None:
         world.stop_after = 2
@@ -185,6 +215,31 @@ class TestRestart:
         assert "; the history is in memory only: " in condition["message"]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_cannot_be_written_any_more_is_told_and_does_not_matter(
+    kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    kept.apply_profile(mode="Recommend", window="2d", minimumHistory={"raise": "1h", "lower": "1h"})
+    kept.run_cycle()
+    before = kept.recommended()["containers"]
+
+    def refuse(file: int, offset: int, length: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    for name in range(80):
+        kept.add_deployment(f"more-{name}")
+    kept.next_slot()
+    kept.run_cycle()
+    message = f"the history goes on in memory: [Errno {number}] {os.strerror(number)}"
+    assert message in caplog.messages
+    condition = kept.measuring_condition()
+    assert (condition["status"], condition["message"].rpartition("; ")[2]) == ("True", message)
+    after = kept.recommended()["containers"]
+    assert [one["recommended"] for one in after] == [one["recommended"] for one in before]
+    assert kept.told() == ("Recommended", "RecommendOnly")
+
+
 def test_a_container_that_came_back_is_read_again() -> None:
     world = World()
     world.add_deployment()
@@ -200,7 +255,9 @@ def test_a_container_that_came_back_is_read_again() -> None:
     for _ in range(2):
         world.next_slot()
         world.run_cycle()
-    assert world.recommended("zoo")["containers"] == world.recommended()["containers"]
+    came_back, stayed = world.recommended("zoo")["containers"][0], world.recommended()["containers"][0]
+    assert came_back["recommended"] == stayed["recommended"]
+    assert came_back["explanation"]["cpu"]["samples"] == stayed["explanation"]["cpu"]["samples"]
     before = world.source.made("usage")
     world.next_slot()
     world.run_cycle()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,29 @@ class TestQuestions:
         world.run_cycle()
         assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
 
+    def test_one_more_where_containers_have_cpu_limits_about_their_namespaces_alone(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        throttled = [call for call in world.source.calls if call.about.startswith("throttled")]
+        assert {call.namespaces for call in throttled} == {("shop",)}
+        assert len(throttled) == 4
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        asked = [(call.name, call.about.partition(" ")[0]) for call in world.source.calls[before:]]
+        # The newest slot again, with which an hour ended.
+        assert asked == [("usage", "cpu"), ("usage", "memory"), ("usage", "throttled"), ("oom_kills", "")]
+        before = world.source.made("usage")
+        for _ in range(12):
+            world.next_slot()
+            world.run_cycle()
+        # An hour is asked for as long as a slot of it may be incomplete: twice the one before, twice this one.
+        assert world.source.made("usage") == before + 12 * 2 + 4
+        hour = int(NOW) + 3_600
+        assert world.source.calls[-2].about == f"throttled {hour - 3_300}..{hour}"
+
     def test_as_many_for_fifty_workloads_as_for_one(self, world: World) -> None:
         many = World()
         for number in range(50):
@@ -55,19 +79,19 @@ class TestQuestions:
             each.run_cycle()
         assert many.source.made() == world.source.made()
 
-    def test_only_for_what_is_new(self, world: World) -> None:
+    def test_only_for_what_is_new_and_what_may_have_come_late(self, world: World) -> None:
         world.run_cycle()
         end = int(world.clock.time) // 300 * 300
         before = len(world.source.calls)
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end - 600}..{end + 300}"
 
-    def test_backfill_goes_by_days_and_tells_its_progress(self, world: World) -> None:
+    def test_backfill_goes_by_two_days_and_then_by_weeks_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
-        # 14 days from noon on touch 15 days.
-        assert world.source.made("usage") == 15 * 2
-        assert (len(world.progress), world.progress[-1]) == (15, 1.0)
+        # 14 days at noon of a Thursday: today, yesterday, the rest of its week, and the week before.
+        assert world.source.made("usage") == 4 * 2
+        assert (len(world.progress), world.progress[-1]) == (4, 1.0)
         assert world.progress == sorted(world.progress)
 
     def test_backfill_goes_from_the_newest_to_the_oldest(self, world: World) -> None:
@@ -80,7 +104,7 @@ class TestQuestions:
             world.add_deployment(namespace=name)
             world.apply_profile(namespace=name)
         world.run_cycle()
-        assert world.source.made("usage", "loads") == 15 * 2 + 1
+        assert world.source.made("usage", "loads") == 4 * 2 + 1
         assert all(world.sizes(namespace=name) == WORKED for name in "abcdef")
 
     def test_scrape_interval_once_an_hour(self, world: World) -> None:
@@ -125,6 +149,62 @@ class TestQuestions:
             world.next_slot()
             world.run_cycle()
         assert world.source.made("loads") == 2
+
+
+class TestRecordingRules:
+    def test_what_they_kept_whole_is_read_from_them_and_the_rest_as_ever(self, world: World) -> None:
+        world.add_deployment(namespace="bank")
+        world.apply_profile(namespace="bank")
+        world.source.recorded_since = {"shop": int(NOW) - 3 * DAY}
+        world.run_cycle()
+        recorded = [call for call in world.source.calls if call.about.startswith("recorded cpu")]
+        # Today and yesterday; the week before them is not whole.
+        assert [call.namespaces for call in recorded] == [("shop",)] * 2
+        assert world.source.made("recorded") == 4
+        assert all(world.sizes(namespace=name) == WORKED for name in ("shop", "bank"))
+
+    def test_new_slots_are_not_read_from_them(self, world: World) -> None:
+        world.source.recorded_since = {"shop": 0}
+        world.run_cycle()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        assert [call.name for call in world.source.calls[before:]] == ["usage", "usage", "oom_kills"]
+        assert "recorded" not in world.source.calls[before].about
+
+
+class TestThrottling:
+    def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
+        world.run_cycle()
+        (entry,) = world.recommended()["containers"]
+        assert entry["explanation"]["cpu"]["throttled"] == "50%"
+        assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
+        assert "throttled" not in entry["explanation"]["memory"]
+        assert world.sizes() == WORKED
+
+    def test_owners_are_asked_for_as_far_back_as_throttling_was_read(self, world: World, tmp_path: Path) -> None:
+        world.history_folder = tmp_path
+        world.restart()
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4)
+        world.run_cycle()
+        world.pass_time(3_600 - 300)
+        world.run_cycle()
+        world.measuring.close()
+        world.restart()
+        before = len(world.source.calls)
+        world.next_slot()
+        world.run_cycle()
+        hour = int(NOW) + 3_600
+        told = [call.about for call in world.source.calls[before:]]
+        assert f"throttled {hour - 3_300}..{hour}" in told
+        assert next(call.about for call in world.source.calls[before:] if call.name == "pod_owners") == f"{hour - 3_300}..{hour}"
+
+    def test_is_not_told_where_limits_never_bind(self, world: World) -> None:
+        world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
+        world.run_cycle()
+        assert not world.measuring.history.has_throttling
+        assert "throttled" not in world.recommended()["containers"][0]["explanation"]["cpu"]
 
 
 class TestTrouble:
@@ -212,21 +292,21 @@ class TestTrouble:
         assert report.troubled_namespaces == 1
 
     def test_in_mid_backfill_costs_what_could_not_be_read_only(self, world: World) -> None:
-        world.source.fail(UsageSourceUnreachable("it broke"), call="usage", skip=10, times=1)
+        world.source.fail(UsageSourceUnreachable("it broke"), call="usage", skip=4, times=1)
         world.run_cycle()
         assert (world.sizes(), world.measuring_condition()["reason"]) == (WIDE, "UsageSourceUnreachable")
-        assert world.source.made("usage") == 10 + 1
+        assert world.source.made("usage") == 4 + 1
         world.run_cycles(1)
         assert (world.sizes(), world.progress[-1]) == (WORKED, 1.0)
         assert world.measuring_condition()["status"] == "True"
-        assert world.source.made("usage") == 10 + 1 + 2 * 10
+        assert world.source.made("usage") == 4 + 1 + 2 * 2
 
     def test_a_question_that_takes_too_long_is_halved(self, world: World) -> None:
-        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=10, times=1)
+        world.source.fail(UsageSourceTimeout("slow"), call="usage", skip=4, times=1)
         report = world.run_cycle()
         assert (world.sizes(), report.troubled_namespaces) == (WORKED, 0)
         assert (report.questions_halved, report.questions_failed) == (1, 0)
-        assert world.source.made("usage") == 2 * 15 + 1 + 2
+        assert world.source.made("usage") == 2 * 4 + 1 + 2
 
     def test_of_a_namespace_that_takes_too_long_leaves_the_others_and_their_past(self, world: World) -> None:
         for name in "abcdef":
@@ -422,7 +502,7 @@ class TestHistory:
         assert world.source.made("usage") == 2 * 3
         world.apply_profile(mode="Recommend", window="7d", minimumHistory={"raise": "1h", "lower": "1h"})
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 3 + 2 * 8
+        assert world.source.made("usage") == 2 * 3 + 2 * 3
         assert world.recommended()["containers"][0]["explanation"]["cpu"]["window"] == "7d"
 
     def test_shorter_window_keeps_what_is_there(self, world: World) -> None:
@@ -456,7 +536,7 @@ class TestHistory:
         assert (set(world.measuring.history), world.source.made()) == ({ContainerKey(WEB, "app")}, before)
         world.cluster.recover()
         world.run_cycles(1)
-        assert world.source.made("usage") == 2 * 15 + 2
+        assert world.source.made("usage") == 2 * 4 + 2
 
     def test_short_history_waits(self) -> None:
         world = World()

@@ -85,6 +85,26 @@ class TestLoop:
         assert lazy.value("rightsizer_history_containers") == 1
         assert abs(lazy.value("rightsizer_last_cycle_timestamp_seconds") - time.time()) < 60
 
+    def test_tells_what_it_read_or_changed_and_else_keeps_quiet(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, logger=handlers.__name__)
+        running = Running(cycle_seconds=3_600)
+        running.world.apply_profile(mode="Recommend")
+
+        def told() -> list[str]:
+            return [record.levelname for record in caplog.records if record.msg.startswith("cycle of")]
+
+        running.loop.start()
+        try:
+            eventually(lambda: told() == ["INFO"])
+            running.loop.wake()
+            eventually(lambda: told() == ["INFO", "DEBUG"])
+            running.world.next_slot()
+            running.loop.wake()
+            eventually(lambda: told() == ["INFO", "DEBUG", "INFO"])
+        finally:
+            running.loop.stop()
+        assert "1 workloads, 0 changed, 0 failed, 1 answers of the usage source" in caplog.records[-1].getMessage()
+
     def test_waits_for_its_time(self, lazy: Running) -> None:
         eventually(lambda: lazy.ended == 1)
         time.sleep(0.05)

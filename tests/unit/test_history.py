@@ -178,6 +178,15 @@ def test_throttled_is_that_of_the_pod_that_is_throttled_most_and_tells_nothing_o
     assert kept.newest(key()) == at(1)
 
 
+def test_throttling_is_asked_for_alone_too_and_whether_there_is_any_is_known() -> None:
+    kept = history(batch([[1]]))
+    assert not kept.has_throttling
+    kept.add(batch([[0.5]], resource="throttled"), [key()])
+    seen = kept.window([key()], end=at(0), seconds=300, throttled=True)
+    np.testing.assert_allclose(np.asarray(seen.throttled), [[0.5]], atol=0.004)
+    assert (seen.cpu_mean, kept.has_throttling) == (None, True)
+
+
 def test_details_that_were_not_asked_for_are_not_there() -> None:
     seen = window(history(batch([[1]], resource="cpu")), end=0, slots=1)
     assert seen.cpu_mean is None

@@ -8,7 +8,7 @@ import pytest
 
 from rightsizer.history import UsageWindow
 from rightsizer.methods import METHODS
-from rightsizer.methods.explanation import amount
+from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.measured import Measured
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation
 from rightsizer.methods.sizing import oom_floor
@@ -88,6 +88,30 @@ def test_what_was_measured_is_told() -> None:
     assert measurement.history_seconds == 900
     assert measurement.newest == int(NOW) - 300
     assert measurement.pods == 2
+
+
+@pytest.mark.parametrize(
+    ("throttled", "share", "words"),
+    [
+        ([0.04, 0.05, NAN, NAN], 0, "= 180m; "),
+        ([0.06, NAN, NAN, 1], 0.5, "= 180m, a lower bound: throttled in 50 % of the values; "),
+        (None, 0, "= 180m; "),
+    ],
+    ids=["hardly", "noticeably", "unknown"],
+)
+def test_throttling_is_told_and_changes_no_number(throttled: list[float] | None, share: float, words: str) -> None:
+    usage = usage_window([[180.0] * 4], [[320.0 * MI] * 4], throttled=None if throttled is None else [throttled])
+    (found,) = recommend(usage, container_facts())
+    assert found.wanted == WORKED
+    assert explained(found, "cpu").measurement.throttled == share
+    assert explained(found, "memory").measurement.throttled == 0
+    assert words in explained(found, "cpu").text
+    assert "throttled" not in explained(found, "memory").text
+
+
+@pytest.mark.parametrize(("share", "percent"), [(0, 0), (0.001, 1), (0.07, 7), (0.12, 12), (0.123, 13), (1, 100)])
+def test_whole_percent_is_rounded_up(share: float, percent: int) -> None:
+    assert whole_percent(share) == percent
 
 
 @pytest.mark.parametrize("measured", [179.96, 180.00002, 180.04])

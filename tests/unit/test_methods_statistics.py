@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rightsizer.errors import InvalidQuantity
-from rightsizer.methods.statistics import ROWS_AT_ONCE, extent, peak, statistic
+from rightsizer.methods.statistics import ROWS_AT_ONCE, extent, peak, share_above, statistic
 
 NAN = float("nan")
 
@@ -107,6 +107,20 @@ def test_extent_without_slots() -> None:
     there = extent(np.empty((2, 0), dtype=np.float32))
     assert there.samples.tolist() == [0, 0]
     assert there.history_seconds.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "among", "share"),
+    [
+        ([0.06, 0.05, NAN, 1], [1, 1, 1, 1], 0.5),
+        ([0.06, 0.06, 0.06, 0.06], [1, NAN, NAN, NAN], 1),
+        ([NAN] * 4, [1] * 4, 0),
+        ([1] * 4, [NAN] * 4, 0),
+    ],
+    ids=["above, not at, the level", "of what is known", "none", "nothing known"],
+)
+def test_share_above(row: list[float], among: list[float], share: float) -> None:
+    assert share_above(values(row), 0.05, among=values(among)).tolist() == [share]
 
 
 def test_peak_leaves_gaps_out() -> None:

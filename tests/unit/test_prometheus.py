@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rightsizer.errors import UsageAnswerInvalid
+from rightsizer.errors import UsageAnswerInvalid, UsageSourceOverloaded
 from rightsizer.history import PodSeries, Span
 from rightsizer.ports import Load, OomSeries, UsageSource
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
@@ -73,6 +73,13 @@ def test_memory_stays_in_bytes(server: PrometheusServer, source: Prometheus) -> 
     batch = source.usage("memory", namespaces=["shop"], span=SPAN, scrape_interval_seconds=30)
     assert batch.values.tolist() == [[335544320, 335544320, 1, 2]]
     assert "working_set" in server.asked[0].form["query"]
+
+
+def test_throttled_shares_stay_shares(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(matrix((container(), each_slot("0.25", "NaN", "1"))))
+    batch = source.usage("throttled", namespaces=["shop"], span=SPAN, scrape_interval_seconds=30)
+    assert np.nan_to_num(batch.values, nan=-1).tolist() == [[0.25, -1, 1, -1]]
+    assert batch.resource == "throttled"
 
 
 def test_one_post_with_the_slots_of_the_span(server: PrometheusServer, source: Prometheus) -> None:
@@ -182,16 +189,29 @@ def load_figure(figure: str, value: str) -> tuple[dict[str, str], str]:
     ("reply", "loads"),
     [
         (vector(load_figure("samples", "30"), load_figure("series", "7")), {"shop": Load(7, 30)}),
+        (vector(load_figure("samples", "30"), load_figure("series", "7"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
         (vector(load_figure("samples", "30")), {"shop": Load(1, 30)}),
+        (
+            vector(load_figure("samples", "15"), load_figure("series", "7"), load_figure("recorded", "1")),
+            {"shop": Load(7, 60, recorded=True)},
+        ),
         (vector(load_figure("samples", "NaN"), load_figure("series", "7")), {}),
         (vector(), {}),
     ],
-    ids=["both", "without series now", "no number", "none"],
+    ids=["both", "limits too", "without series now", "recorded", "no number", "none"],
 )
 def test_loads_in_one_question(server: PrometheusServer, source: Prometheus, reply: Reply, loads: dict[str, Load]) -> None:
     server.reply(reply)
     assert source.loads(["shop", "bank"], at=START) == loads
     assert [(request.path, request.form["time"]) for request in server.asked] == [("/api/v1/query", str(START))]
+
+
+def test_recorded_are_those_with_every_slot(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(vector(({"namespace": "shop"}, "4"), ({"namespace": "bank"}, "3")))
+    assert source.recorded(namespaces=["shop", "bank", "new"], span=SPAN, scrape_interval_seconds=60) == {"shop"}
+    assert server.asked[0].form["time"] == str(SPAN.end)
+    assert source.recorded(namespaces=[], span=SPAN, scrape_interval_seconds=60) == frozenset()
+    assert len(server.asked) == 1
 
 
 def owned(label: str, name: str, kind: str, owner: str) -> dict[str, str]:
@@ -214,7 +234,51 @@ def test_no_owners_without_kube_state_metrics(server: PrometheusServer, source: 
     assert (owners.pods, owners.replica_sets) == ({}, {})
 
 
-@pytest.mark.parametrize("slots", [1, 2, 288, 4032])
+DAY = Span(START, START + 287 * 300)
+
+
+def listed(*labels: dict[str, str]) -> Reply:
+    return as_json({"status": "success", "data": list(labels)})
+
+
+def test_owners_over_a_long_span_are_read_from_labels_alone(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(listed(owned("pod", "web-1", "ReplicaSet", "web-new")), listed(owned("replicaset", "web-new", "Deployment", "web")))
+    owners = source.pod_owners(namespaces=["shop"], span=DAY)
+    assert owners.pods == {("shop", "web-1"): OwnerRef("ReplicaSet", "web-new")}
+    assert owners.replica_sets == {("shop", "web-new"): OwnerRef("Deployment", "web")}
+    assert [asked.path for asked in server.asked] == ["/api/v1/series"] * 2
+    # A slot is named by its end, so the first one begins before the span.
+    assert {(asked.form["start"], asked.form["end"]) for asked in server.asked} == {(str(DAY.start - 300), str(DAY.end))}
+    assert server.asked[0].form["match[]"] == 'kube_pod_owner{owner_is_controller="true",namespace="shop"}'
+
+
+def test_labels_that_are_missing_are_told_of_listed_series_too(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(listed({"namespace": "shop", "pod": "web-1"}))
+    with pytest.raises(UsageAnswerInvalid, match="kube_pod_owner: series without the label owner_kind and owner_name"):
+        source.pod_owners(namespaces=["shop"], span=DAY)
+
+
+def test_a_server_that_does_not_list_series_is_asked_by_queries(
+    server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply(Reply(404, b"404 page not found"), vector((owned("pod", "web-1", "ReplicaSet", "web-new"), "1")), vector())
+    with caplog.at_level(logging.INFO, logger="rightsizer.prometheus"):
+        assert len(source.pod_owners(namespaces=["shop"], span=DAY).pods) == 1
+        source.pod_owners(namespaces=["shop"], span=DAY)
+    assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["series", "query", "query", "query", "query"]
+    assert caplog.text.count("does not list series") == 1
+
+
+def test_a_server_that_is_too_busy_to_list_series_is_left_in_peace(server: PrometheusServer) -> None:
+    server.reply(Reply(429, b"later"))
+    source = Prometheus(Connection(Endpoint(url=server.url, retries=0)))
+    with pytest.raises(UsageSourceOverloaded):
+        source.pod_owners(namespaces=["shop"], span=DAY)
+    source.close()
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 23])
 def test_the_range_of_the_owner_query_is_the_whole_span(server: PrometheusServer, source: Prometheus, slots: int) -> None:
     span = Span(START, START + 300 * (slots - 1))
     server.reply(vector())
@@ -276,7 +340,7 @@ def values_of(text: bytes) -> bytes:
         b"[]",
         b"null",
         b'{"status":"success"}',
-        as_json({"status": "success", "data": []}).body,
+        as_json({"status": "success", "data": [7]}).body,
         success("scalar", [1, "2"]).body,
         success("matrix", {"a": 1}).body,
         success("matrix", [7]).body,

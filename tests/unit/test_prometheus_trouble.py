@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
-import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +114,11 @@ def ask(connection: Connection) -> list[float]:
         ),
         (failure(422, "execution", "... (err-mimir-max-chunks-per-query)"), UsageSourceOverloaded, "err-mimir"),
         (failure(422, "422", "cannot select more than -search.maxSamplesPerQuery=1"), UsageSourceOverloaded, "maxSamples"),
+        (
+            failure(503, "503", "timeout exceeded: 30.000 seconds; the timeout can be adjusted with `-search.maxQueryDuration`"),
+            UsageSourceOverloaded,
+            "maxQueryDuration",
+        ),
         (failure(503, "timeout", "query timed out in expression evaluation"), UsageSourceOverloaded, "HTTP 503: timeout: query timed out"),
         (Reply(504, b"upstream timed out"), UsageSourceTimeout, "HTTP 504: upstream timed out"),
     ],
@@ -149,6 +152,13 @@ def test_later_is_tried_again_with_growing_pauses(
     assert raised.value.status == status
     assert time.slept == [0.5, 1.0, 2.0]
     assert len(server.asked) == 4
+
+
+def test_a_full_queue_of_victoria_metrics_is_later_and_not_less(server: PrometheusServer, connect: Connect, time: FakeTime) -> None:
+    words = b"couldn't start executing the request in 10.000 seconds, since -search.maxConcurrentRequests=4 concurrent requests run"
+    server.reply(Reply(429, words, headers={"Retry-After": "10"}), FINE)
+    assert ask(connect(timeout_seconds=60)) == [1]
+    assert time.slept == [10]
 
 
 def test_429_and_then_fine(server: PrometheusServer, connect: Connect, time: FakeTime) -> None:
@@ -262,6 +272,14 @@ def test_broken_packing_is_trouble_with_the_connection(server: PrometheusServer,
     assert ask(connect()) == [1]
 
 
+def test_every_question_is_about_all_stores_and_past_caches(server: PrometheusServer, connect: Connect) -> None:
+    server.reply(FINE)
+    ask(connect())
+    asked = dict(server.asked[0].form)
+    assert float(asked.pop("timeout")) > 0
+    assert asked == {"query": "up", "partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
+
+
 def test_warnings_are_logged_once_each(server: PrometheusServer, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     server.reply(vector(({}, "1"), warnings=["a store is gone", "another"]))
     connection = connect()
@@ -324,48 +342,6 @@ def test_a_token_that_cannot_be_sent_is_not_shown(server: PrometheusServer, conn
     assert server.asked == []
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate of 127.0.0.1, with its key, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    name = ["-subj", "/CN=prometheus", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run([*request, *name, *files], check=True, capture_output=True)
-    return folder / "certificate.pem"
-
-
-@pytest.fixture
-def secure_server(certificate: Path) -> Iterator[PrometheusServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
-    with PrometheusServer(FINE, tls=context) as running:
-        yield running
-
-
-def test_a_certificate_of_nobody_we_trust(secure_server: PrometheusServer, connect: Connect) -> None:
-    with pytest.raises(UsageSourceUnreachable, match=r"no trusted TLS connection \(is a CA file needed\?\).*certificate verify failed"):
-        ask(connect(url=secure_server.url, retries=0))
-    assert secure_server.asked == []
-
-
-def test_a_certificate_of_the_named_file(
-    secure_server: PrometheusServer, connect: Connect, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
-    assert ask(connect(url=secure_server.url, ca_file=certificate)) == [1]
-
-
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
-def test_any_certificate_where_that_is_wanted(secure_server: PrometheusServer, connect: Connect) -> None:
-    assert ask(connect(url=secure_server.url, verify=False)) == [1]
-
-
-def test_a_ca_file_that_is_not_there(secure_server: PrometheusServer, connect: Connect, tmp_path: Path) -> None:
-    with pytest.raises(UsageSourceUnreachable, match="absent"):
-        ask(connect(url=secure_server.url, ca_file=tmp_path / "absent"))
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -374,6 +350,7 @@ def test_a_ca_file_that_is_not_there(secure_server: PrometheusServer, connect: C
         ({"url": "http://[::1"}, "Prometheus URL"),
         ({"timeout_seconds": 0}, "not above 0"),
         ({"username": "me"}, "of no use without the other"),
+        ({"client_key_file": Path("k")}, "one is of no use without the other"),
         ({"username": "me", "password_file": Path("p"), "bearer_token_file": Path("t")}, "not both"),
     ],
 )

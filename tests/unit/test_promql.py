@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 
 from rightsizer import promql
-from rightsizer.promql import Scope
+from rightsizer.history import UsageKind
+from rightsizer.promql import LabelNames, Scope
 
 SHOP = Scope(namespaces=["shop"])
 CPU_SELECTOR = 'container_cpu_usage_seconds_total{container!="",container!="POD",namespace="shop"}'
@@ -28,6 +31,14 @@ def test_memory_of_one_namespace_of_one_cluster() -> None:
     )
 
 
+def test_the_throttled_share_of_the_cfs_periods() -> None:
+    of_containers = '{container!="",container!="POD",namespace="shop"}[330s]'
+    assert promql.usage("throttled", SHOP, scrape_interval_seconds=30) == (
+        f"max by (namespace, pod, container) ((rate(container_cpu_cfs_throttled_periods_total{of_containers}) > 0)"
+        f" / rate(container_cpu_cfs_periods_total{of_containers}))"
+    )
+
+
 def test_samples_per_series() -> None:
     assert promql.samples_per_series(SHOP) == f"max by (namespace) (count_over_time({CPU_SELECTOR}[900s]))"
 
@@ -36,11 +47,42 @@ def test_series_now() -> None:
     assert promql.series_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR})"
 
 
-def test_loads_are_both_in_one() -> None:
+def test_limited_now() -> None:
+    assert promql.limited_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR.replace(promql.CPU_METRIC, promql.CFS_PERIODS_METRIC)})"
+
+
+def test_loads_are_all_in_one() -> None:
     assert promql.loads(SHOP) == (
         f'label_replace({promql.samples_per_series(SHOP)}, "figure", "samples", "", "") or '
-        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "")'
+        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "") or '
+        f'label_replace({promql.limited_now(SHOP)}, "figure", "limited", "", "") or '
+        'label_replace(count by (namespace) (rightsizer:recorded_containers{namespace="shop"}), "figure", "recorded", "", "")'
     )
+
+
+def test_recorded_usage_is_what_was_recorded_from_a_minute_after_the_slot_to_a_minute_after_the_next() -> None:
+    assert promql.recorded_usage("cpu", SHOP, scrape_interval_seconds=60) == (
+        "max by (namespace, pod, container) "
+        '(last_over_time(rightsizer:container_cpu_usage_cores{scrape_interval="60",namespace="shop"}[300s] offset -359999ms))'
+    )
+
+
+def test_recorded_slots() -> None:
+    assert promql.recorded_slots(SHOP, slots=288, scrape_interval_seconds=60) == (
+        "max by (namespace) "
+        '(count_over_time(rightsizer:recorded_containers{scrape_interval="60",namespace="shop"}[86400s] offset -359999ms))'
+    )
+
+
+@pytest.mark.parametrize("kind", ["cpu", "memory", "throttled"])
+def test_the_shipped_rules_record_what_is_asked_for_otherwise(kind: UsageKind) -> None:
+    manifest = yaml.safe_load((Path(__file__).parents[2] / "manifests" / "prometheus-rules" / "usage.yaml").read_text())
+    rules = {rule["record"]: rule for group in manifest["spec"]["groups"] for rule in group["rules"]}
+    asked = promql.usage(kind, SHOP, scrape_interval_seconds=60).replace(',namespace="shop"', "")
+    rule = rules[promql.RECORDED_METRICS[kind]]
+    assert rule["expr"] == f"last_over_time({asked}[5m:5m] offset {promql.RECORDED_LATER_SECONDS // 60}m)"
+    assert rule["labels"] == {"scrape_interval": "60"}
+    assert list(rules)[-1] == promql.RECORDED_CONTAINERS_METRIC
 
 
 def test_pod_owners() -> None:
@@ -71,6 +113,45 @@ def test_memory_limits_of_pods() -> None:
         '__name__=~"kube_pod_container_resource_limits|kube_pod_init_container_resource_limits",'
         'resource="memory",pod=~"web-0|web-1",namespace="shop"}[300s]))'
     )
+
+
+class TestRenamedLabels:
+    """The names stand wherever the usual ones do, each kind of metric with its own."""
+
+    SCOPE = Scope(
+        namespaces=["shop"],
+        labels=LabelNames(namespace="ns", pod="pod_name", container="container_name"),
+        state_labels=LabelNames(namespace="exported_namespace", pod="exported_pod", container="exported_container"),
+    )
+    OF_CONTAINERS = '{container_name!="",container_name!="POD",ns="shop"}'
+
+    @pytest.mark.parametrize("kind", ["cpu", "memory", "throttled"])
+    def test_usage(self, kind: UsageKind) -> None:
+        text = promql.usage(kind, self.SCOPE, scrape_interval_seconds=30)
+        assert text.startswith("max by (ns, pod_name, container_name) (")
+        assert text.count(self.OF_CONTAINERS) == (2 if kind == "throttled" else 1)
+        assert "{container!" not in text
+
+    def test_loads(self) -> None:
+        text = promql.loads(self.SCOPE)
+        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (4, 3)
+
+    def test_state(self) -> None:
+        assert promql.pod_owners(self.SCOPE, range_seconds=300) == (
+            "count by (exported_namespace, exported_pod, owner_kind, owner_name) "
+            '(present_over_time(kube_pod_owner{owner_is_controller="true",exported_namespace="shop"}[300s]))'
+        )
+        owners = promql.replica_set_owners(self.SCOPE, range_seconds=300)
+        assert owners.startswith("count by (exported_namespace, replicaset, owner_kind, owner_name) (")
+        assert promql.oom_kills(self.SCOPE).startswith("max by (exported_namespace, exported_pod, exported_container, uid) (")
+        limits = promql.memory_limits(self.SCOPE, pods=["web-0"])
+        assert limits.startswith("max by (exported_namespace, exported_pod, exported_container) (")
+        assert 'exported_pod="web-0",exported_namespace="shop"' in limits
+
+    def test_of_usage_alone_leave_state_alone(self) -> None:
+        scope = Scope(namespaces=["shop"], labels=self.SCOPE.labels)
+        assert promql.oom_kills(scope) == promql.oom_kills(SHOP)
+        assert promql.pod_owners(scope, range_seconds=300) == promql.pod_owners(SHOP, range_seconds=300)
 
 
 @pytest.mark.parametrize(

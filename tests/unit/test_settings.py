@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from rightsizer.errors import InvalidSettings
+from rightsizer.promql import LabelNames
 from rightsizer.settings import Settings, from_environment
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
 PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
+CERTIFICATE = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_CERTIFICATE_FILE": "/client.crt"}
+KEY = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_KEY_FILE": "/client.key"}
 USERNAME = {"RIGHTSIZER_PROMETHEUS_USERNAME": "reader"}
 
 READ: list[tuple[str, str, Any]] = [
@@ -22,10 +25,14 @@ READ: list[tuple[str, str, Any]] = [
     ("HISTORY_FOLDER", "/var/lib/rightsizer", Path("/var/lib/rightsizer")),
     ("PROMETHEUS_HEADERS", "X-Scope-OrgID=team, X-Other = a=b,", {"X-Scope-OrgID": "team", "X-Other": "a=b"}),
     ("PROMETHEUS_MATCHERS", 'cluster="x"', 'cluster="x"'),
+    ("PROMETHEUS_LABELS", "namespace=kubernetes_namespace,pod = pod_name,", LabelNames(namespace="kubernetes_namespace", pod="pod_name")),
+    ("PROMETHEUS_KUBE_STATE_LABELS", "container=exported_container", LabelNames(container="exported_container")),
     ("PROMETHEUS_BEARER_TOKEN_FILE", "/secrets/token", Path("/secrets/token")),
     ("PROMETHEUS_USERNAME", "reader", "reader"),
     ("PROMETHEUS_PASSWORD_FILE", "/secrets/password", Path("/secrets/password")),
     ("PROMETHEUS_CA_FILE", "/ca.crt", Path("/ca.crt")),
+    ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt", Path("/client.crt")),
+    ("PROMETHEUS_CLIENT_KEY_FILE", "/client.key", Path("/client.key")),
     ("PROMETHEUS_VERIFY", "No", False),
     ("CYCLE_SECONDS", "15", 15.0),
     ("STALLED_AFTER_SECONDS", "120", 120.0),
@@ -37,7 +44,8 @@ READ: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("name", "text", "value"), READ, ids=[name for name, *_ in READ])
 def test_variable_is_read(name: str, text: str, value: Any) -> None:
-    pair = {"PROMETHEUS_USERNAME": PASSWORD, "PROMETHEUS_PASSWORD_FILE": USERNAME}.get(name, {})
+    pairs = {"USERNAME": PASSWORD, "PASSWORD_FILE": USERNAME, "CLIENT_CERTIFICATE_FILE": KEY, "CLIENT_KEY_FILE": CERTIFICATE}
+    pair = pairs.get(name.removeprefix("PROMETHEUS_"), {})
     found = from_environment({**URL, **pair, f"RIGHTSIZER_{name}": text})
     assert getattr(found, name.lower()) == value
 
@@ -81,7 +89,17 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_QUERIES_AT_ONCE", "33"),
         ("PROMETHEUS_HEADERS", "X-Scope-OrgID"),
         ("PROMETHEUS_HEADERS", "=team"),
+        ("PROMETHEUS_LABELS", "namespace"),
+        ("PROMETHEUS_LABELS", "pod="),
+        ("PROMETHEUS_LABELS", "node=instance"),
+        ("PROMETHEUS_LABELS", "pod=a,pod=b"),
+        ("PROMETHEUS_LABELS", "pod=pod-name"),
+        ("PROMETHEUS_LABELS", "pod=1st"),
+        ("PROMETHEUS_LABELS", "pod=a=b"),
+        ("PROMETHEUS_LABELS", "pod=container"),
+        ("PROMETHEUS_KUBE_STATE_LABELS", "exported_pod"),
         ("PROMETHEUS_USERNAME", "reader"),
+        ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt"),
         ("PROMETHEUS_VERIFY", "maybe"),
         ("CYCLE_SECONDS", "soon"),
         ("CYCLE_SECONDS", "0.5"),
@@ -97,6 +115,15 @@ def test_flag_is_true(text: str) -> None:
 def test_wrong_value_names_the_variable(name: str, text: str) -> None:
     with pytest.raises(InvalidSettings, match=f"RIGHTSIZER_{name}"):
         from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+def test_a_client_certificate_goes_with_its_key_and_with_tls() -> None:
+    words = r"RIGHTSIZER_PROMETHEUS_CLIENT_CERTIFICATE_FILE \(or --prometheus-client-certificate-file\): a client certificate"
+    for lacking in (CERTIFICATE, KEY):
+        with pytest.raises(InvalidSettings, match=f"{words} and a key file are of no use without the other"):
+            from_environment(lacking)
+    with pytest.raises(InvalidSettings, match=f"{words} is only shown to a URL that begins with https://"):
+        from_environment({**CERTIFICATE, **KEY, **URL})
 
 
 @pytest.mark.parametrize("environment", [{}, {"RIGHTSIZER_PROMETHEUS_URL": ""}])

@@ -257,6 +257,7 @@ class TestRecommendation:
                 "samples": 4032,
                 "coverage": "100%",
                 "pods": 2,
+                "lastSample": "2025-11-20T12:00:00Z",
                 "clamp": "None",
                 "text": text,
             }
@@ -293,7 +294,9 @@ class TestRecommendation:
         }
 
     def test_all_that_is_rendered_is_in_the_schema(self) -> None:
-        status = render(standing(change=change(Outcome.SUCCEEDED)))
+        throttled = with_cpu(explanation("cpu", WORKED, measurement=measurement(value=180, throttled=0.123)))
+        status = render(standing(None, throttled, change=change(Outcome.SUCCEEDED)))
+        assert status["containers"][0]["explanation"]["cpu"]["throttled"] == "13%"
         assert unknown_fields(status, schema("resourcerecommendations", "status")) == []
 
     def test_summary_and_savings_are_those_of_the_pod(self) -> None:
@@ -486,7 +489,30 @@ class TestDeadBand:
         for later in (3600, 23 * 3600):
             assert render(standing(None, recommendation(newest=int(NOW) + later), checks={"now": NOW + later}), first, NOW + later) == first
         status = render(standing(None, recommendation(newest=int(NOW) + DAY), checks={"now": NOW + DAY}), first, NOW + DAY)
-        assert status == {**first, "measuredAt": "2025-11-21T12:00:00Z"}
+        assert status["measuredAt"] == "2025-11-21T12:00:00Z"
+        explained = status["containers"][0]["explanation"]
+        assert [explained[resource].pop("lastSample") for resource in ("cpu", "memory")] == ["2025-11-21T12:00:00Z"] * 2
+        for resource in ("cpu", "memory"):
+            del first["containers"][0]["explanation"][resource]["lastSample"]
+        assert {**status, "measuredAt": ""} == {**first, "measuredAt": ""}
+
+    def test_the_last_sample_is_renewed_with_other_news_also_where_the_number_stands(self) -> None:
+        first = render(standing())
+        later = moved(recommendation(), 1.005, measurement=measurement(value=180.9, newest=int(NOW) + 300))
+        assert self.cycle(first, later) == first
+        status = self.cycle(first, later, deployment=workload(Container("app", WORKED)))
+        explained = status["containers"][0]["explanation"]["cpu"]
+        assert explained == {**first["containers"][0]["explanation"]["cpu"], "lastSample": "2025-11-20T12:05:00Z"}
+
+    @pytest.mark.parametrize(
+        ("before", "after", "renewed"),
+        [(0, 0, False), (0, 0.001, True), (0.001, 0, True), (0.5, 0.54, False), (0.5, 0.55, True), (0.5, 0.45, True)],
+    )
+    def test_throttling_that_began_ended_or_moved_much_is_news(self, before: float, after: float, renewed: bool) -> None:
+        first = render(standing(None, with_cpu(explanation("cpu", WORKED, measurement=measurement(value=180, throttled=before)))))
+        status = self.cycle(first, moved(recommendation(), 1.005, measurement=measurement(value=180.9, throttled=after)))
+        assert (status["containers"][0]["explanation"]["cpu"]["text"] == "anew") is renewed
+        assert (status == first) is not renewed
 
     def test_the_generation_alone_is_no_news(self) -> None:
         first = render(standing())

@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.testbed import Testbed
-from tests.testbed.binaries import binaries_folder, build, cache_folder
+from tests.testbed.binaries import (
+    binaries_folder,
+    build,
+    build_usage_servers,
+    cache_folder,
+    usage_servers_folder,
+    victoria_metrics,
+)
 from tests.testbed.credentials import signing_key
-from tests.testbed.errors import BuildError
-from tests.testbed.pins import BINARIES, prometheus_release, required_version
+from tests.testbed.errors import BuildError, NotProvided
+from tests.testbed.pins import BINARIES, USAGE_SERVERS, prometheus_release, required_version
 from tests.testbed.toolchain import parse_go_version
 
 FAKE_GO = """#!/bin/sh
@@ -86,6 +93,26 @@ def test_prebuilt_folder_that_lacks_binaries_is_refused_by_their_names(tmp_path:
             (tmp_path / binary.name).touch(mode=0o755)
     with pytest.raises(BuildError, match="lacks etcd, kwok"):
         binaries_folder({"RIGHTSIZER_TESTBED_ASSETS": str(tmp_path)})
+
+
+def test_usage_servers_are_built_once_and_apart(fake_go: Path) -> None:
+    with pytest.raises(BuildError, match=r"victoria-metrics missing in .*: run `make testbed` first"):
+        victoria_metrics()
+    build_usage_servers()
+    build_usage_servers()
+    assert fake_go.read_text().split() == [binary.package for binary in USAGE_SERVERS]
+    assert victoria_metrics() == usage_servers_folder() / "victoria-metrics"
+    assert usage_servers_folder() != binaries_folder()
+
+
+def test_a_prebuilt_folder_may_lack_the_usage_servers(fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIGHTSIZER_TESTBED_ASSETS", str(tmp_path))
+    build_usage_servers()
+    assert not fake_go.exists()
+    with pytest.raises(NotProvided, match=f"RIGHTSIZER_TESTBED_ASSETS={tmp_path} has no victoria-metrics"):
+        victoria_metrics()
+    (tmp_path / "victoria-metrics").touch(mode=0o755)
+    assert victoria_metrics() == tmp_path / "victoria-metrics"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ class World:
         self.progress: list[float] = []
         self.history_folder: Path | None = None
         self.limits = ReadingLimits(at_once=1)
+        self.writes_at_once = 1
         self.in_mid_cycle: Callable[[], object] = lambda: None
         """Called whenever a part of the history was read: after the cluster was read, before anything is written."""
         self.restart()
@@ -39,7 +40,8 @@ class World:
             limits=self.limits,
             progress=self._progress,
         )
-        self.cycle = Cycle(self.cluster, self.measuring, self.clock)
+        # One at a time, so that what happens has an order.
+        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once)
 
     def new_history(self, slots: int) -> History:
         return History(slots=slots, folder=self.history_folder)
@@ -107,11 +109,12 @@ class World:
         memory: float = 320 * MI,
         days: float = 14,
         until: float | None = None,
+        throttled: float | None = None,
     ) -> None:
         """A pod's container uses something, since so many `days`."""
         since = int(self.clock.time - days * DAY) // SLOT_SECONDS * SLOT_SECONDS
         last = None if until is None else int(until)
-        self.source.usages.append(PodUsage(PodSeries(namespace, pod, container), cpu, memory, since, last))
+        self.source.usages.append(PodUsage(PodSeries(namespace, pod, container), cpu, memory, since, last, throttled))
         if owner is not None:
             self.own(pod, owner, namespace=namespace)
 

@@ -119,7 +119,7 @@ def _payments(cluster: Traces) -> WorkloadUsage:
 
 
 def _thumbnails(cluster: Traces) -> WorkloadUsage:
-    """OOM-killed: its peaks do not fit into its memory limit, and fit into the one that it gets."""
+    """OOM-killed: its peaks do not fit into its memory limit, and fit into the one that it gets. Its CPU limit throttles it."""
     trace = cluster["hook/h0"]
     memory = trace.memory(scale=0.5)
     app = ContainerUsage(
@@ -129,7 +129,7 @@ def _thumbnails(cluster: Traces) -> WorkloadUsage:
         requests=Resources(cpu="100m", memory="128Mi"),
         limits=Resources(cpu="500m", memory="256Mi"),
         restarts=restarts_above(memory, 256 * MEBIBYTE),
-        throttled_share=0.02,
+        throttled_share=0.12,
     )
     return WorkloadUsage(
         namespace=SHOP,

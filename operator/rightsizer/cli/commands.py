@@ -52,8 +52,10 @@ def run(kubeconfig: Path | None, **options: Any) -> None:
     RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
     """
     from rightsizer import handlers
+    from rightsizer.cli.allocator import give_memory_back
     from rightsizer.settings import from_environment
 
+    give_memory_back()
     settings = from_environment(os.environ, **prometheus_settings(options))
     handlers.run(settings, kubeconfig=None if kubeconfig is None else str(kubeconfig))
 
@@ -67,8 +69,9 @@ def recommend(output: str, **options: Any) -> None:
     """Recommend requests and limits, once. Nothing is written anywhere.
 
     \b
-    From a cluster and its Prometheus:
-      rightsizer recommend --prometheus-url http://localhost:9090 -n shop
+    From a cluster and its Prometheus, which is looked for where none is named:
+      rightsizer recommend -n shop
+      rightsizer recommend -n shop --prometheus-url http://localhost:9090
     From files, with no cluster and no server:
       rightsizer recommend --manifests deploy/ --history usage.csv.gz
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from rightsizer import prometheus
 from rightsizer.change import Change
 from rightsizer.cli.assessing import Declared, Usage
-from rightsizer.cli.exits import NothingMatched
+from rightsizer.cli.discovery import WAYS, ThroughApiServer, check_goes_through, choose
+from rightsizer.cli.exits import NothingMatched, note
 from rightsizer.cli.profile_file import everywhere, read_profile
 from rightsizer.cli.progress import Report
-from rightsizer.cluster import KubernetesCluster, connect, current_namespace
+from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in_pod, open_service
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
-from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidSettings
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
 from rightsizer.profile import Profile
+from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
 from rightsizer.workload import Workload, WorkloadRef
@@ -90,7 +94,7 @@ class Live:
         # One question first: a server that does not answer is told once, and not after trying each namespace.
         now = self._now()
         self._source.loads(sorted(by_namespace), at=int(now))
-        limits = ReadingLimits(portion_seconds=math.inf)
+        limits = ReadingLimits(newest_seconds=math.inf, portion_seconds=math.inf)
         measuring = Measuring(self._source, self._cluster, limits=limits, progress=self._progress)
         measured = measuring.refresh(by_namespace, now=now, window_seconds=window_seconds)
         return Usage(
@@ -98,7 +102,7 @@ class Live:
             now=now,
             origin=self._described,
             oom_floors=measuring.oom_floors(),
-            trouble=measured.trouble,
+            trouble={**measured.unreadable, **measured.trouble},
         )
 
     def _progress(self, share: float) -> None:
@@ -138,6 +142,31 @@ def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesClust
         return connect(kubeconfig, context)
     except InvalidSettings as error:
         raise ClusterUnreachable(str(error)) from error
+
+
+def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any]) -> tuple[UsageSource, str]:
+    """The usage source that the cluster itself seems to hold, and where it is in words; what was chosen is told on stderr.
+
+    `given`: settings of the usage source by name, without its URL. Raises InvalidInput where none is found or may be looked for.
+    """
+    try:
+        cluster = connect(kubeconfig, context)
+    except InvalidSettings as error:
+        raise InvalidInput(f"where does the usage come from? Give {WAYS}; it cannot be looked for: {error}") from error
+    try:
+        services = cluster.services()
+    except ClusterForbidden as error:
+        raise InvalidInput(f"where does the usage come from? Services may not be listed to find it ({error}): give {WAYS}") from error
+    chosen, words = choose(services)
+    settings = from_environment(os.environ, **{**given, "prometheus_url": chosen.url})
+    if in_pod(kubeconfig, context):
+        note(words)
+        return prometheus.connect(settings), f"{chosen.pattern.server} {chosen.url}"
+    check_goes_through(settings)
+    note(f"{words}; asked through the API server")
+    service = chosen.service
+    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
+    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen)), f"{chosen} through the API server"
 
 
 def namespace_of(kubeconfig: str | None, context: str | None) -> str:

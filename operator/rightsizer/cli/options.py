@@ -14,6 +14,7 @@ from rightsizer.cli.exits import DEBUG
 from rightsizer.cli.progress import Report
 from rightsizer.errors import InvalidInput, InvalidQuantity
 from rightsizer.profile import value
+from rightsizer.promql import LabelNames, parse_label_names
 from rightsizer.settings import PREFIX, from_environment
 from rightsizer.status.times import unix_seconds
 
@@ -40,11 +41,17 @@ def kubeconfig_option() -> Decorator:
 def prometheus_options() -> Decorator:
     """Options with the names of the settings; what is not given is None, and the environment counts."""
     return _together(
-        click.option("--prometheus-url", metavar="URL", help="The Prometheus API, up to, not including, /api/v1."),
+        click.option(
+            "--prometheus-url",
+            metavar="URL",
+            help="The Prometheus API, up to, not including, /api/v1. [recommend, explain: default one found in the cluster]",
+        ),
         click.option("--prometheus-bearer-token-file", metavar="FILE", type=FILE, help="A file with a token to get in."),
         click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
         click.option("--prometheus-password-file", metavar="FILE", type=FILE, help="A file with the password of that name."),
         click.option("--prometheus-ca-file", metavar="FILE", type=FILE, help="Certificates to trust instead of the system's."),
+        click.option("--prometheus-client-certificate-file", metavar="FILE", type=FILE, help="A certificate to show, with its key."),
+        click.option("--prometheus-client-key-file", metavar="FILE", type=FILE, help="The key of that certificate, not encrypted."),
         click.option("--prometheus-insecure", is_flag=True, help="Trust every certificate."),
         click.option(
             "--prometheus-header",
@@ -55,6 +62,18 @@ def prometheus_options() -> Decorator:
             help="A header of each request, such as X-Scope-OrgID=team; may be repeated.",
         ),
         click.option("--prometheus-matchers", metavar="MATCHERS", help="""Narrows a shared server, such as 'cluster="east"'."""),
+        click.option(
+            "--prometheus-labels",
+            metavar="NAMES",
+            callback=_label_names,
+            help="Renamed labels of the kubelet's metrics, such as namespace=kubernetes_namespace,pod=pod_name.",
+        ),
+        click.option(
+            "--prometheus-kube-state-labels",
+            metavar="NAMES",
+            callback=_label_names,
+            help="Renamed labels of kube-state-metrics, such as namespace=exported_namespace,pod=exported_pod.",
+        ),
         click.option(
             "--prometheus-timeout",
             "prometheus_timeout_seconds",
@@ -141,26 +160,24 @@ def _files(options: Mapping[str, Any], report: Report) -> Origin:
 
 def _live(options: Mapping[str, Any], report: Report) -> Origin:
     given = prometheus_settings(options)
-    if not given["prometheus_url"] and not os.environ.get(f"{PREFIX}PROMETHEUS_URL"):
-        raise InvalidInput(
-            f"where does the usage come from? Give --prometheus-url URL (or {PREFIX}PROMETHEUS_URL), or --manifests DIR with --history FILE"
-        )
     if options.get("all_namespaces") and options["namespaces"]:
         raise InvalidInput("-n and -A: give one of the two")
-    settings = from_environment(os.environ, **given)
+    named = given["prometheus_url"] or os.environ.get(f"{PREFIX}PROMETHEUS_URL")
+    settings = from_environment(os.environ, **given) if named else None
     # Clients of cluster and server take half a second to load: not for --help.
     from rightsizer import prometheus
-    from rightsizer.cli.live import ALL_NAMESPACES, Live, namespace_of, open_cluster
+    from rightsizer.cli.live import ALL_NAMESPACES, Live, discovered, namespace_of, open_cluster
 
     kubeconfig = None if options["kubeconfig"] is None else str(options["kubeconfig"])
-    source = prometheus.connect(settings)
+    if settings is None:
+        source, described = discovered(kubeconfig, options["context"], given)
+    else:
+        source, described = prometheus.connect(settings), f"Prometheus {settings.prometheus_url}"
     cluster = open_cluster(kubeconfig, options["context"])
     namespaces: Sequence[str] | None = ALL_NAMESPACES
     if not options.get("all_namespaces"):
         namespaces = options["namespaces"] or (namespace_of(kubeconfig, options["context"]),)
-    return Live(
-        cluster, source, namespaces=namespaces, profile=options["profile"], report=report, described=f"Prometheus {settings.prometheus_url}"
-    )
+    return Live(cluster, source, namespaces=namespaces, profile=options["profile"], report=report, described=described)
 
 
 def prometheus_settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +206,13 @@ def _headers(_: click.Context, parameter: click.Parameter, values: tuple[str, ..
         # The value is not shown: it may be a secret.
         raise click.BadParameter("write NAME=VALUE", param=parameter)
     return {name.strip(): value.strip() for name, _, value in pairs} or None
+
+
+def _label_names(_: click.Context, parameter: click.Parameter, text: str | None) -> LabelNames | None:
+    try:
+        return None if text is None else parse_label_names(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
 
 
 def _at_most_one(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from rightsizer.cli.assessing import DEFAULT_PROFILE_NAME, Assessed, Usage
 from rightsizer.cli.table import requested
 from rightsizer.cycle import Ruled
 from rightsizer.history import SLOT_SECONDS
-from rightsizer.methods.explanation import amount
+from rightsizer.methods.explanation import amount, whole_percent
+from rightsizer.methods.measured import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
 from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
 from rightsizer.quantities import format_duration, format_percentage
@@ -89,8 +90,10 @@ def _steps(explanation: Explanation, profile: Profile, container: Container, usa
     # The method's explanation is `measured; + buffer; what bounded it, if anything did; limit`.
     measured, target, *bounded, limit = explanation.text.split("; ")
     yield f"    1. measure  {measured}"
-    yield f"                {_reach(found)}"
+    yield f"                {_reach(found, now=usage.now)}"
     yield f"                {_meaning(resource)}; the highest was {amount(resource, found.peak)}"
+    if found.throttled:
+        yield f"                {_throttled(found)}"
     yield f"    2. buffer   {amount(resource, found.value)} {target}"
     yield f"                a request is rounded up to {_UNITS[resource]}"
     yield f"    3. bounds   {'; '.join(bounded) or _within(resource, rule, explanation)}"
@@ -100,10 +103,23 @@ def _steps(explanation: Explanation, profile: Profile, container: Container, usa
     yield f"       rule     {_place(profile, container, resource)}"
 
 
-def _reach(found: Measurement) -> str:
+def _reach(found: Measurement, *, now: float) -> str:
     slots, seconds = found.window_seconds // SLOT_SECONDS, found.history_seconds
     length = f"{seconds / DAY_SECONDS:.1f} days" if seconds >= 2 * DAY_SECONDS else f"{seconds / 3_600:.1f} hours"
-    return f"the window has {slots:,} slots; the values reach over {length}, the last is of {moment(found.newest)}"
+    last = f"{moment(found.newest)} ({_age(now - found.newest)})"
+    return f"the window has {slots:,} slots; the values reach over {length}, the last is of {last}"
+
+
+def _age(seconds: float) -> str:
+    minutes = max(int(seconds), 0) // 60
+    if minutes < 120:
+        return "1 minute ago" if minutes == 1 else f"{minutes} minutes ago"
+    return f"{minutes // 60} hours ago"
+
+
+def _throttled(found: Measurement) -> str:
+    share, periods = whole_percent(found.throttled), format_percentage(NOTICEABLY_THROTTLED)
+    return f"in {share} % of these slots it was throttled in more than {periods} of the CFS periods: usage then is a lower bound"
 
 
 def _meaning(resource: ResourceName) -> str:

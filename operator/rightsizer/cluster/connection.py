@@ -7,6 +7,7 @@ fields that they do not know and cost several times the memory and time of the J
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -48,6 +49,23 @@ class ApiConnection:
             raise ClusterUnreachable(f"{request.verb} {request.path}: {type(error).__name__}: {error}") from error
         return Answer(response.status, content, _seconds(response.headers.get("Retry-After")))
 
+    def post_form(
+        self, path: str, form: Mapping[str, str], *, headers: Mapping[str, str], connect_seconds: float, read_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer to a form, whatever it is. Raises ClusterUnreachable where there is none."""
+        try:
+            method, url, sent, _, fields = self._client.param_serialize(
+                "POST",
+                path,
+                header_params={**headers, "Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
+                post_params=list(form.items()),
+                auth_settings=["BearerToken"],
+            )
+            response = self._client.call_api(method, url, sent, post_params=fields, _request_timeout=(connect_seconds, read_seconds))
+            return response.status, response.headers, response.read()
+        except (urllib3.exceptions.HTTPError, ApiException, ConfigException, OSError) as error:
+            raise ClusterUnreachable(f"POST {path}: {type(error).__name__}: {error}") from error
+
     def close(self) -> None:
         self._client.rest_client.close()
 
@@ -59,7 +77,7 @@ def configuration(kubeconfig: str | None, context: str | None) -> Configuration:
     """
     found = Configuration()
     try:
-        if _in_pod(kubeconfig, context):
+        if in_pod(kubeconfig, context):
             load_incluster_config(client_configuration=found)
         else:
             load_kube_config(config_file=kubeconfig, context=context, client_configuration=found, persist_config=False)
@@ -73,7 +91,7 @@ def current_namespace(kubeconfig: str | None, context: str | None) -> str:
 
     Raises InvalidSettings where there is no such context.
     """
-    if _in_pod(kubeconfig, context):
+    if in_pod(kubeconfig, context):
         return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.is_file() else "default"
     try:
         contexts, current = list_kube_config_contexts(kubeconfig)
@@ -85,7 +103,8 @@ def current_namespace(kubeconfig: str | None, context: str | None) -> str:
     return str(wanted["context"].get("namespace") or "default")
 
 
-def _in_pod(kubeconfig: str | None, context: str | None) -> bool:
+def in_pod(kubeconfig: str | None, context: str | None) -> bool:
+    """Whether the cluster is the one that this process runs in."""
     return kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
 
 

@@ -21,6 +21,7 @@ from rightsizer.cluster.endpoint import (
     PROFILES,
     RECOMMENDATIONS,
     REPLICA_SETS,
+    SERVICES,
     Endpoint,
     workload_endpoint,
 )
@@ -29,6 +30,7 @@ from rightsizer.cluster.listing import METADATA_ONLY, Lister
 from rightsizer.cluster.metadata import Item, annotations_of, controller_of
 from rightsizer.cluster.pod_json import parse_pod
 from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
+from rightsizer.cluster.service import Service, parse_service
 from rightsizer.cluster.transport import Limits, OnRequest, Transport, ignore_request
 from rightsizer.cluster.workload_json import parse_workload
 from rightsizer.cluster.writing import Writer
@@ -62,6 +64,10 @@ class KubernetesCluster:
 
     def namespaces(self) -> tuple[Namespace, ...]:
         return tuple(self._lister.whole(NAMESPACES, _namespace, accept=METADATA_ONLY))
+
+    def services(self) -> tuple[Service, ...]:
+        """Of the whole cluster. Only the command line asks for them, to find a usage source."""
+        return tuple(self._lister.whole(SERVICES, parse_service))
 
     def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:
         items: list[Workload] = []

@@ -168,7 +168,9 @@ def _decoded(request: Request, answer: Answer) -> dict[str, Any]:
 def _loaded(content: bytes) -> Any:
     # JSON has no cycles, yet the collector would walk the growing tree again and again: three quarters of the time that a page takes.
     collecting = gc.isenabled()
-    gc.disable()
+    if collecting:
+        # Only who found it enabled: else, of two threads, one could disable it after the other enabled it again, for good.
+        gc.disable()
     try:
         return orjson.loads(content)
     finally:

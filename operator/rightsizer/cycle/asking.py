@@ -23,14 +23,15 @@ logger = logging.getLogger(__name__)
 MOST_FAILURES_IN_A_ROW = 12
 """Enough to halve from two thousand namespaces down to the one that is to blame, and few enough not to pester a sick server."""
 
-MOST_FAILURES_ALONE = 10
-"""Enough to halve a day of one namespace down to a slot; after that, the namespace is left in peace."""
+MOST_FAILURES_ALONE = 11
+"""Enough to halve a week of one namespace down to a slot; after that, the namespace is left in peace."""
 
 SLOW_FACTOR = 4.0
 """An answer that took so many times longer per value than the best one shows a server with other things to do."""
 
 LONGEST_REST_SECONDS = 10.0
-VALUES_WORTH_TIMING = 20_000
+VALUES_WORTH_TIMING = 100_000
+"""What an answer costs besides its values counts for nothing in one of so many: a refresh of the newest slots tells nothing of the pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def never() -> bool:
 class Asking:
     """A pool of `at_once` askers. `clock` counts seconds; when `stopping` answers True, no further question is begun.
 
-    `halved` and `failed` count questions, `left` those that the last `ask` did not begin in its time. `given_up`: the server is to blame.
+    `answered`, `halved` and `failed` count questions, `left` those that the last `ask` did not begin in its time. `given_up`: the server
+    is to blame.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Asking:
         self._best_pace = float("inf")
         self._failures = 0
         self._failures_alone: Counter[str] = Counter()
-        self.halved = self.failed = self.left = 0
+        self.answered = self.halved = self.failed = self.left = 0
         self.given_up = False
 
     def ask(self, read: Read, questions: Iterable[Question], *, until: float) -> Iterator[Answered | Unanswered]:
@@ -127,8 +129,9 @@ class Asking:
         try:
             answered, seconds = future.result()
         except UsageSourceError as error:
-            return self._after(error, question, waiting)
+            return self._after(_without_frames(error), question, waiting)
         self._failures = 0
+        self.answered += 1
         self._rest_after(answered, seconds)
         return answered
 
@@ -172,3 +175,9 @@ class Asking:
         self._best_pace = min(self._best_pace, pace)
         if pace > SLOW_FACTOR * self._best_pace and not self._stopping():
             self._sleep(min(seconds, LONGEST_REST_SECONDS))
+
+
+def _without_frames(error: UsageSourceError) -> UsageSourceError:
+    """The error without where it came from: those frames would keep an answer of hundreds of megabytes alive as long as the error."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -16,7 +16,7 @@ SURE_AFTER_SECONDS = 1_800
 """Containers that have just started have few samples, as if they were scraped seldom: a longer interval has to be seen for so long."""
 
 UNKNOWN_LOAD = Load(series=100, scrape_interval_seconds=60)
-"""Of a namespace without samples now: its past is read with a range that fits all usual intervals."""
+"""Of a namespace without samples now: its past is read with a range that fits all usual intervals, and without its throttling."""
 
 MOST_FAILURES_IN_A_ROW = 12
 """Enough to halve from two thousand namespaces down to the one that is to blame."""

@@ -7,22 +7,23 @@ could not be read stays missing and is asked for again. Questions are never made
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
 from rightsizer.cycle.learned import OomLessons
 from rightsizer.cycle.loads import Loads
 from rightsizer.cycle.ownership import PodName, PodWorkloads
-from rightsizer.cycle.questions import Question, plan
+from rightsizer.cycle.questions import Question, plan, throttling_span
+from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
+from rightsizer.cycle.unreadable import Unreadable
+from rightsizer.cycle.wanted import share_read, with_late, without
 from rightsizer.errors import UsageSourceError
-from rightsizer.history import SLOT_SECONDS, History, Span, last_slot
+from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
 from rightsizer.ports import Cluster, OwnerSource, UsageSource
-from rightsizer.promql import USAGE_METRICS
 from rightsizer.status.conditions import Trouble
 from rightsizer.workload import RESOURCES, ContainerKey, Workload
 
@@ -40,9 +41,13 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class ReadingLimits:
-    """How hard the usage source may be asked. `at_once`: questions at a time. `portion_seconds`: how long one refresh may read the past."""
+    """How hard the usage source may be asked. `at_once`: questions at a time.
+
+    For so long one refresh may begin questions: `newest_seconds` about what is new, and then `portion_seconds` about the past.
+    """
 
     at_once: int = 2
+    newest_seconds: float = 120.0
     portion_seconds: float = 30.0
 
 
@@ -50,13 +55,17 @@ class ReadingLimits:
 class MeasuringReport:
     """What became of the reading, by namespace: trouble, where owners came from, which share of the window has been read.
 
-    `unread`: time was up, and there is more to be read. `halved`, `failed`: questions that were too much, and that went unanswered.
+    `unreadable`: why a part of the past is not known, which is no trouble for what is newer.
+    `unread`: time was up, and there is more to be read. `answered`, `halved`, `failed`: questions that brought something, that were too
+    much, and that went unanswered.
     """
 
     trouble: Mapping[str, Trouble]
+    unreadable: Mapping[str, Trouble]
     owner_sources: Mapping[str, OwnerSource]
     read: Mapping[str, float]
     unread: bool
+    answered: int
     halved: int
     failed: int
 
@@ -70,7 +79,13 @@ class _Round:
     now: float
     answered: set[str] = field(default_factory=set)
     failed: dict[str, Trouble] = field(default_factory=dict)
+    in_past: bool = False
+    past_answered: set[str] = field(default_factory=set)
+    past_failed: dict[str, UsageSourceError] = field(default_factory=dict)
     unread: bool = False
+
+    def is_newest(self, question: Question) -> bool:
+        return question.span.end == self.wanted.end and not question.kills_only
 
 
 def _in_memory(slots: int) -> History:
@@ -111,7 +126,8 @@ class Measuring:
         """Of which spans the OOM kills are known: a history outlives the process, and what it taught does not."""
         self._heard: set[str] = set()
         self._trouble: dict[str, Trouble] = {}
-        self._silence: dict[str, Trouble] = {}
+        self._silence = Silence(self._loads)
+        self._unreadable = Unreadable()
         # A folder is opened when it is known how long the history is to be: another length would empty it.
         self.history = _in_memory(1)
 
@@ -120,17 +136,20 @@ class Measuring:
         self._make_room(window_seconds)
         self._read_again_what_came_back()
         self._pods.begin()
-        halved, failed = self._asking.halved, self._asking.failed
+        answered, halved, failed = self._asking.answered, self._asking.halved, self._asking.failed
         wanted = Span(last_slot(now) - (self.history.slots - 1) * SLOT_SECONDS, last_slot(now))
         this = _Round(workloads, wanted, now)
         self._read(this)
         self._conclude(this)
         self._oom.forget_before(wanted.start)
+        self._unreadable.forget_all_but(workloads)
         return MeasuringReport(
             trouble={name: trouble for name in workloads if (trouble := self._trouble_of(name)) is not None},
+            unreadable={name: trouble for name in workloads if (trouble := self._unreadable.trouble(name)) is not None},
             owner_sources={name: source for name in workloads if (source := self._pods.source_of(name)) is not None},
-            read={namespace: self._share_read(namespace, wanted) for namespace in workloads},
+            read={namespace: self._share_read(namespace, this) for namespace in workloads},
             unread=this.unread,
+            answered=self._asking.answered - answered,
             halved=self._asking.halved - halved,
             failed=self._asking.failed - failed,
         )
@@ -161,35 +180,49 @@ class Measuring:
             logger.info("namespace %s is read again: a container came back", namespace)
             self.history.read_again(namespace)
 
-    def _missing(self, namespace: str, wanted: Span) -> Spans:
-        """What is to be read, newest first. A newest slot that was read is read again: samples come late by a scrape."""
+    def _missing(self, namespace: str, this: _Round, newest_values: Mapping[str, int]) -> Spans:
+        """What is to be read, newest first, and what was read so early that it is read again."""
+        wanted = this.wanted
         spans = self.history.missing(namespace, wanted)
-        newest_read = not spans or spans[0].end < wanted.end
-        if newest_read:
+        if namespace not in self._heard and not (spans and spans[0].end == wanted.end):
             # Whether there is usage at all, and whose pods they are, has to be seen once by each process.
-            return spans if namespace in self._heard else (Span(wanted.end, wanted.end), *spans)
-        if spans[0].start == wanted.start:
-            return spans
-        return (Span(spans[0].start - SLOT_SECONDS, spans[0].end), *spans[1:])
+            spans = (Span(wanted.end, wanted.end), *spans)
+        spans = with_late(spans, wanted, newest_value=newest_values.get(namespace))
+        return without(spans, self._unreadable.left_out(namespace, now=this.now))
 
-    def _not_learnt(self, namespace: str, wanted: Span) -> Iterable[Span]:
+    def _newest_values(self) -> dict[str, int]:
+        """The last slot with a value, by namespace."""
+        found: dict[str, int] = {}
+        for key in self.history:
+            namespace = key.workload.namespace
+            found[namespace] = max(found.get(namespace, 0), self.history.newest(key) or 0)
+        return found
+
+    def _not_learnt(self, namespace: str, this: _Round) -> Iterable[Span]:
         """Of which spans there are values, but not the OOM kills."""
+        wanted = this.wanted
         learnt = self._learnt.get(namespace, ())
+        if left_out := self._unreadable.left_out(namespace, now=this.now):
+            learnt = joined((*learnt, *left_out))
         for read in self.history.read_spans(namespace):
             span = Span(max(read.start, wanted.start), min(read.end, wanted.end))
             if span.start <= span.end:
                 yield from gaps(learnt, span)
 
-    def _share_read(self, namespace: str, wanted: Span) -> float:
-        missing = (*self.history.missing(namespace, wanted), *self._not_learnt(namespace, wanted))
-        return 1.0 - sum(span.slots for span in missing) / wanted.slots
+    def _unread(self, namespace: str, this: _Round) -> Spans:
+        missing = without(self.history.missing(namespace, this.wanted), self._unreadable.left_out(namespace, now=this.now))
+        return (*missing, *self._not_learnt(namespace, this))
+
+    def _share_read(self, namespace: str, this: _Round) -> float:
+        return share_read(self._unread(namespace, this), this.wanted)
 
     def _trouble_of(self, namespace: str) -> Trouble | None:
-        return self._trouble.get(namespace) or self._silence.get(namespace)
+        return self._trouble.get(namespace) or self._silence.trouble(namespace)
 
     def _read(self, this: _Round) -> None:
-        missing = {name: spans for name in this.workloads if (spans := self._missing(name, this.wanted))}
-        not_learnt = {name: spans for name in this.workloads if (spans := tuple(self._not_learnt(name, this.wanted)))}
+        newest_values = self._newest_values()
+        missing = {name: spans for name in this.workloads if (spans := self._missing(name, this, newest_values))}
+        not_learnt = {name: spans for name in this.workloads if (spans := tuple(self._not_learnt(name, this)))}
         places = {*missing, *not_learnt}
         if not places:
             return
@@ -199,42 +232,68 @@ class Measuring:
         except UsageSourceError as error:
             self._fail(this, places, error)
             return
-        questions = self._plan(missing, without=this.failed)
-        newest = [question for question in questions if question.span.end == this.wanted.end]
-        lessons = [replace(question, kills_only=True) for question in self._plan(not_learnt, without=this.failed)]
-        self._ask(this, newest, until=math.inf)
+        questions = self._plan(this, missing)
+        lessons = [replace(question, kills_only=True) for question in self._plan(this, not_learnt)]
+        newest = sorted(filter(this.is_newest, questions), key=self._urgency)
+        self._ask(this, newest, until=self._clock() + self._limits.newest_seconds)
         self.history.save()
         if not self._asking.given_up:
-            past = [left for question in (*lessons, *questions[len(newest) :]) if (left := question.without(this.failed)).namespaces]
+            resting = {name for name in places if self._unreadable.rests(name, now=this.now)}
+            past = [*lessons, *(question for question in questions if not this.is_newest(question))]
+            past = [left for question in past if (left := question.without({*this.failed, *resting})).namespaces]
+            this.in_past = True
             self._ask(this, past, until=self._clock() + self._limits.portion_seconds)
             self.history.save()
 
-    def _plan(self, missing: Mapping[str, Spans], *, without: Collection[str]) -> list[Question]:
-        wanted = {name: spans for name, spans in missing.items() if name not in without}
-        return plan(wanted, {name: self._loads.of(name) for name in wanted})
+    def _urgency(self, question: Question) -> tuple[bool, int]:
+        """Where time is too short for all, those come first that are the furthest behind, and last those that had no answer before."""
+        return any(name in self._trouble for name in question.namespaces), question.span.start
+
+    def _plan(self, this: _Round, missing: Mapping[str, Spans]) -> list[Question]:
+        wanted = {name: spans for name, spans in missing.items() if name not in this.failed}
+        return plan(wanted, {name: self._loads.of(name) for name in wanted}, now=this.now)
 
     def _ask(self, this: _Round, questions: Sequence[Question], *, until: float) -> None:
         for outcome in self._asking.ask(self._answer, questions, until=until):
             if isinstance(outcome, Unanswered):
-                self._fail(this, outcome.question.namespaces, outcome.error)
+                self._unanswered(this, outcome)
                 continue
             self._keep(this, outcome)
-            shares = [self._share_read(namespace, this.wanted) for namespace in this.workloads]
+            shares = [self._share_read(namespace, this) for namespace in this.workloads]
             self._progress(sum(shares) / len(shares))
         # Where nothing but failures came, the next cycle can wait.
-        this.unread = self._asking.left > 0 and bool(this.answered or not this.failed)
+        this.unread = this.unread or (self._asking.left > 0 and bool(this.answered or not this.failed))
+
+    def _unanswered(self, this: _Round, unanswered: Unanswered) -> None:
+        question, error = unanswered.question, unanswered.error
+        to_blame = len(question.namespaces) == 1 and not self._asking.given_up
+        if not to_blame or this.is_newest(question):
+            self._fail(this, question.namespaces, error)
+            return
+        this.past_failed.update(dict.fromkeys(question.namespaces, error))
 
     def _answer(self, question: Question) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
-        namespaces, span = question.namespaces, question.span
-        interval = question.scrape_interval_seconds
-        batches = [
-            self._source.usage(resource, namespaces=namespaces, span=span, scrape_interval_seconds=interval)
-            for resource in (() if question.kills_only else RESOURCES)
-        ]
-        kills = self._source.oom_kills(namespaces=namespaces, span=span)
+        batches = [] if question.kills_only else list(self._usage(question))
+        kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
         answered = Answered(question, batches, None, kills)
-        return replace(answered, owners=self._pods.ask(_pods(answered), span=span))
+        # Of throttling, more than the question's span may have come, of pods that are gone since.
+        first = min((batch.span.start for batch in batches), default=question.span.start)
+        return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
+
+    def _usage(self, question: Question) -> Iterator[UsageBatch]:
+        span, interval = question.span, question.scrape_interval_seconds
+        complete: frozenset[str] = frozenset()
+        if question.recorded:
+            complete = self._source.recorded(namespaces=question.recorded, span=span, scrape_interval_seconds=interval)
+        wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in RESOURCES]
+        if (throttling := throttling_span(span)) is not None:
+            wanted.append(("throttled", question.limited, throttling))
+        for kind, namespaces, of_kind in wanted:
+            for recorded in (False, True):
+                names = [name for name in namespaces if (name in complete and of_kind == span) == recorded]
+                if names:
+                    yield self._source.usage(kind, namespaces=names, span=of_kind, scrape_interval_seconds=interval, recorded=recorded)
 
     def _keep(self, this: _Round, answered: Answered) -> None:
         namespaces, span = answered.question.namespaces, answered.question.span
@@ -255,35 +314,20 @@ class Measuring:
             if not answered.question.kills_only:
                 self.history.mark_read(namespace, span)
         this.answered.update(namespaces)
-        if span.end == this.wanted.end and not answered.question.kills_only:
+        if this.is_newest(answered.question):
             self._hear(this, answered)
+        elif this.in_past:
+            this.past_answered.update(namespaces)
 
     def _hear(self, this: _Round, answered: Answered) -> None:
         """The newest usage of these namespaces, or none."""
         for namespace in answered.question.namespaces:
             self._heard.add(namespace)
-            self._silence.pop(namespace, None)
             if self._pods.source_of(namespace) is OwnerSource.API_AND_NAMES:
                 for key, at, limit in self._pods.oom_kills_of_pods(namespace):
                     self._oom.learn(key, at=at, memory_limit=limit)
-        self._tell_silence(this, answered)
-
-    def _tell_silence(self, this: _Round, answered: Answered) -> None:
-        """Running pods without usage are trouble: the usage source does not scrape them, or under other names."""
-        heard = {batch.resource: {series.namespace for series in batch.series} for batch in answered.batches}
-        # Where no pod is wanted, none has to be seen.
-        expected = [name for name in answered.question.namespaces if any(workload.replicas for workload in this.workloads[name])]
-        silent = {name: [resource for resource in RESOURCES if name not in heard[resource]] for name in expected}
-        try:
-            for namespace, reason in self._loads.learn_anew([name for name in expected if "cpu" in silent[name]], now=this.now).items():
-                self._fail(this, [namespace], reason)
-        except UsageSourceError as error:
-            self._fail(this, [name for name in expected if silent[name]], error)
-        for namespace, resources in silent.items():
-            # The first pod may have started after the end of the slot.
-            if resources and not ("cpu" in resources and self._loads.present(namespace)):
-                names = " and ".join(USAGE_METRICS[resource] for resource in resources)
-                self._silence[namespace] = Trouble("MetricsMissing", f"the usage source has no series of {names} in namespace {namespace}")
+        for namespace, error in self._silence.listen(answered, this.workloads, now=this.now).items():
+            self._fail(this, [namespace], error)
 
     def _fail(self, this: _Round, namespaces: Collection[str], error: UsageSourceError) -> None:
         logger.warning("usage of %s could not be read: %s", _named(namespaces), error)
@@ -292,10 +336,22 @@ class Measuring:
     def _conclude(self, this: _Round) -> None:
         """A trouble is over when something was read without a new one, and the newest slot is known."""
         newest = Span(this.wanted.end, this.wanted.end)
-        for namespace in this.answered - this.failed.keys():
-            if not self.history.missing(namespace, newest):
-                self._trouble.pop(namespace, None)
+        unknown = {namespace for namespace in this.workloads if self.history.missing(namespace, newest)}
+        # What failed too often is not asked for any more, also not for the newest slot.
+        this.failed.update({name: trouble_of(error) for name, error in this.past_failed.items() if name in unknown})
+        for namespace in this.answered - this.failed.keys() - unknown:
+            self._trouble.pop(namespace, None)
         self._trouble.update(this.failed)
+        self._conclude_past(this)
+
+    def _conclude_past(self, this: _Round) -> None:
+        """Of a namespace whose newest slot is not known either, it is not the past that is to blame."""
+        for namespace, error in this.past_failed.items():
+            if namespace not in this.failed:
+                unread = [span for span in self._unread(namespace, this) if span.end != this.wanted.end]
+                self._unreadable.failed(namespace, error, unread=unread, progress=namespace in this.past_answered, now=this.now)
+        for namespace in this.past_answered - this.past_failed.keys():
+            self._unreadable.answered(namespace, now=this.now)
 
 
 def _pods(answered: Answered) -> set[PodName]:

@@ -14,8 +14,8 @@ from rightsizer.workload import ContainerKey, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
 
-CONTAINERS_AT_ONCE = 1024
-"""How many histories are decoded at a time: 14 days of one are 40 kB, so this stays below 50 MB."""
+CONTAINERS_AT_ONCE = 512
+"""How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 30 MB."""
 
 
 def recommend(
@@ -33,10 +33,17 @@ def recommend(
             groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
-            usage = history.window([fact.key for fact in chunk], end=end, seconds=window_seconds)
-            for fact, recommendation in zip(chunk, METHODS[method].recommend(usage, chunk), strict=True):
+            for fact, recommendation in zip(chunk, _of_chunk(chunk, history, method, end=end, seconds=window_seconds), strict=True):
                 found[fact.key.workload][recommendation.name] = recommendation
     return dict(found)
+
+
+def _of_chunk(
+    chunk: Sequence[ContainerFacts], history: History, method: str, *, end: int, seconds: int
+) -> Sequence[ContainerRecommendation]:
+    # A function of its own, so that the values of one chunk are gone before those of the next are decoded.
+    keys = [fact.key for fact in chunk]
+    return METHODS[method].recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
 
 
 def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int]) -> Iterator[ContainerFacts]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rightsizer.change import Change, Outcome, observe
@@ -15,13 +17,14 @@ from rightsizer.cycle import telling
 from rightsizer.cycle.acting import Acted, act
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
+from rightsizer.cycle.writing import Writing, done
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.ports import Cluster, Recorded
 from rightsizer.profile import Mode, Profile
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import change_figures, change_from_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name, hold
+from rightsizer.status.dead_band import entries_by_name, hold, only_numbers_moved
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.standing import Standing, State, tell
 from rightsizer.workload import Autoscaler, Workload, WorkloadRef
@@ -60,9 +63,15 @@ class Settling:
         recorded: Recorded | None,
         trouble: Trouble | None,
         now: float,
+        writing: Writing,
         history_read: bool = True,
-    ) -> Settled:
-        """One workload, to its end. A trouble with the cluster is logged and counted, and leaves the next workload alone."""
+        patient: bool = False,
+    ) -> Future[Settled]:
+        """Judges one workload and acts; what became of it is written by `writing`.
+
+        A trouble with the cluster is logged and counted, and leaves the next workload alone. `patient`: what is written is left alone
+        where nothing but its numbers moved.
+        """
         recorded = _of_this(ruled.workload, recorded)
         old: Mapping[str, Any] = recorded.status if recorded is not None else {}
         before = change_from_status(old)
@@ -91,14 +100,13 @@ class Settling:
                     # It was refused: what the checks say to that is told at once.
                     standing = look_again(acted.change)
                 settled = _settled(ruled, standing, changed_now=acted.change.outcome is Outcome.IN_PROGRESS, failed=False)
-            self._write(ruled, standing, recorded, before=before, now=now)
-        except ClusterNotFound:
-            logger.info("%s/%s went away in mid-cycle", ruled.workload.ref.namespace, ruled.workload.ref)
         except ClusterError as error:
-            logger.warning("%s/%s could not be settled: %s", ruled.workload.ref.namespace, ruled.workload.ref, error)
-            return replace(settled, failed=True)
-        self._tell_notes(ruled)
-        return settled
+            return done(_unsettled(settled, ruled.workload.ref, error))
+        wanted = _recorded(ruled, standing, recorded, now=now)
+        if recorded is not None and wanted.spec == recorded.spec and _no_news(recorded.status, wanted.status, patient=patient):
+            self._tell_notes(ruled)
+            return done(settled)
+        return writing.later(partial(self._write, ruled, standing, wanted, recorded, before=before, settled=settled))
 
     def _change(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> Acted:
         def record(change: Change) -> None:
@@ -115,11 +123,21 @@ class Settling:
             record=record,
         )
 
-    def _write(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> None:
-        wanted = _recorded(ruled, standing, recorded, now=now)
-        if recorded is not None and (wanted.spec, wanted.status) == (recorded.spec, recorded.status):
-            return
-        self._cluster.write_recommendation(wanted, standing.workload, existing=recorded)
+    def _write(
+        self,
+        ruled: Ruled,
+        standing: Standing,
+        wanted: Recorded,
+        recorded: Recorded | None,
+        *,
+        before: Change | None,
+        settled: Settled,
+    ) -> Settled:
+        """May run beside the writing of other workloads: nothing that they share is changed here."""
+        try:
+            self._cluster.write_recommendation(wanted, standing.workload, existing=recorded)
+        except ClusterError as error:
+            return _unsettled(settled, ruled.workload.ref, error)
         old: Mapping[str, Any] = recorded.status if recorded is not None else {}
         events = [
             *telling.of_change(
@@ -129,6 +147,8 @@ class Settling:
         ]
         for event in events:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+        self._tell_notes(ruled)
+        return settled
 
     def _tell_notes(self, ruled: Ruled) -> None:
         ref, notes = ruled.workload.ref, ruled.effective.notes
@@ -143,6 +163,18 @@ def _not_written_yet(recommendations: Recommendations, old: Mapping[str, Any]) -
     """Without those that are written: they stay as they are while usage cannot be read, for the window moves on and its values do not."""
     entries = entries_by_name(old)
     return {name: found for name, found in recommendations.items() if "recommended" not in entries.get(name, {})}
+
+
+def _unsettled(settled: Settled, ref: WorkloadRef, error: ClusterError) -> Settled:
+    if isinstance(error, ClusterNotFound):
+        logger.info("%s/%s went away in mid-cycle", ref.namespace, ref)
+        return settled
+    logger.warning("%s/%s could not be settled: %s", ref.namespace, ref, error)
+    return replace(settled, failed=True)
+
+
+def _no_news(old: Mapping[str, Any], new: Mapping[str, Any], *, patient: bool) -> bool:
+    return old == new or (patient and only_numbers_moved(old, new))
 
 
 def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rightsizer.evidence.replay import Course
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.levels import DAY_SLOTS, HOUR_SLOTS
+from rightsizer.methods.measured import NOTICEABLY_THROTTLED
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, percentile
 
@@ -23,9 +24,6 @@ OOM_APART_SLOTS = 6
 
 LEAST_DAY_SLOTS = HOUR_SLOTS
 """A day with less than an hour of values has no 95th percentile worth the name."""
-
-THROTTLED_SHARE = 0.1
-"""A slot throttled in this share of its periods is flagged: what was used then is less than what was wanted."""
 
 _DAY_SHARE = 0.95
 _SUSTAINED_SLOTS = HOUR_SLOTS
@@ -188,4 +186,4 @@ def _reaction(used: Levels, requests: Levels) -> Numbers:
 def _censored(throttled: Values | None, judged: NDArray[np.bool_]) -> Numbers:
     if throttled is None:
         return np.full(len(judged), np.nan)
-    return _share(((throttled > THROTTLED_SHARE) & judged).sum(axis=1), judged.sum(axis=1))
+    return _share(((throttled > NOTICEABLY_THROTTLED) & judged).sum(axis=1), judged.sum(axis=1))

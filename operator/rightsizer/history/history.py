@@ -65,6 +65,11 @@ class History:
         """Why the history will not survive a restart as it should; None when it will, or when nobody asked for it."""
         return self._open_trouble or self._storage.trouble or self._save_trouble
 
+    @property
+    def has_throttling(self) -> bool:
+        """Whether there may be a throttled share of any container. While there is none, asking for it is of no use."""
+        return self._ring.written("throttled")
+
     def newest(self, key: ContainerKey) -> int | None:
         """The slot of the last CPU or memory value that was seen of this container; None without one."""
         row = self._index.rows.get(key)
@@ -121,11 +126,13 @@ class History:
             self._ring.merge("cpu_mean", rows, batch.span, mean_known(pod_rows, codes))
         self._ring.see(rows, batch.span.start + last * SLOT_SECONDS)
 
-    def window(self, keys: Sequence[ContainerKey], *, end: int, seconds: int, details: bool = False) -> UsageWindow:
+    def window(
+        self, keys: Sequence[ContainerKey], *, end: int, seconds: int, throttled: bool = False, details: bool = False
+    ) -> UsageWindow:
         """The last `seconds` up to the slot `end` for these containers (unknown ones: all NaN).
 
-        `details` asks for the mean CPU and the throttled share as well. Longer than the ring is cut to the ring. Raises ValueError for
-        an `end` between slots or less than one slot.
+        `throttled` asks for the throttled share as well, `details` for that and the mean CPU. Longer than the ring is cut to the ring.
+        Raises ValueError for an `end` between slots or less than one slot.
         """
         slots = min(seconds // SLOT_SECONDS, self.slots)
         if slots < 1 or end % SLOT_SECONDS:
@@ -139,7 +146,7 @@ class History:
             memory=decode_usage(self._ring.read("memory", rows, span)),
             pods=decode_pods(self._ring.read("pods", rows, span)),
             cpu_mean=decode_usage(self._ring.read("cpu_mean", rows, span)) if details else None,
-            throttled=decode_share(self._ring.read("throttled", rows, span)) if details else None,
+            throttled=decode_share(self._ring.read("throttled", rows, span)) if throttled or details else None,
         )
 
     def read_spans(self, namespace: str) -> Spans:

@@ -154,6 +154,10 @@ class Ring:
                 part.array.array[place] = np.where(new != 0, new, part.array.array[place])
                 part.array.release()
 
+    def written(self, name: ArrayName) -> bool:
+        """Whether anything was ever put into this array."""
+        return self._storage.get(f"{name}.long") is not None or self._storage.get(f"{name}.fresh") is not None
+
     def read(self, name: ArrayName, rows: Rows, span: Span) -> NDArray[Any]:
         """Codes of shape (rows, span.slots), 0 outside of the ring."""
         codes = np.zeros((len(rows), span.slots), dtype=_TYPES[name])

@@ -69,8 +69,8 @@ class UsageWindow:
     """Histories of several containers on one time axis. All arrays have shape (containers, slots), NaN where nothing is known.
 
     `cpu`: millicores of the busiest pod; `memory`: bytes of the largest pod; `pods`: how many pods were seen in the slot.
-    `cpu_mean`: millicores, mean over the pods; `throttled`: share of the CFS periods, of the pod with the largest; both None where
-    they were not asked for.
+    `cpu_mean`: millicores, mean over the pods; `throttled`: share of the CFS periods, of the pod with the largest, NaN also where it
+    was not throttled at all; both None where they were not asked for.
     """
 
     keys: tuple[ContainerKey, ...]

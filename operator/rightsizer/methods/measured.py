@@ -7,7 +7,7 @@ arithmetic is done on arrays and the memory that it needs does not grow with the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,19 @@ from rightsizer.methods.explanation import Steps, text
 from rightsizer.methods.levels import estimator_of
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.methods.sizing import STEPS, Inputs, Sized, limits, requests, with_buffer
-from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak
+from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
 from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 _SHOWN_STEPS = 10
 """Measured values are rounded to a tenth of a step (0.1m, 0.1Mi) before they are used: what is shown is what is calculated with."""
+
+NOTICEABLY_THROTTLED = 0.05
+"""Share of the CFS periods of a slot above which its usage counts as censored by the limit.
+
+A container with several threads uses up its share of a period (100 ms) now and then while its mean is far below the limit. In one period
+of twenty, that hides at most a twentieth of the slot, which the buffer covers; the code of a share is exact to 0.004.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,12 @@ class Measured:
 
 def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
-    values: Mapping[ResourceName, Values] = {"cpu": usage.cpu[rows], "memory": usage.memory[rows]}
-    explained: dict[ResourceName, list[Explanation | None]] = {
-        resource: _of_resource(resource, values[resource], usage.span, pods, facts) for resource in RESOURCES
+    cpu, memory = usage.cpu[rows], usage.memory[rows]
+    seen = {
+        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows)),
+        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory))),
     }
+    explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
         _recommendation(fact, cpu=cpu, memory=memory)
         for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
@@ -59,6 +68,12 @@ def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) 
 
 def _most_pods(pods: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return pods.max(axis=1) if pods.shape[1] else np.zeros(len(pods), dtype=np.uint16)
+
+
+def _throttled_shares(usage: UsageWindow, rows: slice) -> Numbers:
+    if usage.throttled is None:
+        return np.zeros(len(usage.cpu[rows]))
+    return share_above(usage.throttled[rows], NOTICEABLY_THROTTLED, among=usage.cpu[rows])
 
 
 def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
@@ -71,13 +86,25 @@ def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Ex
     return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory)
 
 
-def _of_resource(
-    resource: ResourceName, values: Values, span: Span, pods: NDArray[np.uint16], facts: Sequence[ContainerFacts]
-) -> list[Explanation | None]:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container."""
+
+    resource: ResourceName
+    values: Values
+    span: Span
+    pods: NDArray[np.uint16]
+    throttled: Numbers
+
+    def of(self, rows: Sequence[int]) -> _Seen:
+        return replace(self, values=self.values[rows], pods=self.pods[rows], throttled=self.throttled[rows])
+
+
+def _of_resource(seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
     found: list[Explanation | None] = [None] * len(facts)
     for rule, rows in _rows_by_rule(facts).items():
         mine = [facts[row] for row in rows]
-        explanations = _of_rule(resource, rule.resource(resource), values[rows], span, pods[rows], mine)
+        explanations = _of_rule(rule.resource(seen.resource), seen.of(rows), mine)
         for row, explanation in zip(rows, explanations, strict=True):
             found[row] = explanation
     return found
@@ -91,15 +118,9 @@ def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[i
     return rows
 
 
-def _of_rule(
-    resource: ResourceName,
-    rule: ResourceRule,
-    values: Values,
-    span: Span,
-    pods: NDArray[np.uint16],
-    facts: Sequence[ContainerFacts],
-) -> list[Explanation | None]:
-    measurements = _measurements(resource, rule, values, span, pods)
+def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
+    resource = seen.resource
+    measurements = _measurements(seen, rule)
     inputs = _inputs(resource, measurements, facts)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
@@ -112,7 +133,8 @@ def _of_rule(
     ]
 
 
-def _measurements(resource: ResourceName, rule: ResourceRule, values: Values, span: Span, pods: NDArray[np.uint16]) -> list[Measurement]:
+def _measurements(seen: _Seen, rule: ResourceRule) -> list[Measurement]:
+    resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
     newest = np.array([span.slots - 1])
     level = estimator_of(rule, window_seconds=span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
@@ -127,7 +149,8 @@ def _measurements(resource: ResourceName, rule: ResourceRule, values: Values, sp
             coverage=int(there.samples[row]) / span.slots,
             history_seconds=int(there.history_seconds[row]),
             newest=span.start + int(there.last[row]) * SLOT_SECONDS,
-            pods=int(pods[row]),
+            pods=int(seen.pods[row]),
+            throttled=float(seen.throttled[row]),
         )
         for row in range(len(values))
     ]

@@ -47,7 +47,8 @@ class Measurement:
     """What was measured of one resource of one container. Values in millicores or bytes, times in seconds.
 
     `coverage`: share of the window's slots with a value. `history_seconds`: from the first value to the last. `newest`: slot of the last
-    value, unix seconds. `pods`: the largest number of pods seen at once.
+    value, unix seconds. `pods`: the largest number of pods seen at once. `throttled`: share of the samples in which the container was
+    throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
     """
 
     statistic: str
@@ -59,6 +60,7 @@ class Measurement:
     history_seconds: int
     newest: int
     pods: int
+    throttled: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

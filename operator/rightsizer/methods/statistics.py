@@ -59,6 +59,15 @@ def peak(values: Values) -> Numbers:
     return statistic(values, "max")
 
 
+def share_above(values: Values, level: float, *, among: Values) -> Numbers:
+    """Of the known places of each row of `among`, the share in which `values` is above the level; 0 for a row without any."""
+    known = ~np.isnan(among)
+    counts = known.sum(axis=1)
+    above = (known & (values > level)).sum(axis=1)
+    shares: Numbers = np.divide(above, counts, out=np.zeros(len(values)), where=counts > 0)
+    return shares
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How much of each row is there. Arrays of shape (rows,); `first` and `last` are column numbers, meaningless where `samples` is 0."""

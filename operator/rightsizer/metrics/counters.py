@@ -49,7 +49,7 @@ class OperatorMetrics:
         self._failed = Gauge("rightsizer_failed_workloads", "Workloads that the last cycle could not settle.", registry=self.registry)
         self._troubled = Gauge("rightsizer_troubled_namespaces", "Namespaces that could not be measured.", registry=self.registry)
         self._containers = Gauge("rightsizer_history_containers", "Containers in the usage history.", registry=self.registry)
-        self._bytes = Gauge("rightsizer_history_bytes", "Memory of the usage history.", registry=self.registry)
+        self._bytes = Gauge("rightsizer_history_bytes", "Size of the usage history, in memory or in files.", registry=self.registry)
         self._read = Gauge("rightsizer_history_read_share", "Share of the window that has been read.", registry=self.registry)
         self._questions = Counter(
             "rightsizer_usage_questions", "Questions that were halved or went unanswered.", ["outcome"], registry=self.registry

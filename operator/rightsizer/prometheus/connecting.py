@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rightsizer.prometheus.connection import Connection, RequestObserver
+from rightsizer.prometheus.connection import Connection, Line, RequestObserver
 from rightsizer.prometheus.endpoint import Endpoint
 from rightsizer.prometheus.source import Prometheus
 from rightsizer.settings import Settings
 
 
-def connect(settings: Settings, *, on_request: RequestObserver | None = None) -> Prometheus:
-    """Raises InvalidSettings where address and authentication do not go together."""
+def connect(settings: Settings, *, on_request: RequestObserver | None = None, line: Line | None = None) -> Prometheus:
+    """`line`: another way there than HTTP from here. Raises InvalidSettings where address and authentication do not go together."""
     endpoint = Endpoint(
         url=settings.prometheus_url,
         timeout_seconds=settings.prometheus_timeout_seconds,
@@ -19,6 +19,13 @@ def connect(settings: Settings, *, on_request: RequestObserver | None = None) ->
         username=settings.prometheus_username,
         password_file=settings.prometheus_password_file,
         ca_file=settings.prometheus_ca_file,
+        client_certificate_file=settings.prometheus_client_certificate_file,
+        client_key_file=settings.prometheus_client_key_file,
         verify=settings.prometheus_verify,
     )
-    return Prometheus(Connection(endpoint, on_request=on_request), extra_matchers=settings.prometheus_matchers)
+    return Prometheus(
+        Connection(endpoint, on_request=on_request, line=line),
+        extra_matchers=settings.prometheus_matchers,
+        labels=settings.prometheus_labels,
+        state_labels=settings.prometheus_kube_state_labels,
+    )

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import requests
 import urllib3
@@ -20,6 +20,7 @@ from urllib3.exceptions import ReadTimeoutError
 
 from rightsizer.errors import (
     UsageAnswerInvalid,
+    UsageNotRaw,
     UsageSourceError,
     UsageSourceOverloaded,
     UsageSourceRefused,
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1024 * 1024
+# Waited for until they are all here, so not more than what comes within a moment.
+MOST_BYTES_AT_ONCE = 64 * 1024
 FIRST_PAUSE_SECONDS = 0.5
 # A server that asks for more patience than this is better asked again in the next cycle.
 LONGEST_PAUSE_SECONDS = 10.0
@@ -41,13 +44,57 @@ SERVER_SHARE_OF_TIME = 0.9
 
 LATER = frozenset({429, 502, 503})
 # Query limits as Prometheus, Mimir, Thanos and VictoriaMetrics put them.
-ASK_FOR_LESS = ("too many samples", "exceeded maximum resolution", "err-mimir-max-", "-search.max", "exceeded series limit")
+ASK_FOR_LESS = (
+    "too many samples",
+    "exceeded maximum resolution",
+    "err-mimir-max-",
+    "-search.max",
+    "exceeded series limit",
+    "exceeded chunks limit",
+    "exceeded bytes limit",
+)
+
+# Each server reads its own and passes over the others. Without the first two, Thanos and a cluster of VictoriaMetrics answer with what the
+# reachable stores hold and call it a success: half of the usage would be taken for the whole. Without `nocache`, VictoriaMetrics
+# answers a question about the last 30 s for an earlier time, and a repeated one from its cache, without what came late.
+WHOLE_AND_FRESH = {"partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
+# What Thanos says, some of its versions as an error, where no store reaches as far back as the question: there is nothing.
+NOTHING_THERE = "No StoreAPIs matched for this query"
+
+
+Result = TypeVar("Result")
 
 
 class RequestObserver(Protocol):
     """Told of each request when it has ended, well or not: what was asked for, how long it took, how many bytes came back."""
 
     def __call__(self, kind: str, *, seconds: float, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Generic[Result]):
+    """A question whose answer is read as it comes: what is sent, the type that the answer must have, and what makes a result of its pieces.
+
+    `read` is called anew for each try, and raises UsageSourceError where the pieces are not what they should be.
+    """
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    content_type: str
+    read: Callable[[Iterator[bytes]], Result]
+
+
+class Line(Protocol):
+    """Another way to the server than HTTP from here. Each call may raise UsageSourceError."""
+
+    def post(
+        self, path: str, form: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the answer to a form. It may give up after `timeout_seconds` without a byte."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +112,24 @@ class _Trouble:
 
 
 class Connection:
-    """The line to one endpoint. `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1)."""
+    """The way to one endpoint, by `line` where one is given.
+
+    `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1).
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
         on_request: RequestObserver | None = None,
+        line: Line | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._endpoint = endpoint
         self._on_request = on_request
+        self._line = line
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -96,64 +148,133 @@ class Connection:
 
     def close(self) -> None:
         self._prometheus.close()
+        if self._line is not None:
+            self._line.close()
 
     def ask(self, path: str, form: Mapping[str, str], *, kind: str) -> Answer:
         """The answer to a POST of `form`. Raises UsageSourceError, at the latest shortly after the time limit."""
+        answer = self._patiently(lambda deadline: self._attempt(path, form, kind=kind, deadline=deadline))
+        self._log_warnings(answer)
+        return answer
+
+    def stream(self, reading: Reading[Result], *, kind: str) -> Result:
+        """What `reading` makes of the answer to its POST. Raises UsageSourceError as `ask` does, and UsageNotRaw for another type."""
+        if self._line is not None:
+            raise UsageNotRaw("nothing but forms can be sent by this way")
+        return self._patiently(lambda deadline: self._attempt_reading(reading, kind=kind, deadline=deadline))
+
+    def _patiently(self, attempting: Callable[[float], Result | _Trouble]) -> Result:
         deadline = self._clock() + self._endpoint.timeout_seconds
         attempt = 0
-        while isinstance(outcome := self._attempt(path, form, kind=kind, deadline=deadline), _Trouble):
+        while isinstance(outcome := attempting(deadline), _Trouble):
             pause = self._pause_seconds(outcome, attempt)
             if not outcome.retry or attempt == self._endpoint.retries or self._clock() + pause >= deadline:
                 raise outcome.error
             logger.info("asking Prometheus again in %.1f s: %s", pause, outcome.error)
             self._sleep(pause)
             attempt += 1
-        self._log_warnings(outcome)
         return outcome
 
     def _attempt(self, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
-        started = self._clock()
+        def judge(response: requests.Response, pieces: Iterator[bytes]) -> Answer | _Trouble:
+            return _judge(_reply(response, pieces), url=self._endpoint.url)
+
+        if self._line is not None:
+            return self._attempt_by(self._line, path, form, kind=kind, deadline=deadline)
+        return self._exchange(path, form, {}, judge, kind=kind, deadline=deadline)
+
+    def _attempt_by(self, line: Line, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
+        started, remaining = self._clock(), max(deadline - self._clock(), 0.1)
         size = 0
         try:
-            reply = self._send(path, form, deadline=deadline)
-            size = len(reply.body)
-            return _judge(reply, url=self._endpoint.url)
+            status, headers, body = line.post(path, _whole(form, remaining), headers=self._endpoint.headers, timeout_seconds=remaining)
+            size = len(body)
+            self._check_size(size, status)
+            return _judge(_Reply(status, headers, body), url=self._endpoint.url)
         except UsageSourceUnreachable as error:
             return _Trouble(error, retry=True)
         finally:
             if self._on_request is not None:
                 self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
 
-    def _send(self, path: str, form: Mapping[str, str], *, deadline: float) -> _Reply:
-        remaining = max(deadline - self._clock(), 0.1)
+    def _attempt_reading(self, reading: Reading[Result], *, kind: str, deadline: float) -> Result | _Trouble:
+        url = self._endpoint.url
+
+        def judge(response: requests.Response, pieces: Iterator[bytes]) -> Result | _Trouble:
+            if response.status_code != 200:
+                reply = _reply(response, pieces)
+                return _refusal(reply, _complaint(reply, url=url))
+            content_type = response.headers.get("Content-Type", "no type")
+            if not content_type.startswith(reading.content_type):
+                raise UsageNotRaw(f"{url}{reading.path} answers {content_type}, not {reading.content_type}")
+            try:
+                return reading.read(pieces)
+            except UsageAnswerInvalid as error:
+                return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
+
+        return self._exchange(reading.path, reading.body, reading.headers, judge, kind=kind, deadline=deadline)
+
+    def _exchange(
+        self,
+        path: str,
+        content: Mapping[str, str] | bytes,
+        headers: Mapping[str, str],
+        judge: Callable[[requests.Response, Iterator[bytes]], Result | _Trouble],
+        *,
+        kind: str,
+        deadline: float,
+    ) -> Result | _Trouble:
+        """Sends one request and lets its answer be judged while it comes; what breaks on the way may be tried again."""
+        started, remaining = self._clock(), max(deadline - self._clock(), 0.1)
+        if not isinstance(content, bytes):
+            content = _whole(content, remaining)
+        size = 0
+
+        def pieces(response: requests.Response) -> Iterator[bytes]:
+            nonlocal size
+            for piece in self._pieces(response, deadline=deadline):
+                size += len(piece)
+                yield piece
+
         try:
             with self._session.post(
                 f"{self._prometheus.url}{path}",
-                data={**form, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"},
+                data=content,
+                headers=headers,
                 auth=self._prometheus.auth,
                 timeout=(min(CONNECT_SECONDS, remaining), remaining),
                 verify=self._endpoint.trust,
+                cert=self._endpoint.identity,
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return _Reply(response.status_code, response.headers, self._read(response, deadline=deadline))
+                return judge(response, pieces(response))
         except (requests.RequestException, TransportError, OSError) as error:
-            raise self._named(error) from error
+            named = self._named(error)
+            if isinstance(named, UsageSourceUnreachable):
+                return _Trouble(named, retry=True)
+            raise named from error
+        finally:
+            if self._on_request is not None:
+                self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
 
-    def _read(self, response: requests.Response, *, deadline: float) -> Body:
+    def _pieces(self, response: requests.Response, *, deadline: float) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
-        body = bytearray()
-        while piece := response.raw.read1(CHUNK_BYTES, decode_content=True):
-            body += piece
-            if len(body) > self._endpoint.max_answer_bytes:
-                raise UsageSourceOverloaded(response.status_code, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
+        size = 0
+        for piece in _arriving(response.raw):
+            size += len(piece)
+            self._check_size(size, response.status_code)
+            yield piece
             if self._clock() > deadline:
                 raise self._timed_out()
-        return body
+
+    def _check_size(self, size: int, status: int) -> None:
+        if size > self._endpoint.max_answer_bytes:
+            raise UsageSourceOverloaded(status, f"the answer is longer than {self._endpoint.max_answer_bytes} bytes")
 
     def _named(self, error: Exception) -> UsageSourceError:
         if isinstance(error, requests.exceptions.SSLError):
-            return UsageSourceUnreachable(f"{self._endpoint.url}: no trusted TLS connection (is a CA file needed?): {_innermost(error)}")
+            return UsageSourceUnreachable(f"{self._endpoint.url}: {_tls_words(self._endpoint, _innermost(error))}")
         if isinstance(error, requests.ConnectTimeout):
             return UsageSourceUnreachable(f"{self._endpoint.url}: no connection within the time limit")
         if isinstance(error, requests.ReadTimeout | ReadTimeoutError):
@@ -178,9 +299,30 @@ class Connection:
                 logger.warning("Prometheus warns: %s", text)
 
 
+def _whole(form: Mapping[str, str], remaining: float) -> Mapping[str, str]:
+    return {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
+
+
+def _arriving(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
+    if raw.chunked and raw.supports_chunked_reads():
+        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones.
+        yield from raw.read_chunked(MOST_BYTES_AT_ONCE, decode_content=True)
+    else:
+        while piece := raw.read1(CHUNK_BYTES, decode_content=True):
+            yield piece
+
+
+def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+    return _Reply(response.status_code, response.headers, body)
+
+
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
-        return _refusal(reply, complaint(reply.body) or Complaint("", _words(reply, url=url)))
+        words = _complaint(reply, url=url)
+        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words)
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
@@ -188,9 +330,14 @@ def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome)
 
 
+def _complaint(reply: _Reply, *, url: str) -> Complaint:
+    return complaint(reply.body) or Complaint("", _words(reply, url=url))
+
+
 def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
     # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
-    if words.error_type == "timeout" or any(text in words.message for text in ASK_FOR_LESS):
+    # 429 is about other questions too, also where VictoriaMetrics names a -search.max flag (of requests at a time).
+    if words.error_type == "timeout" or (reply.status != 429 and any(text in words.message for text in ASK_FOR_LESS)):
         return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
     if reply.status == 504:
         return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
@@ -217,6 +364,17 @@ def _words(reply: _Reply, *, url: str) -> str:
     if reply.status == 404:
         return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
     return text
+
+
+def _tls_words(endpoint: Endpoint, words: str) -> str:
+    # What the libraries say where the files do not fit, and where the other side ends the handshake.
+    if any(sign in words for sign in ("KEY_VALUES_MISMATCH", "PEM", "private key")):
+        files = f"{endpoint.client_certificate_file} and {endpoint.client_key_file}"
+        return f"the client certificate and its key cannot be used (do {files} belong together, the key not encrypted?): {words}"
+    if any(sign in words for sign in ("ALERT", "EOF")):
+        asked = "does it ask for a client certificate?" if endpoint.identity is None else "does it trust our client certificate?"
+        return f"the server ended the TLS connection ({asked}): {words}"
+    return f"no trusted TLS connection (is a CA file needed?): {words}"
 
 
 def _innermost(error: BaseException) -> str:

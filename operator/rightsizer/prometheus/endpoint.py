@@ -25,7 +25,8 @@ class Endpoint:
     `url`: up to, not including, `/api/v1`. `timeout_seconds`: for one question, retries included. `retries`: further tries after trouble
     with the connection or an answer that says "later" (429, 502, 503). `headers`: sent with each request (`X-Scope-OrgID`).
     `bearer_token_file`, or `username` with `password_file`: read anew for each request, so that a secret may be rotated.
-    `ca_file`: certificates to trust instead of the system's. `verify` False trusts every certificate.
+    `ca_file`: certificates to trust instead of the system's. `client_certificate_file` with `client_key_file` (PEM, the key not encrypted):
+    who we are in TLS, read anew for each connection that is made. `verify` False trusts every certificate.
     `max_answer_bytes`: a longer answer is not read to its end.
 
     Raises InvalidSettings.
@@ -39,6 +40,8 @@ class Endpoint:
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
+    client_certificate_file: Path | None = None
+    client_key_file: Path | None = None
     verify: bool = True
     max_answer_bytes: int = DEFAULT_MAX_ANSWER_BYTES
 
@@ -50,6 +53,15 @@ class Endpoint:
             raise InvalidSettings("Prometheus username and password file: one is of no use without the other")
         if self.username is not None and self.bearer_token_file is not None:
             raise InvalidSettings("Prometheus: either a username or a bearer token file, not both")
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            raise InvalidSettings("Prometheus client certificate and key file: one is of no use without the other")
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """The files with our certificate and its key; None where there are none."""
+        if self.client_certificate_file is None or self.client_key_file is None:
+            return None
+        return str(self.client_certificate_file), str(self.client_key_file)
 
     @property
     def trust(self) -> bool | str:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from rightsizer import promql
-from rightsizer.errors import UsageAnswerInvalid
-from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, Values
+from rightsizer.errors import UsageAnswerInvalid, UsageSourceOverloaded, UsageSourceRefused
+from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind, Values
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
-from rightsizer.promql import Scope
-from rightsizer.workload import OwnerRef, ResourceName
+from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion
+from rightsizer.prometheus.slots import peaks, rates
+from rightsizer.promql import USUAL_LABELS, LabelNames, Scope
+from rightsizer.workload import OwnerRef
 
 logger = logging.getLogger(__name__)
 
@@ -34,47 +37,81 @@ _MILLICORES_PER_CORE = 1000.0
 
 
 class Prometheus:
-    """Implements `ports.UsageSource`. `extra_matchers` (`cluster="x"`) narrows every question to a part of a shared server."""
+    """Implements `ports.UsageSource`. `extra_matchers` (`cluster="x"`) narrows every question to a part of a shared server.
 
-    def __init__(self, connection: Connection, *, extra_matchers: str = "") -> None:
+    `labels` and `state_labels`: how the kubelet's metrics and kube-state-metrics are labelled there; nobody else has to know.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        extra_matchers: str = "",
+        labels: LabelNames = USUAL_LABELS,
+        state_labels: LabelNames = USUAL_LABELS,
+    ) -> None:
         self._connection = connection
-        self._extra_matchers = extra_matchers
+        self._raw = RawChunks(connection)
+        self._lists_series = True
+        self._everything = Scope(namespaces=(), extra_matchers=extra_matchers, labels=labels, state_labels=state_labels)
+        self._labels = labels
+        self._state_labels = state_labels
         self._told: set[str] = set()
 
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}}
+        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}, "recorded": {}}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
             by_namespace = found.get(series.labels.get("figure", ""), {})
-            by_namespace[series.labels.get("namespace", "")] = float(series.values[0])
+            by_namespace[series.labels.get(self._labels.namespace, "")] = float(series.values[0])
         return {
-            namespace: Load(int(found["series"].get(namespace, 1)), interval)
+            namespace: Load(
+                series=int(found["series"].get(namespace, 1)),
+                scrape_interval_seconds=interval,
+                limited=int(found["limited"].get(namespace, 0)),
+                recorded=namespace in found["recorded"],
+            )
             for namespace, samples in found["samples"].items()
             if (interval := promql.scrape_interval_seconds(samples)) is not None
         }
 
-    def usage(self, resource: ResourceName, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> UsageBatch:
-        query = promql.usage(resource, self._scope(namespaces), scrape_interval_seconds=scrape_interval_seconds)
+    def usage(
+        self, kind: UsageKind, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int, recorded: bool = False
+    ) -> UsageBatch:
+        metrics = promql.RECORDED_METRICS if recorded else promql.METRICS
         rows: dict[PodSeries, Values] = {}
+        labels = self._labels.of_container
         for part in _parts(span) if namespaces else ():
-            answer = self._ask_over(query, part, kind=resource)
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.USAGE_METRICS[resource]):
-                row = rows.setdefault(_pod_series(series), np.full(span.slots, np.nan, dtype=np.float32))
-                _fill(row, series, span, factor=_MILLICORES_PER_CORE if resource == "cpu" else 1.0)
-        return _batch(resource, span, rows)
+            answer = self._usage(kind, self._scope(namespaces), part, scrape_interval_seconds, recorded=recorded)
+            for series in self._complete(answer, labels, metric=metrics[kind]):
+                row = rows.setdefault(_pod_series(series, labels), np.full(span.slots, np.nan, dtype=np.float32))
+                _fill(row, series, span, factor=_MILLICORES_PER_CORE if kind == "cpu" else 1.0)
+        return _batch(kind, span, rows)
+
+    def recorded(self, *, namespaces: Sequence[str], span: Span, scrape_interval_seconds: int) -> frozenset[str]:
+        if not namespaces:
+            return frozenset()
+        query = promql.recorded_slots(self._scope(namespaces), slots=span.slots, scrape_interval_seconds=scrape_interval_seconds)
+        answer = self._ask_now(query, kind="loads", at=span.end)
+        return frozenset(series.labels.get(self._labels.namespace, "") for series in answer.series if series.values[0] >= span.slots)
 
     def pod_owners(self, *, namespaces: Sequence[str], span: Span) -> PodOwners:
         if not namespaces:
             return PodOwners({}, {})
         scope, seconds = self._scope(namespaces), span.slots * SLOT_SECONDS
         pods = self._owners(
-            promql.pod_owners(scope, range_seconds=seconds), promql.POD_OWNER_LABELS, at=span.end, metric=promql.POD_OWNER_METRIC
+            promql.pod_owners(scope, range_seconds=seconds),
+            promql.pod_owner_selector(scope),
+            self._state_labels.of_pod_owner,
+            span=span,
+            metric=promql.POD_OWNER_METRIC,
         )
         replica_sets = self._owners(
             promql.replica_set_owners(scope, range_seconds=seconds),
-            promql.REPLICA_SET_OWNER_LABELS,
-            at=span.end,
+            promql.replica_set_owner_selector(scope),
+            self._state_labels.of_replica_set_owner,
+            span=span,
             metric=promql.REPLICA_SET_OWNER_METRIC,
         )
         return PodOwners(pods, replica_sets)
@@ -90,8 +127,23 @@ class Prometheus:
     def close(self) -> None:
         self._connection.close()
 
+    def _usage(self, kind: UsageKind, scope: Scope, span: Span, scrape_interval_seconds: int, *, recorded: bool) -> Iterable[Series]:
+        """Long spans by raw chunks where the server hands them out, everything else by a query: the same values either way."""
+        if span.slots >= FEWEST_SLOTS and kind != "throttled" and not recorded:
+            question = RawQuestion(
+                selector=promql.usage_selector(kind, scope),
+                statistic=rates if kind == "cpu" else peaks,
+                range_seconds=promql.usage_range_seconds(kind, scrape_interval_seconds),
+                labels=scope.labels.of_container,
+                span=span,
+            )
+            if (found := self._raw.ask(question)) is not None:
+                return found
+        asked = promql.recorded_usage if recorded else promql.usage
+        return self._ask_over(asked(kind, scope, scrape_interval_seconds=scrape_interval_seconds), span, kind=kind).series
+
     def _scope(self, namespaces: Sequence[str]) -> Scope:
-        return Scope(namespaces=namespaces, extra_matchers=self._extra_matchers)
+        return replace(self._everything, namespaces=namespaces)
 
     def _ask_now(self, query: str, *, kind: str, at: int) -> Answer:
         return self._connection.ask("/api/v1/query", {"query": query, "time": str(at)}, kind=kind)
@@ -100,25 +152,42 @@ class Prometheus:
         form = {"query": query, "start": str(span.start), "end": str(span.end), "step": str(step_seconds)}
         return self._connection.ask("/api/v1/query_range", form, kind=kind)
 
-    def _owners(self, query: str, labels: Sequence[str], *, at: int, metric: str) -> dict[tuple[str, str], OwnerRef]:
+    def _owners(self, query: str, selector: str, labels: Sequence[str], *, span: Span, metric: str) -> dict[tuple[str, str], OwnerRef]:
+        answer = self._ask_labels(selector, span) or self._ask_now(query, kind="owners", at=span.end)
         found: dict[tuple[str, str], OwnerRef] = {}
-        for series in self._complete(self._ask_now(query, kind="owners", at=at).series, labels, metric=metric):
+        for series in self._complete(answer.series, labels, metric=metric, with_values=False):
             namespace, name, owner_kind, owner_name = (series.labels[label] for label in labels)
             found[namespace, name] = OwnerRef(owner_kind, owner_name)
         return found
 
+    def _ask_labels(self, selector: str, span: Span) -> Answer | None:
+        """The labels of the series within a long span: the server looks into its index only, and into no samples. None where it cannot."""
+        if span.slots < FEWEST_SLOTS or not self._lists_series:
+            return None
+        form = {"match[]": selector, "start": str(span.start - SLOT_SECONDS), "end": str(span.end)}
+        try:
+            return self._connection.ask("/api/v1/series", form, kind="owners")
+        except UsageSourceOverloaded:
+            raise
+        except UsageSourceRefused as error:
+            self._lists_series = False
+            logger.info("this server does not list series, so owners are read by queries: %s", error)
+            return None
+
     def _first_shown(self, scope: Scope, span: Span) -> list[tuple[PodSeries, int]]:
         """Containers with an OOM kill, and the first slot of the span that shows it, unless it showed before the span."""
         first: dict[tuple[PodSeries, str], int] = {}
+        labels = self._state_labels.of_container
         for part in _parts(Span(span.start - OOM_LOOK_BACK_SECONDS, span.end)):
             answer = self._ask_over(promql.oom_kills(scope), part, kind="oom")
-            for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.OOM_METRICS[0]):
-                first.setdefault((_pod_series(series), series.labels.get("uid", "")), int(series.times[0]))
+            for series in self._complete(answer.series, labels, metric=promql.OOM_METRICS[0]):
+                first.setdefault((_pod_series(series, labels), series.labels.get("uid", "")), int(series.times[0]))
         return sorted((series, at) for (series, _), at in first.items() if at >= span.start)
 
     def _memory_limits(self, namespaces: Sequence[str], kills: Sequence[tuple[PodSeries, int]]) -> Mapping[PodSeries, Mapping[int, float]]:
         """Limits in bytes by slot, of the containers of the killed pods, around the times of the kills."""
         limits: dict[PodSeries, dict[int, float]] = {}
+        labels = self._state_labels.of_container
         pods = sorted({series.pod for series, _ in kills})
         for index in range(0, len(pods), PODS_PER_QUERY):
             named = pods[index : index + PODS_PER_QUERY]
@@ -126,20 +195,23 @@ class Prometheus:
             query = promql.memory_limits(self._scope(namespaces), pods=named)
             for part in _parts(Span(min(times) - 2 * SLOT_SECONDS, max(times))):
                 answer = self._ask_over(query, part, kind="oom")
-                for series in self._complete(answer.series, promql.SERIES_LABELS, metric=promql.MEMORY_LIMIT_METRICS[0]):
+                for series in self._complete(answer.series, labels, metric=promql.MEMORY_LIMIT_METRICS[0]):
                     by_slot = zip(series.times.astype(int).tolist(), series.values.tolist(), strict=True)
-                    limits.setdefault(_pod_series(series), {}).update(by_slot)
+                    limits.setdefault(_pod_series(series, labels), {}).update(by_slot)
         return limits
 
-    def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str) -> Iterator[Series]:
-        """The series that have values and all labels. Those without are told once; UsageAnswerInvalid where no series has them all."""
+    def _complete(self, answer: Iterable[Series], labels: Sequence[str], *, metric: str, with_values: bool = True) -> Iterator[Series]:
+        """The series that have all labels, and values where they matter.
+
+        Those without a label are told once; UsageAnswerInvalid where no series has them all.
+        """
         absent: set[str] = set()
         complete = False
         for series in answer:
             lacking = [label for label in labels if not series.labels.get(label)]
             absent.update(lacking)
             complete = complete or not lacking
-            if not lacking and len(series.values):
+            if not lacking and (len(series.values) or not with_values):
                 yield series
         if absent:
             self._tell_absent(f"{metric}: series without the label {' and '.join(sorted(absent))}", fatal=not complete)
@@ -158,8 +230,9 @@ def _parts(span: Span) -> Iterator[Span]:
         yield Span(start, min(start + step - SLOT_SECONDS, span.end))
 
 
-def _pod_series(series: Series) -> PodSeries:
-    return PodSeries(*(series.labels[label] for label in promql.SERIES_LABELS))
+def _pod_series(series: Series, labels: tuple[str, str, str]) -> PodSeries:
+    namespace, pod, container = labels
+    return PodSeries(series.labels[namespace], series.labels[pod], series.labels[container])
 
 
 def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
@@ -171,10 +244,13 @@ def _fill(row: Values, series: Series, span: Span, *, factor: float) -> None:
     row[slots[wanted].astype(np.intp)] = series.values[wanted] * factor
 
 
-def _batch(resource: ResourceName, span: Span, rows: Mapping[PodSeries, Values]) -> UsageBatch:
+def _batch(kind: UsageKind, span: Span, rows: dict[PodSeries, Values]) -> UsageBatch:
+    """Takes the rows over one by one, so that they are not in memory twice."""
     names = tuple(sorted(rows))
-    values = np.stack([rows[name] for name in names]) if names else np.empty((0, span.slots), dtype=np.float32)
-    return UsageBatch(resource, span, names, values)
+    values = np.empty((len(names), span.slots), dtype=np.float32)
+    for number, name in enumerate(names):
+        values[number] = rows.pop(name)
+    return UsageBatch(kind, span, names, values)
 
 
 def _value_near(values: Mapping[int, float] | None, at: int) -> int | None:

@@ -2,7 +2,8 @@
 
 Measured values move a little with every slot. A number that was written stays, with its explanation, until the new one differs by more than
 the dead band: a tenth of the profile's minimum change, at least 1 %. Then, or when a day of samples came or went, or anything else in
-how it came about changed, the number and its explanation are renewed together: what stands there can always be redone by hand.
+how it came about changed, the number and its explanation are renewed together: what stands there can always be redone by hand. Only the
+time of the last sample goes on.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from dataclasses import replace
 from typing import Any
 
 from rightsizer.history import SLOT_SECONDS
-from rightsizer.methods.explanation import amount
+from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation
 from rightsizer.profile import LimitPolicy
 from rightsizer.quantities import format_duration, format_percentage
 from rightsizer.status.sizes import sizes_from_status
+from rightsizer.status.times import rfc3339
 from rightsizer.workload import RESOURCES, Sizes
 
 LEAST_DEAD_BAND = 0.01
 
+LAST_SAMPLE = "lastSample"
+"""It moves with every slot, so it is no news by itself, and it is not held either: it is renewed with whatever else is written."""
+
 _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
+_THROTTLED_BAND_PERCENT = 5
 _SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp")
 _BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT)
 
@@ -43,9 +49,36 @@ def hold(
 
 def explanation_to_write(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> dict[str, Any]:
     """The explanation that belongs to the numbers as `hold` gives them: the one that stands in `entry`, or the new one."""
+    new = explanation_status(explanation)
     if standing_sizes(entry, explanation, minimum_change=minimum_change) is None:
-        return explanation_status(explanation)
-    return dict(entry["explanation"][explanation.resource])
+        return new
+    return {**entry["explanation"][explanation.resource], LAST_SAMPLE: new[LAST_SAMPLE]}
+
+
+def only_numbers_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a status differs from the written one in nothing but what a longer history moves: numbers, and what is told of them."""
+    try:
+        return _without_numbers(old) == _without_numbers(new)
+    except (TypeError, AttributeError):
+        # Somebody edited it.
+        return False
+
+
+def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
+    summary = status.get("summary", {})
+    return {
+        "standing": [status.get(name) for name in ("mode", "observedGeneration", "lastChange")],
+        "summary": [summary.get(name) for name in ("state", "reason")],
+        "conditions": [[condition.get(name) for name in ("type", "status", "reason")] for condition in status.get("conditions", [])],
+        "containers": {name: _entry_without_numbers(entry) for name, entry in entries_by_name(status).items()},
+    }
+
+
+def _entry_without_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
+    explanations = {
+        resource: [explanation.get(name) for name in _SAME_WHILE_STANDING] for resource, explanation in entry.get("explanation", {}).items()
+    }
+    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations}
 
 
 def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -54,18 +87,27 @@ def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def explanation_status(explanation: Explanation) -> dict[str, Any]:
-    """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down."""
+    """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down, the throttled share rounded up."""
     measurement = explanation.measurement
+    throttled = {"throttled": f"{whole_percent(measurement.throttled)}%"} if measurement.throttled else {}
     return {
-        "statistic": measurement.statistic,
-        "window": format_duration(measurement.window_seconds),
+        **_how_it_came_about(explanation),
         "measured": amount(explanation.resource, measurement.value),
-        "buffer": format_percentage(explanation.buffer),
         "samples": measurement.samples,
         "coverage": f"{int(measurement.coverage * 100)}%",
         "pods": measurement.pods,
-        "clamp": str(explanation.request_clamp),
+        LAST_SAMPLE: rfc3339(measurement.newest),
+        **throttled,
         "text": explanation.text,
+    }
+
+
+def _how_it_came_about(explanation: Explanation) -> dict[str, str]:
+    return {
+        "statistic": explanation.measurement.statistic,
+        "window": format_duration(explanation.measurement.window_seconds),
+        "buffer": format_percentage(explanation.buffer),
+        "clamp": str(explanation.request_clamp),
     }
 
 
@@ -73,14 +115,22 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
     """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
     try:
         old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
-        same = all(old[name] == value for name, value in explanation_status(explanation).items() if name in _SAME_WHILE_STANDING)
+        same = all(old[name] == value for name, value in _how_it_came_about(explanation).items())
         samples_moved = abs(old["samples"] - explanation.measurement.samples)
+        same = same and _throttled_alike(old.get("throttled"), explanation.measurement.throttled)
     except (KeyError, ValueError, TypeError, AttributeError):
         # Nothing is written yet, or somebody edited it: it does not stand.
         return None
     if not same or samples_moved >= _SAMPLES_OF_A_DAY:
         return None
     return sizes if _near(sizes, explanation, max(LEAST_DEAD_BAND, minimum_change / 10)) else None
+
+
+def _throttled_alike(old: str | None, share: float) -> bool:
+    """Both not at all, or both to nearly the same share."""
+    if old is None or not share:
+        return old is None and not share
+    return abs(int(old.removesuffix("%")) - whole_percent(share)) < _THROTTLED_BAND_PERCENT
 
 
 def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:

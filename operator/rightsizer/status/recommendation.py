@@ -13,7 +13,7 @@ from rightsizer.checks.differences import effective
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
-from rightsizer.status.dead_band import entries_by_name, explanation_to_write, hold
+from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.standing import Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
@@ -73,7 +73,16 @@ def _no_news(status: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def _news(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in status.items() if name not in _NOT_NEWS}
+    news = {name: value for name, value in status.items() if name not in _NOT_NEWS}
+    return {**news, "containers": [_without_last_samples(entry) for entry in status.get("containers", [])]}
+
+
+def _without_last_samples(entry: Mapping[str, Any]) -> dict[str, Any]:
+    explanations = {
+        resource: {name: item for name, item in explanation.items() if name != LAST_SAMPLE}
+        for resource, explanation in entry.get("explanation", {}).items()
+    }
+    return {**entry, "explanation": explanations}
 
 
 def _containers(standing: Standing, old: Mapping[str, Any]) -> list[dict[str, Any]]:
