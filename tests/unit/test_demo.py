@@ -50,12 +50,6 @@ def recommendation(key: Key, **summary: str) -> dict[str, Any]:
     }
 
 
-def killed_recommendation(clamp: str = "OOMKill") -> dict[str, Any]:
-    item = recommendation(KILLED, state="Applied", reason="UpToDate", cpu="121m", memory="356Mi")
-    item["status"]["containers"][0]["explanation"] = {"memory": {"clamp": clamp}}
-    return item
-
-
 def resized(item: dict[str, Any], **sizes: Manifest) -> dict[str, Any]:
     previous, applied = sizes["previous"], sizes["applied"]
     item["status"]["lastChange"] = {
@@ -77,7 +71,7 @@ GOOD = Scene(
                 applied=NEW_SIZES,
             ),
             recommendation(PAUSED, state="Blocked", reason="Paused"),
-            killed_recommendation(),
+            recommendation(KILLED, state="Applied", reason="UpToDate", cpu="121m", memory="356Mi"),
             recommendation(INDEXER),
         ]
     ),
@@ -102,16 +96,13 @@ def with_workload(item: dict[str, Any]) -> Scene:
     return replace(GOOD, workloads={**GOOD.workloads, **results.by_key([item])})
 
 
-def with_recommendation(item: dict[str, Any]) -> Scene:
-    return replace(GOOD, recommendations={**GOOD.recommendations, **results.by_workload([item])})
-
-
 def test_a_good_scene_has_nothing_to_object_to() -> None:
     assert len(list(results.findings(GOOD, BEFORE))) == 9
     assert failures(GOOD) == []
     assert results.unfinished(GOOD) == []
 
 
+KILLED_AGAIN = {"requests": {"cpu": "121m", "memory": "300Mi"}, "limits": {"cpu": "242m", "memory": "355Mi"}}
 OFF_BY_ONE = {"requests": {"cpu": "217m", "memory": "384Mi"}, "limits": {"cpu": "432m", "memory": "576Mi"}}
 
 
@@ -124,8 +115,8 @@ OFF_BY_ONE = {"requests": {"cpu": "217m", "memory": "384Mi"}, "limits": {"cpu": 
         (with_workload(workload(INDEXER, NEW_SIZES)), "not so: indexer"),
         (with_workload(workload(PAUSED, NEW_SIZES)), "checkout is paused"),
         (with_workload(workload(SCALED_ON_CPU, EXAMPLE_SIZES, generation=2)), "catalog keeps the CPU"),
-        (with_workload(workload(KILLED, OFF_BY_ONE, generation=2)), "384Mi, decided by OOMKill"),
-        (with_recommendation(killed_recommendation("None")), "356Mi, decided by None"),
+        (with_workload(workload(KILLED, KILLED_AGAIN, generation=2)), "may use at least 256Mi + 100Mi: 355Mi"),
+        (with_workload(workload(KILLED, {"requests": {"memory": "1Gi"}}, generation=2)), "may use at least 256Mi + 100Mi: None"),
         (replace(GOOD, example_pods=[]), "its 0 pods"),
         (replace(GOOD, example_pods=[{"spec": {"containers": [{"resources": OLD_SIZES}]}}]), "its 1 pods"),
         (replace(GOOD, refused=["patch /apis/apps/v1/deployments/web"]), "not so: patch /apis"),
