@@ -175,11 +175,14 @@ def _recorded(metric: str, scope: Scope, scrape_interval_seconds: int) -> str:
     return _selector(metric, f'scrape_interval="{scrape_interval_seconds}"', scope, namespace=scope.labels.namespace)
 
 
+def throttling_selectors(scope: Scope) -> tuple[str, str]:
+    """The series behind the throttled share: of the periods that were throttled, and of all."""
+    return _of_containers(CFS_THROTTLED_METRIC, scope), _of_containers(CFS_PERIODS_METRIC, scope)
+
+
 def _throttled(scope: Scope, *, range_seconds: int) -> str:
     # Most containers are not throttled most of the time: `> 0` first, so that these are neither divided nor sent.
-    throttled, periods = (
-        f"rate({_of_containers(metric, scope)}[{range_seconds}s])" for metric in (CFS_THROTTLED_METRIC, CFS_PERIODS_METRIC)
-    )
+    throttled, periods = (f"rate({selector}[{range_seconds}s])" for selector in throttling_selectors(scope))
     return _max_by(scope.labels.of_container, f"({throttled} > 0) / {periods}")
 
 

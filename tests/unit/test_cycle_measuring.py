@@ -63,8 +63,8 @@ class TestQuestions:
         for _ in range(12):
             world.next_slot()
             world.run_cycle()
-        # An hour is asked for as long as a slot of it may be incomplete: twice the one before, twice this one.
-        assert world.source.made("usage") == before + 12 * 2 + 4
+        # An hour is asked for as long as a slot of it may be incomplete: once more the one before, twice this one.
+        assert world.source.made("usage") == before + 12 * 2 + 3
         hour = int(NOW) + 3_600
         assert world.source.calls[-2].about == f"throttled {hour - 3_300}..{hour}"
 
@@ -85,7 +85,7 @@ class TestQuestions:
         before = len(world.source.calls)
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end - 600}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end - 300}..{end + 300}"
 
     def test_backfill_goes_by_two_days_and_then_by_weeks_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
