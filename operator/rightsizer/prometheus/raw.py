@@ -89,21 +89,23 @@ class RawChunks:
             logger.info("no raw chunks from this server, so the past is read by queries: %s", error)
 
 
-def shares(parts: Iterable[Series], wholes: Iterable[Series], *, labels: Sequence[str], span: Span) -> Iterator[Series]:
-    """`(part > 0) / whole`, series by series as all their labels agree, and of that the largest by `labels`.
+def shares(series: Iterable[Series], *, part: str, whole: str, labels: Sequence[str], span: Span) -> Iterator[Series]:
+    """`(part > 0) / whole` of two metrics, series by series as all their other labels agree, and of that the largest by `labels`.
 
-    Both sides are answers to questions without `labels`.
+    The series are those of a question without `labels`.
     """
-    by_labels = {frozenset(whole.labels.items()): whole for whole in wholes}
+    of_metric: dict[str, dict[frozenset[tuple[str, str]], Series]] = {part: {}, whole: {}}
+    for one in series:
+        others = frozenset(pair for pair in one.labels.items() if pair[0] != "__name__")
+        of_metric[one.labels["__name__"]][others] = one
     rows: _Rows = {}
-    for part in parts:
-        whole = by_labels.get(frozenset(part.labels.items()))
-        if whole is None:
+    for others, found in of_metric[part].items():
+        above = found.values > 0
+        if (all_of_it := of_metric[whole].get(others)) is None or not above.any():
             continue
-        times, at_part, at_whole = np.intersect1d(part.times[part.values > 0], whole.times, assume_unique=True, return_indices=True)
-        if len(times):
-            share = part.values[part.values > 0][at_part] / whole.values[at_whole]
-            _put(rows, _group(part.labels, labels), ((times - span.start) // SLOT_SECONDS).astype(np.int64), share, span)
+        times, at_part, at_whole = np.intersect1d(found.times[above], all_of_it.times, assume_unique=True, return_indices=True)
+        slots = ((times - span.start) // SLOT_SECONDS).astype(np.int64)
+        _put(rows, _group(found.labels, labels), slots, found.values[above][at_part] / all_of_it.values[at_whole], span)
     return _series(rows, labels, span)
 
 
@@ -155,7 +157,7 @@ def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:
 
 
 def _group(labels: Mapping[str, str], names: Sequence[str] | None) -> tuple[str, ...]:
-    """The values of these labels; for None, names and values of all but the metric's."""
+    """The values of these labels; for None, names and values of all of them."""
     if names is None:
-        return tuple(text for pair in sorted(labels.items()) if pair[0] != "__name__" for text in pair)
+        return tuple(text for pair in sorted(labels.items()) for text in pair)
     return tuple(labels.get(name, "") for name in names)

@@ -151,15 +151,17 @@ class Prometheus:
         return self._raw.ask(question)
 
     def _raw_throttling(self, scope: Scope, span: Span, scrape_interval_seconds: int) -> Iterable[Series] | None:
-        range_seconds = promql.cpu_range_seconds(scrape_interval_seconds)
-        found: list[Iterable[Series]] = []
-        for selector in promql.throttling_selectors(scope):
-            question = RawQuestion(selector=selector, statistic=rates, range_seconds=range_seconds, labels=None, span=span)
-            if (answer := self._raw.ask(question)) is None:
-                return None
-            found.append(answer)
-        throttled, periods = found
-        return shares(throttled, periods, labels=scope.labels.of_container, span=span)
+        question = RawQuestion(
+            selector=promql.throttling_selector(scope),
+            statistic=rates,
+            range_seconds=promql.cpu_range_seconds(scrape_interval_seconds),
+            labels=None,
+            span=span,
+        )
+        if (found := self._raw.ask(question)) is None:
+            return None
+        part, whole = promql.CFS_THROTTLED_METRIC, promql.CFS_PERIODS_METRIC
+        return shares(found, part=part, whole=whole, labels=scope.labels.of_container, span=span)
 
     def _scope(self, namespaces: Sequence[str]) -> Scope:
         return replace(self._everything, namespaces=namespaces)
