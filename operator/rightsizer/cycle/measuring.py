@@ -49,7 +49,7 @@ class ReadingLimits:
 
     at_once: int = 2
     newest_seconds: float = 120.0
-    portion_seconds: float = 30.0
+    portion_seconds: float = 45.0
 
 
 @dataclass(frozen=True, slots=True)
