@@ -175,6 +175,11 @@ def _recorded(metric: str, scope: Scope, scrape_interval_seconds: int) -> str:
     return _selector(metric, f'scrape_interval="{scrape_interval_seconds}"', scope, namespace=scope.labels.namespace)
 
 
+def throttling_selector(scope: Scope) -> str:
+    """The series behind the throttled share: of the periods that were throttled, and of all."""
+    return _of_containers("", scope, matcher("__name__", (CFS_THROTTLED_METRIC, CFS_PERIODS_METRIC)))
+
+
 def _throttled(scope: Scope, *, range_seconds: int) -> str:
     # Most containers are not throttled most of the time: `> 0` first, so that these are neither divided nor sent.
     throttled, periods = (
@@ -269,10 +274,11 @@ def memory_limits(scope: Scope, *, pods: Sequence[str]) -> str:
     return _max_by(scope.state_labels.of_container, f"max_over_time({selector}[{SLOT_SECONDS}s])")
 
 
-def _of_containers(metric: str, scope: Scope) -> str:
+def _of_containers(metric: str, scope: Scope, *further: str) -> str:
     # Besides the containers, cAdvisor exposes the cgroup of each pod (no container name) and its pause container (POD).
     container = scope.labels.container
-    return _selector(metric, f'{container}!="",{container}!="POD"', scope, namespace=scope.labels.namespace)
+    matchers = (f'{container}!=""', f'{container}!="POD"', *further)
+    return _selector(metric, ",".join(matchers), scope, namespace=scope.labels.namespace)
 
 
 def _of_state(metric: str, matchers: str, scope: Scope) -> str:

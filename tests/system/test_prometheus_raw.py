@@ -18,7 +18,7 @@ import pytest
 from rightsizer.history import Span, UsageBatch
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.prometheus.raw import FEWEST_SLOTS
-from rightsizer.promql import CPU_METRIC, MEMORY_METRIC
+from rightsizer.promql import CFS_PERIODS_METRIC, CFS_THROTTLED_METRIC, CPU_METRIC, MEMORY_METRIC
 from tests.prometheus_server import NO_RAW_CHUNKS, RAW_PATH, Asked, PrometheusServer, Reply, forwarded
 from tests.raw_answer import content, integer
 from tests.testbed.addresses import answers, free_ports, opener, wait_until
@@ -31,6 +31,15 @@ pytestmark = pytest.mark.system
 SCRAPE_SECONDS = 15
 HOUR = 3600
 BLOCK_HOURS, HEAD_HOURS = 7, 3
+
+# Pods with CFS counters, their further labels, how often both begin anew, and the throttled share in a spell.
+CFS: tuple[tuple[str, dict[str, str], float, float], ...] = (
+    ("steady", {}, 0.0, 0.25),
+    ("restarting", {}, 0.02, 0.5),
+    ("twice", {}, 0.0, 0.1),
+    ("twice", {"job": "cadvisor"}, 0.0, 0.6),
+    ("steady", {"cluster": "two"}, 0.0, 0.9),
+)
 
 Key = tuple[tuple[str, str], ...]
 History = dict[Key, list[Sample]]
@@ -75,6 +84,15 @@ def awkward_history(*, begin: int, end: int) -> History:
         key(MEMORY_METRIC, pod="jittery"): gauge(jitter=900),
         key(MEMORY_METRIC, pod="odd"): [(at, generator.choice([float("inf"), float("nan"), 5.0, 7.0, 9.0])) for at in times],
     }
+    for pod, labels, restart, share in CFS:
+        periods = counter(restart=restart)
+        history[key(CFS_PERIODS_METRIC, pod=pod, **labels)] = periods
+        # Throttled in spells only; both counters begin anew together.
+        throttled = [(at, value * share if (at // 7_200_000) % 2 else 0.0) for at, value in periods]
+        history[key(CFS_THROTTLED_METRIC, pod=pod, **labels)] = throttled
+    history[key(CFS_PERIODS_METRIC, pod="never")] = counter()
+    history[key(CFS_THROTTLED_METRIC, pod="never")] = [(at, 0.0) for at in times]
+    history[key(CFS_THROTTLED_METRIC, pod="without periods")] = counter()
     # Pods that follow each other, the older ones with a stale marker at their end.
     life = len(times) // 9
     for number in range(9):
@@ -92,7 +110,7 @@ def openmetrics(history: History, *, end_ms: int) -> str:
         text = ",".join(f'{name}="{value}"' for name, value in labels if name != "__name__")
         lines = [f"{metric}{{{text}}} {value!r} {at / 1000:.3f}" for at, value in samples if at < end_ms and not is_stale(value)]
         families.setdefault(metric, []).extend(lines)
-    kinds = {CPU_METRIC: "counter", MEMORY_METRIC: "gauge"}
+    kinds = {metric: "gauge" if metric == MEMORY_METRIC else "counter" for metric in families}
     parts = [f"# TYPE {metric.removesuffix('_total')} {kinds[metric]}\n" + "\n".join(lines) for metric, lines in families.items()]
     return "\n".join([*parts, "# EOF", ""]).replace(" inf ", " +Inf ").replace(" nan ", " NaN ")
 
@@ -197,7 +215,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("resource", ["cpu", "memory"])
+@pytest.mark.parametrize("resource", ["cpu", "memory", "throttled"])
 @pytest.mark.parametrize("extra_matchers", ["", 'cluster="one"', "cluster=~`t.o|x`,job!='cadvisor'"])
 @pytest.mark.parametrize("interval", [SCRAPE_SECONDS, 300])
 def test_the_same_values_as_by_queries(
@@ -223,6 +241,9 @@ def test_there_is_something_to_compare(url: str, span: Span) -> None:
     known = dict(zip((one.pod for one in batch.series), np.isfinite(batch.values).sum(axis=1).tolist(), strict=True))
     assert known["steady"] == span.slots
     assert 2 <= known["short"] <= 4
+    throttled, _ = usage(url, "throttled", span)
+    assert {one.pod for one in throttled.series} == {"steady", "restarting", "twice"}
+    assert span.slots / 3 < np.isfinite(throttled.values[0]).sum() < span.slots
     memory, _ = usage(url, "memory", span)
     assert np.isfinite(memory.values).sum() > 2 * span.slots
     with opener().open(f"{url}/metrics", timeout=30) as response:

@@ -104,8 +104,8 @@ def test_one_pod_whose_samples_come_later_than_those_of_the_others_counts_as_wel
     world.run_slots(24)
     end = int(world.clock.time) // 300 * 300
     window = world.measuring.history.window([APP], end=end, seconds=24 * SLOT_SECONDS)
-    assert window.cpu[0].tolist() == [900] * 21 + [180] * 3
-    assert window.pods[0].tolist() == [3] * 21 + [2] * 3
+    assert window.cpu[0].tolist() == [900] * 22 + [180] * 2
+    assert window.pods[0].tolist() == [3] * 22 + [2] * 2
 
 
 def test_a_clock_that_is_ahead_shows_old_samples_as_old() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rightsizer.cycle import questions
 from rightsizer.cycle.questions import DAY_SECONDS, MOST_SAMPLES, MOST_VALUES, Question, halve, throttling_span
+from rightsizer.cycle.wanted import LATE_SECONDS
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
@@ -144,7 +145,7 @@ class TestThrottlingSpan:
         ],
     )
     def test_whole_hours_of_short_spans_and_all_of_long_ones(self, first: int, last: int, throttling: tuple[int, int] | None) -> None:
-        found = throttling_span(Span(at(first), at(last)))
+        found = throttling_span(Span(at(first), at(last)), newest=at(last + 100))
         assert found == (None if throttling is None else Span(at(throttling[0]), at(throttling[1])))
 
     @given(st.lists(st.integers(1, 30), min_size=1, max_size=20))
@@ -152,10 +153,16 @@ class TestThrottlingSpan:
         read: set[int] = set()
         first = 1
         for length in lengths:
-            span = throttling_span(Span(at(first), at(first + length - 1)))
+            span = throttling_span(Span(at(first), at(first + length - 1)), newest=at(1_000))
             read.update(range(span.start, span.end + 1, SLOT_SECONDS) if span is not None else ())
             first += length
         assert read >= {at(slot) for slot in range(1, (first - 1) // 12 * 12 + 1)}
+
+    def test_refreshes_read_each_hour_once_when_its_last_slot_is_complete(self) -> None:
+        late = LATE_SECONDS // SLOT_SECONDS
+        found = {newest: throttling_span(Span(at(newest - late), at(newest)), newest=at(newest)) for newest in range(20, 60)}
+        read = {newest: (span.start, span.end) for newest, span in found.items() if span is not None}
+        assert read == {hour + late: (at(hour - 11), at(hour)) for hour in (24, 36, 48)}
 
 
 class TestHalve:
@@ -225,7 +232,7 @@ def test_every_missing_slot_is_asked_for_once_within_the_bounds_newest_first(giv
         if one.span.slots == len(one.namespaces) == 1:
             continue
         series, limited = (sum(getattr(loads[name], each) for name in one.namespaces) for each in ("series", "limited"))
-        throttling = throttling_span(one.span)
+        throttling = throttling_span(one.span, newest=one.span.end + LATE_SECONDS)
         for count, slots in ((series, one.span.slots), (2 * limited, throttling.slots if throttling else 0)):
             assert count * (slots * SLOT_SECONDS // one.scrape_interval_seconds + 1) <= MOST_SAMPLES
         assert series * one.span.slots <= MOST_VALUES

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
 from rightsizer.cycle.learned import OomLessons
@@ -48,7 +49,7 @@ class ReadingLimits:
 
     at_once: int = 2
     newest_seconds: float = 120.0
-    portion_seconds: float = 30.0
+    portion_seconds: float = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ class Measuring:
         return plan(wanted, {name: self._loads.of(name) for name in wanted}, now=this.now)
 
     def _ask(self, this: _Round, questions: Sequence[Question], *, until: float) -> None:
-        for outcome in self._asking.ask(self._answer, questions, until=until):
+        for outcome in self._asking.ask(partial(self._answer, newest=this.wanted.end), questions, until=until):
             if isinstance(outcome, Unanswered):
                 self._unanswered(this, outcome)
                 continue
@@ -272,22 +273,22 @@ class Measuring:
             return
         this.past_failed.update(dict.fromkeys(question.namespaces, error))
 
-    def _answer(self, question: Question) -> Answered:
+    def _answer(self, question: Question, *, newest: int) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
-        batches = [] if question.kills_only else list(self._usage(question))
+        batches = [] if question.kills_only else list(self._usage(question, newest=newest))
         kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
         answered = Answered(question, batches, None, kills)
         # Of throttling, more than the question's span may have come, of pods that are gone since.
         first = min((batch.span.start for batch in batches), default=question.span.start)
         return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
 
-    def _usage(self, question: Question) -> Iterator[UsageBatch]:
+    def _usage(self, question: Question, *, newest: int) -> Iterator[UsageBatch]:
         span, interval = question.span, question.scrape_interval_seconds
         complete: frozenset[str] = frozenset()
         if question.recorded:
             complete = self._source.recorded(namespaces=question.recorded, span=span, scrape_interval_seconds=interval)
         wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in RESOURCES]
-        if (throttling := throttling_span(span)) is not None:
+        if (throttling := throttling_span(span, newest=newest)) is not None:
             wanted.append(("throttled", question.limited, throttling))
         for kind, namespaces, of_kind in wanted:
             for recorded in (False, True):

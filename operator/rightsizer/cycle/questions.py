@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rightsizer.cycle.wanted import LATE_SECONDS
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.ports import Load
 
@@ -38,14 +39,15 @@ THROTTLING_SECONDS = 3_600
 """New throttling is read by whole hours of unix time: a question about it costs more than one about CPU, however few its slots."""
 
 
-def throttling_span(span: Span) -> Span | None:
+def throttling_span(span: Span, *, newest: int) -> Span | None:
     """Of which slots the throttling is read together with the usage of this span; None: of none yet, for their hour is not over.
 
     The hours that end within a short span; all of a longer one, and what its first hour had before it. So each slot is read
-    however the spans lie, and nobody has to remember which were left out.
+    however the spans lie, and nobody has to remember which were left out. `newest`: the last slot that there is. An hour that ended
+    just before it is left to the refresh that asks for its last slot for the last time.
     """
     hour_before = (span.start - SLOT_SECONDS) // THROTTLING_SECONDS * THROTTLING_SECONDS
-    last_hour = span.end // THROTTLING_SECONDS * THROTTLING_SECONDS
+    last_hour = min(span.end, newest - LATE_SECONDS) // THROTTLING_SECONDS * THROTTLING_SECONDS
     end = last_hour if span.slots * SLOT_SECONDS < THROTTLING_SECONDS else span.end
     return Span(hour_before + SLOT_SECONDS, end) if end > hour_before else None
 
@@ -172,5 +174,5 @@ def _samples_per_series(load: Load, slots: int) -> int:
 
 
 def _throttling_slots(span: Span) -> int:
-    found = throttling_span(span)
+    found = throttling_span(span, newest=span.end + LATE_SECONDS)
     return 0 if found is None else found.slots

@@ -14,8 +14,8 @@ from rightsizer.workload import ContainerKey, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
 
-CONTAINERS_AT_ONCE = 512
-"""How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 30 MB."""
+CONTAINERS_AT_ONCE = 256
+"""How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 15 MB."""
 
 
 def recommend(

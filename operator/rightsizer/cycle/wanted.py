@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from rightsizer.history import Span
 from rightsizer.history.spans import Spans, gaps, joined
 
-LATE_SECONDS = 900
-"""A slot is asked for until it is so old: with three slots besides the new one, a steady cycle stays cheap."""
+LATE_SECONDS = 600
+"""A slot is asked for until it is so old: with two slots besides the new one, a steady cycle stays cheap."""
 
 LATEST_SECONDS = 3_600
 """The same for a namespace of which nothing newer came, as while its samples are held up. What comes later still is not seen."""
@@ -24,8 +24,8 @@ def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Span
     `newest_value`: the last slot of the namespace with a value. Where no slot is new, or nothing was read yet, it is `missing` itself.
 
     read up to    newest value    asked for at 12:00
-    11:55         11:55           11:45..12:00
-    11:55         11:45           11:45..12:00
+    11:55         11:55           11:50..12:00
+    11:55         11:50           11:50..12:00
     11:55         11:30           11:00..12:00
     11:00         11:00           10:50..12:00
     """

@@ -7,7 +7,7 @@ None tells the caller to ask by PromQL, and it is asked no more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,17 +35,17 @@ _CHUNK_BOUNDARY_MS = 2 * 3600 * 1000
 _NOT_OFFERED = frozenset({400, 404, 405, 406, 415, 501})
 
 _Rows = dict[tuple[str, ...], NDArray[np.float64]]
-"""By the values of the labels that are asked for, the values of all slots."""
+"""By the group of a series (see `_group`), the values of all slots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawQuestion:
-    """A statistic per slot of the series that a selector names, the largest of those that agree in `labels`."""
+    """A statistic per slot of the series that a selector names, the largest of those that agree in `labels`; None: of each by itself."""
 
     selector: str
     statistic: Statistic
     range_seconds: int
-    labels: Sequence[str]
+    labels: Sequence[str] | None
     span: Span
 
 
@@ -69,7 +69,7 @@ class RawChunks:
                 content_type=CONTENT_TYPE,
                 read=lambda pieces: _read(pieces, question),
             )
-            return _series(self._connection.stream(reading, kind="raw"), question)
+            return _series(self._connection.stream(reading, kind="raw"), question.labels, question.span)
         except UsageNotRaw as error:
             self._give_up(error)
         except UsageAnswerInvalid as error:
@@ -87,6 +87,26 @@ class RawChunks:
         if self._offered:
             self._offered = False
             logger.info("no raw chunks from this server, so the past is read by queries: %s", error)
+
+
+def shares(series: Iterable[Series], *, part: str, whole: str, labels: Sequence[str], span: Span) -> Iterator[Series]:
+    """`(part > 0) / whole` of two metrics, series by series as all their other labels agree, and of that the largest by `labels`.
+
+    The series are those of a question without `labels`.
+    """
+    of_metric: dict[str, dict[frozenset[tuple[str, str]], Series]] = {part: {}, whole: {}}
+    for one in series:
+        others = frozenset(pair for pair in one.labels.items() if pair[0] != "__name__")
+        of_metric[one.labels["__name__"]][others] = one
+    rows: _Rows = {}
+    for others, found in of_metric[part].items():
+        above = found.values > 0
+        if (all_of_it := of_metric[whole].get(others)) is None or not above.any():
+            continue
+        times, at_part, at_whole = np.intersect1d(found.times[above], all_of_it.times, assume_unique=True, return_indices=True)
+        slots = ((times - span.start) // SLOT_SECONDS).astype(np.int64)
+        _put(rows, _group(found.labels, labels), slots, found.values[above][at_part] / all_of_it.values[at_whole], span)
+    return _series(rows, labels, span)
 
 
 def _bounds(question: RawQuestion) -> tuple[int, int]:
@@ -118,13 +138,14 @@ def _put(rows: _Rows, group: tuple[str, ...], slots: NDArray[np.int64], values: 
     row[slots] = np.fmax(row[slots], values)
 
 
-def _series(rows: _Rows, question: RawQuestion) -> Iterator[Series]:
+def _series(rows: _Rows, labels: Sequence[str] | None, span: Span) -> Iterator[Series]:
     """Lets go of each row with the series that is made of it."""
-    times = question.span.start + SLOT_SECONDS * np.arange(question.span.slots, dtype=np.float64)
+    times = span.start + SLOT_SECONDS * np.arange(span.slots, dtype=np.float64)
     while rows:
         group, row = rows.popitem()
         there = ~np.isnan(row)
-        yield Series(dict(zip(question.labels, group, strict=True)), times[there], row[there])
+        named = zip(group[::2], group[1::2], strict=True) if labels is None else zip(labels, group, strict=True)
+        yield Series(dict(named), times[there], row[there])
 
 
 def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:
@@ -135,5 +156,8 @@ def _slot_values(batch: RawBatch, question: RawQuestion) -> SlotValues:
     return question.statistic(raw, question.span, question.range_seconds)
 
 
-def _group(labels: Mapping[str, str], names: Sequence[str]) -> tuple[str, ...]:
+def _group(labels: Mapping[str, str], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The values of these labels; for None, names and values of all of them."""
+    if names is None:
+        return tuple(text for pair in sorted(labels.items()) for text in pair)
     return tuple(labels.get(name, "") for name in names)

@@ -17,10 +17,10 @@ from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageK
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
-from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion
+from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion, shares
 from rightsizer.prometheus.slots import peaks, rates
 from rightsizer.promql import USUAL_LABELS, LabelNames, Scope
-from rightsizer.workload import OwnerRef
+from rightsizer.workload import OwnerRef, ResourceName
 
 logger = logging.getLogger(__name__)
 
@@ -129,18 +129,39 @@ class Prometheus:
 
     def _usage(self, kind: UsageKind, scope: Scope, span: Span, scrape_interval_seconds: int, *, recorded: bool) -> Iterable[Series]:
         """Long spans by raw chunks where the server hands them out, everything else by a query: the same values either way."""
-        if span.slots >= FEWEST_SLOTS and kind != "throttled" and not recorded:
-            question = RawQuestion(
-                selector=promql.usage_selector(kind, scope),
-                statistic=rates if kind == "cpu" else peaks,
-                range_seconds=promql.usage_range_seconds(kind, scrape_interval_seconds),
-                labels=scope.labels.of_container,
-                span=span,
+        if span.slots >= FEWEST_SLOTS and not recorded:
+            found = (
+                self._raw_throttling(scope, span, scrape_interval_seconds)
+                if kind == "throttled"
+                else self._raw_usage(kind, scope, span, scrape_interval_seconds)
             )
-            if (found := self._raw.ask(question)) is not None:
+            if found is not None:
                 return found
         asked = promql.recorded_usage if recorded else promql.usage
         return self._ask_over(asked(kind, scope, scrape_interval_seconds=scrape_interval_seconds), span, kind=kind).series
+
+    def _raw_usage(self, resource: ResourceName, scope: Scope, span: Span, scrape_interval_seconds: int) -> Iterable[Series] | None:
+        question = RawQuestion(
+            selector=promql.usage_selector(resource, scope),
+            statistic=rates if resource == "cpu" else peaks,
+            range_seconds=promql.usage_range_seconds(resource, scrape_interval_seconds),
+            labels=scope.labels.of_container,
+            span=span,
+        )
+        return self._raw.ask(question)
+
+    def _raw_throttling(self, scope: Scope, span: Span, scrape_interval_seconds: int) -> Iterable[Series] | None:
+        question = RawQuestion(
+            selector=promql.throttling_selector(scope),
+            statistic=rates,
+            range_seconds=promql.cpu_range_seconds(scrape_interval_seconds),
+            labels=None,
+            span=span,
+        )
+        if (found := self._raw.ask(question)) is None:
+            return None
+        part, whole = promql.CFS_THROTTLED_METRIC, promql.CFS_PERIODS_METRIC
+        return shares(found, part=part, whole=whole, labels=scope.labels.of_container, span=span)
 
     def _scope(self, namespaces: Sequence[str]) -> Scope:
         return replace(self._everything, namespaces=namespaces)
