@@ -129,6 +129,8 @@ class Loop:
                 history_read=report.read,
                 questions_halved=report.questions_halved,
                 questions_failed=report.questions_failed,
+                proved_containers=report.proved_containers,
+                proving_seconds=report.proving_seconds,
             )
         )
         _tell(report, seconds=seconds)

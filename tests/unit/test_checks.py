@@ -450,13 +450,13 @@ class TestChangeTooSmall:
 
     def test_small(self) -> None:
         objection = change_too_small(self.facts(replace(WORKED, cpu_request=200, cpu_limit=420)))
-        assert objection == Objection(Reason.CHANGE_TOO_SMALL, "the largest change, app.cpu.request from 200m to 216m, is below 10%")
+        assert objection == Objection(Reason.CHANGE_TOO_SMALL, "the largest change, app.cpu.request from 200m to 216m, is below 20%, 2 x minimumChange for raising")
 
     @pytest.mark.parametrize(
         ("sizes", "least"),
         [
             (replace(WORKED, cpu_request=240), 0.10),
-            (replace(WORKED, cpu_request=196), 0.10),
+            (replace(WORKED, cpu_request=180), 0.10),
             (replace(WORKED, cpu_request=None, cpu_limit=None), 0.10),
             (replace(WORKED, cpu_request=0), 0.10),
             (replace(WORKED, cpu_request=215), 0.0),

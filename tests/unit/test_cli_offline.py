@@ -60,8 +60,8 @@ def test_the_table_has_one_line_for_each_container_and_a_total(demo: Files) -> N
     result = run("recommend", *demo.options)
     assert result.exit_code == 0
     lines = [re.split(r" {3,}", line) for line in result.stdout.splitlines()]
-    assert lines[0] == ["NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "NOTE"]
-    assert ["shop", "Deployment/web", "app", "500m -> 216m", "1 -> 432m", "1Gi -> 384Mi", "2Gi -> 576Mi", "-"] in lines
+    assert lines[0] == ["NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "EVIDENCE", "NOTE"]
+    assert ["shop", "Deployment/web", "app", "500m -> 216m", "1 -> 432m", "1Gi -> 384Mi", "2Gi -> 576Mi", "7d: 0 OOM, 0% above, 0.0/day, -62% mem, -57% cpu", "-"] in lines
     assert len(lines) == 1 + 6 + 2
     assert lines[-1][0].startswith("5 workloads, 10 pods: requests of CPU 5.60 -> 2.81 cores (50% less), memory 10.8Gi -> ")
     assert all(line == line.rstrip() for line in result.stdout.splitlines())
@@ -77,7 +77,7 @@ def test_table_json_and_yaml_tell_the_same_numbers(demo: Files) -> None:
             recommended = container["recommended"]
             expected = [recommended[part][name] for name in ("cpu", "memory") for part in ("requests", "limits")]
             assert [cell.split(" -> ")[-1] for cell in row[3:7]] == expected
-            assert row[7] == container["note"]
+            assert row[8] == container["note"]
 
 
 def test_notes_tell_what_would_hold_a_change_back(demo: Files) -> None:
@@ -234,7 +234,7 @@ def test_containers_without_usage_and_ignored_ones_are_told(web: Files, tmp_path
     two["spec"]["template"]["spec"]["containers"] += [{"name": "idle"}, {"name": "proxy"}]
     write_manifests(web.manifests, two, profile({"containers": [{"name": "proxy", "mode": "Ignore"}]}, namespace="shop"))
     rows = [re.split(r" {3,}", line) for line in run("recommend", *web.options).stdout.splitlines()]
-    assert rows[2][2:] == ["idle", "unset -> ?", "unset -> ?", "unset -> ?", "unset -> ?", "NoUsage"]
+    assert rows[2][2:] == ["idle", "unset -> ?", "unset -> ?", "unset -> ?", "unset -> ?", "-", "NoUsage"]
     assert rows[3][2:] == ["proxy", "unset", "unset", "unset", "unset", "ModeIgnore"]
     text = run("explain", "deploy/web", *web.options).stdout
     assert "CPU: no usage was seen in the last 14d; nothing is recommended" in text
@@ -246,7 +246,7 @@ def test_nothing_to_change_is_told(web: Files) -> None:
     right = deployment()
     right["spec"]["template"]["spec"]["containers"][0]["resources"] = fitting
     write_manifests(web.manifests, right)
-    assert run("recommend", *web.options).stdout.splitlines()[1].split()[3:] == ["216m", "432m", "384Mi", "576Mi", "UpToDate"]
+    assert run("recommend", *web.options).stdout.splitlines()[1].split()[3:] == ["216m", "432m", "384Mi", "576Mi", "-", "UpToDate"]
     assert "nothing would change" in run("explain", "deploy/web", *web.options).stdout
 
 

@@ -33,6 +33,7 @@ SPEC_DEFAULTS = {
         "max": "64Gi",
     },
     "apply": {"strategy": "Rollout", "minimumChange": "10%", "lowerAtMostEvery": "24h"},
+    "evidence": {"maxOOMKills": 0, "maxTimeAboveRequest": "1%"},
 }
 
 
@@ -202,7 +203,7 @@ def test_printer_columns_point_at_fields_of_the_schema(plural: str) -> None:
         ("resourceprofiles", ["Mode", "Workloads", "Ready", "Measuring", "Age"], []),
         (
             "resourcerecommendations",
-            ["Workload", "Mode", "CPU", "Memory", "State", "Reason", "Age"],
+            ["Workload", "Mode", "CPU", "Memory", "Evidence", "State", "Reason", "Age"],
             ["Profile", "Message"],
         ),
     ],

@@ -19,7 +19,12 @@ KEEP, NONE = LimitRule(LimitPolicy.KEEP), LimitRule(LimitPolicy.NONE)
 
 
 def inputs(
-    *measured: float, peak: float | None = None, oom_floor: float = NAN, current_limit: float = NAN, guaranteed: bool = False
+    *measured: float,
+    peak: float | None = None,
+    oom_floor: float = NAN,
+    current_limit: float = NAN,
+    guaranteed: bool = False,
+    newest: float = NAN,
 ) -> Inputs:
     each = np.ones(len(measured))
     return Inputs(
@@ -28,6 +33,7 @@ def inputs(
         oom_floor=each * oom_floor,
         current_limit=each * current_limit,
         guaranteed=np.full(len(measured), guaranteed),
+        newest=each * newest,
     )
 
 
@@ -168,6 +174,7 @@ def test_rows_do_not_mix() -> None:
         oom_floor=np.full(4, NAN),
         current_limit=np.array([NAN, NAN, NAN, 500.0]),
         guaranteed=np.array([False, False, False, True]),
+        newest=np.full(4, NAN),
     )
     requested = requests("cpu", CPU, given)
     limited = limits("cpu", CPU.limit, given, requested.values)

@@ -23,6 +23,8 @@ FIGURES: dict[str, Any] = {
     "history_read": 0.25,
     "questions_halved": 3,
     "questions_failed": 1,
+    "proved_containers": 6,
+    "proving_seconds": 0.5,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from rightsizer.change import Change
 from rightsizer.cycle import Ruled, assign, recommend
+from rightsizer.cycle.proving import prove_all
 from rightsizer.cycle.settling import look
 from rightsizer.errors import ClusterError
 from rightsizer.history import History, last_slot
@@ -99,7 +100,9 @@ def window_seconds(ruled: Iterable[Ruled]) -> int:
 def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Assessed]:
     """What is recommended for each workload that is not ignored, and what the checks say to it."""
     present = [_with_replicas(one, usage.replicas) for one in ruled if one.mode is not Mode.IGNORE]
-    recommendations = recommend(present, usage.history, usage.oom_floors, end=last_slot(usage.now))
+    end = last_slot(usage.now)
+    proving = prove_all(present, usage.history, end=end)
+    recommendations = recommend(present, usage.history, usage.oom_floors, end=end, held=proving.held)
     autoscalers: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
     for autoscaler in declared.autoscalers:
         autoscalers[autoscaler.target] += (autoscaler,)
@@ -110,6 +113,7 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
                 one,
                 recommendations[one.workload.ref],
                 {},  # nothing is written, so no number has to stand still
+                evidence=proving.of(one.workload.ref, recommendations[one.workload.ref]),
                 autoscalers=autoscalers[one.workload.ref],
                 change=declared.changes.get(one.workload.ref),
                 trouble=usage.trouble.get(one.workload.ref.namespace),

@@ -16,8 +16,9 @@ from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.measured import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
+from rightsizer.methods.sizing import STEPS
 from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
-from rightsizer.quantities import format_duration, format_percentage
+from rightsizer.quantities import format_days, format_duration, format_percentage, format_share_up
 from rightsizer.status.change import change_figures
 from rightsizer.status.sizes import quantity
 from rightsizer.workload import RESOURCES, Container, ResourceName
@@ -75,6 +76,39 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
         else:
             yield _headline(container, found, resource)
             yield from _steps(explanation, assessed.ruled.profile, container, usage)
+    yield from _evidence(assessed, container)
+
+
+def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
+    """What the replay showed, in whole sentences."""
+    found = assessed.standing.evidence.get(container.name)
+    if found is None:
+        yield "  Evidence: none, too little was seen to replay this rule and judge it"
+        return
+    kills = found.memory.oom_events
+    killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
+    yield f"  Evidence: had this rule been applied in the last {format_days(found.days)}, each time by what was known then, the container"
+    yield f"    {killed}, and would have been changed {found.changes:.1f} times a day;"
+    for resource in RESOURCES:
+        figures = found.figures(resource)
+        if figures.judged_slots:
+            mean = _mean(container, resource, figures.request)
+            yield f"    {_TITLES[resource]} above the request for {format_share_up(figures.above)} of the time, {mean}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _mean(container: Container, resource: ResourceName, request: float) -> str:
+    """The mean request, beside today's."""
+    step = STEPS[resource]
+    mean = f"with {_size(resource, round(request / step) * step)} requested in the mean"
+    today = effective(container.sizes, resource, "request")
+    if not today:
+        return mean
+    share = (today - request) / today
+    return f"{mean}, {abs(share):.0%} {'less' if share >= 0 else 'more'} than the {_size(resource, today)} of today"
 
 
 def _headline(container: Container, found: ContainerRecommendation, resource: ResourceName) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
+from rightsizer.cycle.proving import Proving, ProvingReport
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
@@ -52,7 +53,8 @@ KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 class CycleReport:
     """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
     their way; `read`: share of the window that has been read, over all namespaces; `unread`: time was up, and there is more to be read;
-    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source."""
+    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source; `proved_containers`: those with
+    evidence; `proving_seconds`: what was spent on it."""
 
     profiles: int
     workloads: int
@@ -68,6 +70,8 @@ class CycleReport:
     questions_answered: int
     questions_halved: int
     questions_failed: int
+    proved_containers: int
+    proving_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class Cycle:
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
+        self._proving = Proving()
         self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:
@@ -98,13 +103,14 @@ class Cycle:
         now = self._clock.now()
         seen = self._read()
         measured = self._measure(seen, now)
-        recommendations = recommend(
-            seen.assignment.ruled.values(), self._measuring.history, self._measuring.oom_floors(), end=last_slot(now)
-        )
+        ruled, history, end = seen.assignment.ruled.values(), self._measuring.history, last_slot(now)
+        proved = self._proving.refresh(ruled, history, end=end, left_out=_unproved(seen, measured))
+        recommendations = recommend(ruled, history, self._measuring.oom_floors(), end=end, held=self._proving.held)
+        self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
         self._delete_orphans(seen)
         self._tell_profiles(seen, measured, settled, now)
-        return _report(seen, measured, settled)
+        return _report(seen, measured, proved, settled)
 
     def _read(self) -> _Seen:
         profiles = self._cluster.profiles()
@@ -158,6 +164,7 @@ class Cycle:
                 self._settling.settle(
                     ruled,
                     recommendations.get(ref, {}),
+                    evidence=self._proving.of(ref, recommendations.get(ref, {})),
                     autoscalers=seen.autoscalers.get(ref, ()),
                     recorded=seen.recorded.get(ref),
                     trouble=measured.trouble.get(ref.namespace),
@@ -216,6 +223,12 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
     return dict(found)
 
 
+def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
+    """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
+    unread = {namespace for namespace, share in measured.read.items() if share < 1}
+    return {*seen.failed_namespaces, *measured.trouble, *unread}
+
+
 def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:
     source = measured.owner_sources.get(profile.namespace)
     if source is not None:
@@ -247,7 +260,7 @@ def _profile_standing(
     )
 
 
-def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> CycleReport:
+def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settled: list[Settled]) -> CycleReport:
     states: defaultdict[tuple[str, str], int] = defaultdict(int)
     reasons: defaultdict[str, int] = defaultdict(int)
     for one in settled:
@@ -268,4 +281,6 @@ def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> C
         questions_answered=measured.answered,
         questions_halved=measured.halved,
         questions_failed=measured.failed,
+        proved_containers=proved.containers,
+        proving_seconds=proved.seconds,
     )

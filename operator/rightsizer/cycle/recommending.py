@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.history import History
 from rightsizer.methods import METHODS
 from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation
 from rightsizer.profile import Mode
-from rightsizer.workload import ContainerKey, WorkloadRef
+from rightsizer.workload import ContainerKey, ResourceName, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
+Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
 
 CONTAINERS_AT_ONCE = 256
 """How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 15 MB."""
 
 
 def recommend(
-    ruled: Iterable[Ruled], history: History, oom_floors: Mapping[ContainerKey, int], *, end: int
+    ruled: Iterable[Ruled], history: History, oom_floors: Mapping[ContainerKey, int], *, end: int, held: Held = lambda key: {}
 ) -> dict[WorkloadRef, Recommendations]:
     """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
 
-    `oom_floors`: bytes that an OOM kill taught. Containers that the profile ignores get none.
+    `oom_floors`: bytes that an OOM kill taught. `held`: the levels below which a container is not lowered now. Containers that the
+    profile ignores get none.
     """
     groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
     found: dict[WorkloadRef, dict[str, ContainerRecommendation]] = {}
     for one in ruled:
         if one.mode is not Mode.IGNORE:
             found[one.workload.ref] = {}
-            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors))
+            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             for fact, recommendation in zip(chunk, _of_chunk(chunk, history, method, end=end, seconds=window_seconds), strict=True):
@@ -46,13 +48,14 @@ def _of_chunk(
     return METHODS[method].recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
 
 
-def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int]) -> Iterator[ContainerFacts]:
+def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held) -> Iterator[ContainerFacts]:
     workload = ruled.workload
     for container in workload.sizable:
         rule = ruled.profile.rule_for(container.name)
         if not rule.ignored:
             key = ContainerKey(workload.ref, container.name)
-            yield ContainerFacts(key, container, rule, guaranteed=workload.guaranteed, oom_floor=oom_floors.get(key))
+            guaranteed, floor = workload.guaranteed, oom_floors.get(key)
+            yield ContainerFacts(key, container, rule, guaranteed=guaranteed, oom_floor=floor, held=held(key))
 
 
 def _chunks(facts: Sequence[ContainerFacts]) -> Iterator[Sequence[ContainerFacts]]:

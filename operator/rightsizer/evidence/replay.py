@@ -127,7 +127,8 @@ class _Walk:
         """The decision of a whole hour."""
         slot = self._first_slot + end
         floors = self._floor(slot)
-        wanted = self._sizing.bounded(np.fmax(target, self._sizing.request_floors(floors)))
+        least = np.fmax(self._sizing.request_floors(floors), self._sizing.peak_floors(self._peak))
+        wanted = self._sizing.bounded(np.fmax(target, least))
         rested = (slot - self._lowered) * SLOT_SECONDS >= self._pace.lower_every_seconds
         settled = (slot - self._raised_fast) * SLOT_SECONDS >= self._pace.settle_seconds
         may_lower = may_lower & rested & settled

@@ -88,7 +88,7 @@ def score(
         unmet=_share(np.nansum(np.fmax(used - requests, 0.0), axis=1), work),
         above_limit=_share(over.sum(axis=1), np.where(np.isnan(limits).all(axis=1), 0, number)),
         queued=_share(_queued(used, limits), work),
-        oom_events=_events(over).astype(np.float64),
+        oom_events=oom_events(over).astype(np.float64),
         oom_free=1 - _share(days.any(over).sum(axis=1), days.any(judged).sum(axis=1)),
         changes=_share(changed.sum(axis=1), np.where(number > 0, lengths - starts, 0) / DAY_SLOTS),
         quiet=1 - _share(days.any(changed).sum(axis=1), np.where(number > 0, days.any(inside).sum(axis=1), 0)),
@@ -155,7 +155,8 @@ def _queued(used: Levels, limits: Levels) -> Numbers:
     return found
 
 
-def _events(over: NDArray[np.bool_]) -> NDArray[np.int64]:
+def oom_events(over: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How often each row crossed its limit upwards, half an hour apart. `over`: where usage was above the limit, shape (rows, slots)."""
     found = np.zeros(len(over), dtype=np.int64)
     crossing = over.copy()
     crossing[:, 1:] &= ~over[:, :-1]

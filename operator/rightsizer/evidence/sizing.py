@@ -13,7 +13,7 @@ import numpy as np
 
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.levels import Estimator, estimator_of
-from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, lifted, request_floor
+from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, PEAK_MARGIN, lifted, request_floor
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE
@@ -28,7 +28,7 @@ class Sizing:
     """What a rule wants of one resource: request = factor x level within the bounds, and the limit that belongs to it.
 
     Bounds in millicores or bytes. `learns_from_kills`: an OOM kill leaves a floor under the request for as long as the window.
-    `window` in slots: how far back peaks, kills and history count.
+    `window` in slots: how far back peaks, kills and history count. `guaranteed`: the limit is the request, as in a Guaranteed pod.
     """
 
     resource: ResourceName
@@ -39,6 +39,7 @@ class Sizing:
     minimum: float = 0.0
     maximum: float = math.inf
     learns_from_kills: bool = True
+    guaranteed: bool = False
 
     def bounded(self, requests: Numbers) -> Numbers:
         """Within the bounds; NaN stays."""
@@ -46,13 +47,19 @@ class Sizing:
 
     def request_floors(self, floors: Numbers) -> Numbers:
         """The least requests that what OOM kills taught leaves; NaN for none."""
-        return request_floor(self.limit, floors)
+        return floors if self.guaranteed else request_floor(self.limit, floors)
+
+    def peak_floors(self, peaks: Numbers) -> Numbers:
+        """The least requests that peaks leave, where nothing but the request keeps a container from being killed; NaN for none."""
+        return peaks * PEAK_MARGIN if self.guaranteed and self.resource == "memory" else np.full(peaks.shape, np.nan)
 
     def limits(self, requests: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
         """The limits of these requests, lifted by peaks and by what OOM kills taught (NaN: nothing); NaN for none.
 
         What is kept cannot be known of a past without sizes: none.
         """
+        if self.guaranteed:
+            return requests
         if self.limit.policy is not LimitPolicy.RATIO:
             return np.full(requests.shape, np.nan)
         asked = peaks * PEAK_LIMIT_RATIO
@@ -61,8 +68,8 @@ class Sizing:
         return np.fmax(requests * self.limit.ratio, lifted(self.limit, requests, asked))
 
 
-def sizing_of(resource: ResourceName, rule: ResourceRule, *, window_seconds: int, bounded: bool) -> Sizing:
-    """What the method `Measured` wants by this rule. `bounded`: whether the rule's bounds count."""
+def sizing_of(resource: ResourceName, rule: ResourceRule, *, window_seconds: int, bounded: bool, guaranteed: bool = False) -> Sizing:
+    """What the method `Measured` wants by this rule. `bounded`: whether the rule's bounds count; `guaranteed`: of a Guaranteed pod."""
     return Sizing(
         resource,
         estimator_of(rule, window_seconds=window_seconds),
@@ -71,4 +78,5 @@ def sizing_of(resource: ResourceName, rule: ResourceRule, *, window_seconds: int
         window_seconds // SLOT_SECONDS,
         minimum=rule.minimum if bounded else 0.0,
         maximum=rule.maximum if bounded else math.inf,
+        guaranteed=guaranteed,
     )

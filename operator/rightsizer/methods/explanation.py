@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rightsizer.methods.pace import FAST_MARGIN, NEAR_LIMIT, ROLLOUT_HOLD_SECONDS
 from rightsizer.methods.recommendation import Clamp, Measurement
 from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, top_ratio
 from rightsizer.profile import LimitPolicy, LimitRule
@@ -59,7 +60,16 @@ def _measured(steps: Steps) -> str:
     window = format_duration(found.window_seconds)
     values = "1 value" if found.samples == 1 else f"{found.samples:,} values"
     seen = ", ".join([values, f"{found.coverage * 100:.1f} %", *_pods(steps)])
-    return f"{found.statistic} of {window} ({seen}) = {amount(steps.resource, found.value)}{_throttled(found)}"
+    return f"{found.statistic} of {window} ({seen}) = {_level(steps)}{_throttled(found)}"
+
+
+def _level(steps: Steps) -> str:
+    found = steps.measurement
+    value = amount(steps.resource, found.value)
+    if found.latest is None:
+        return value
+    hold = format_duration(ROLLOUT_HOLD_SECONDS)
+    return f"{value}, the highest of the last {hold} (now {amount(steps.resource, found.latest)})"
 
 
 def _throttled(found: Measurement) -> str:
@@ -88,6 +98,8 @@ def _request(steps: Steps) -> str:
             return target + _rounding(steps, steps.target, steps.request)
         case Clamp.OOM_KILL:
             return f"{target}; {_raised_after_oom_kill(steps)}"
+        case Clamp.NEAR_LIMIT:
+            return f"{target}; {_raised_near_limit(steps)}"
         case Clamp.MINIMUM:
             return f"{target}; raised to the minimum {_size(steps, steps.request)}"
         case Clamp.MAXIMUM:
@@ -115,6 +127,13 @@ def _raised_after_oom_kill(steps: Steps) -> str:
     share = f", over {ratio:g}" if ratio != 1 else ""
     share += f" = {_size(steps, floor / ratio)}" if rounding and ratio != 1 else ""
     return f"raised to {_size(steps, steps.request)}: OOM-killed at a limit of {_limit_at_kill(steps, floor)}{result}{share}{rounding}"
+
+
+def _raised_near_limit(steps: Steps) -> str:
+    used = steps.measurement.last_value
+    asked = used * FAST_MARGIN
+    times = f"{FAST_MARGIN:g} x {_size(steps, used)} = {_size(steps, asked)}{_rounding(steps, asked, steps.request)}"
+    return f"raised to {times}, because the memory in use is at {NEAR_LIMIT:.0%} of its limit or above"
 
 
 def _floor_ratio(steps: Steps) -> float:

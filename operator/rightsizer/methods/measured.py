@@ -120,7 +120,7 @@ def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[i
 
 def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
     resource = seen.resource
-    measurements = _measurements(seen, rule)
+    measurements = _measurements(seen, rule, facts)
     inputs = _inputs(resource, measurements, facts)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
@@ -133,12 +133,14 @@ def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -
     ]
 
 
-def _measurements(seen: _Seen, rule: ResourceRule) -> list[Measurement]:
+def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFacts]) -> list[Measurement]:
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
     newest = np.array([span.slots - 1])
     level = estimator_of(rule, window_seconds=span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
-    measured, peaks = _as_shown(resource, level), _as_shown(resource, peak(values))
+    latest, peaks = _as_shown(resource, level), _as_shown(resource, peak(values))
+    measured = np.fmax(latest, _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts])))
+    last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
     return [
         Measurement(
             statistic=rule.told_statistic,
@@ -151,6 +153,8 @@ def _measurements(seen: _Seen, rule: ResourceRule) -> list[Measurement]:
             newest=span.start + int(there.last[row]) * SLOT_SECONDS,
             pods=int(seen.pods[row]),
             throttled=float(seen.throttled[row]),
+            latest=float(latest[row]) if measured[row] > latest[row] else None,
+            last_value=float(last[row]),
         )
         for row in range(len(values))
     ]
@@ -168,10 +172,11 @@ def _inputs(resource: ResourceName, measurements: Sequence[Measurement], facts: 
         oom_floor=_numbers([fact.oom_floor for fact in facts]),
         current_limit=_numbers([fact.container.sizes.limit(resource) for fact in facts]),
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
+        newest=np.array([found.last_value for found in measurements]),
     )
 
 
-def _numbers(values: Sequence[int | None]) -> Numbers:
+def _numbers(values: Sequence[float | None]) -> Numbers:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -15,14 +15,15 @@ from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 class Clamp(StrEnum):
     """Which bound decided a number, if one did.
 
-    OOM_KILL and PEAK: the memory that a kill or the peak asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had
-    to stay at a limit that the profile keeps.
+    OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now
+    asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps.
     """
 
     NONE = "None"
     MINIMUM = "Minimum"
     MAXIMUM = "Maximum"
     OOM_KILL = "OOMKill"
+    NEAR_LIMIT = "NearLimit"
     GUARANTEED = "Guaranteed"
     PEAK = "Peak"
     LIMIT = "Limit"
@@ -32,7 +33,8 @@ class Clamp(StrEnum):
 class ContainerFacts:
     """What a method is told about a container besides its usage.
 
-    `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one.
+    `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
+    each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
     """
 
     key: ContainerKey
@@ -40,6 +42,7 @@ class ContainerFacts:
     rule: ContainerRule
     guaranteed: bool
     oom_floor: int | None = None
+    held: Mapping[ResourceName, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Measurement:
     `coverage`: share of the window's slots with a value. `history_seconds`: from the first value to the last. `newest`: slot of the last
     value, unix seconds. `pods`: the largest number of pods seen at once. `throttled`: share of the samples in which the container was
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
+    `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value.
     """
 
     statistic: str
@@ -61,6 +65,8 @@ class Measurement:
     newest: int
     pods: int
     throttled: float = 0.0
+    latest: float | None = None
+    last_value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

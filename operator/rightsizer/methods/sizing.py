@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rightsizer.methods.pace import FAST_MARGIN, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
@@ -35,13 +36,17 @@ PEAK_LIMIT_RATIO = 1.75
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set."""
+    """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
+
+    `newest` is the last value that was seen.
+    """
 
     measured: Numbers
     peak: Numbers
     oom_floor: Numbers
     current_limit: Numbers
     guaranteed: NDArray[np.bool_]
+    newest: Numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
         sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
+        sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
     sized = rounded_up(sized, STEPS[resource])
     sized = raised(sized, rule.minimum, Clamp.MINIMUM)
     sized = lowered(sized, rule.maximum, Clamp.MAXIMUM)
@@ -151,6 +157,12 @@ def lifted(rule: LimitRule, requested: Numbers, asked: Numbers) -> Numbers:
 def _oom_floor(inputs: Inputs) -> Numbers:
     killed = ~np.isnan(inputs.oom_floor)
     return np.where(killed, np.fmax(inputs.oom_floor, inputs.peak * PEAK_MARGIN), np.nan)
+
+
+def _near_limit_floor(rule: LimitRule, inputs: Inputs) -> Numbers:
+    """The requests that memory asks for at once, because it comes near a limit that can be moved; NaN for none."""
+    near = near_limit(inputs.newest, inputs.current_limit) & (rule.policy is LimitPolicy.RATIO)
+    return np.where(near, inputs.newest * FAST_MARGIN, np.nan)
 
 
 def _below_kept_limit(sized: Sized, inputs: Inputs) -> Sized:

@@ -24,6 +24,7 @@ from rightsizer.profile.rule import (
     DEFAULT_RULE,
     ApplyRule,
     ContainerRule,
+    EvidenceRule,
     LimitPolicy,
     LimitRule,
     Mode,
@@ -84,6 +85,7 @@ def _profile(root: Section, findings: Findings) -> Profile:
         default_rule=default_rule,
         container_rules=_container_rules(spec, default_rule),
         apply=apply_rule,
+        evidence=_evidence_rule(spec.section("evidence")),
         method=spec.take("method", value.one_of("Measured"), "Measured"),
         status=status if isinstance(status, Mapping) else {},
     )
@@ -229,3 +231,11 @@ def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
         lower_at_most_every_seconds=section.take("lowerAtMostEvery", value.duration, default.lower_at_most_every_seconds),
     )
     return rule, bool(strategy)
+
+
+def _evidence_rule(section: Section) -> EvidenceRule:
+    default = EvidenceRule()
+    return EvidenceRule(
+        max_oom_kills=section.take("maxOOMKills", value.count(maximum=value.MAX_OOM_KILLS), default.max_oom_kills),
+        max_time_above_request=section.take("maxTimeAboveRequest", value.share(maximum=100), default.max_time_above_request),
+    )

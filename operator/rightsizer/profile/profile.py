@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, Mode
+from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode
 from rightsizer.profile.selector import LabelSelector
 
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -44,6 +44,7 @@ class Profile:
     default_rule: ContainerRule = DEFAULT_RULE
     container_rules: Mapping[str, ContainerRule] = field(default_factory=dict)
     apply: ApplyRule = field(default_factory=ApplyRule)
+    evidence: EvidenceRule = field(default_factory=EvidenceRule)
     problems: tuple[Problem, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     method: str = "Measured"

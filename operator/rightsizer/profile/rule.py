@@ -150,3 +150,11 @@ class ApplyRule:
     strategy: str = "Rollout"
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRule:
+    """What the replay of a container's own past may show for it to be lowered all the same. `max_time_above_request` is a share."""
+
+    max_oom_kills: int = 0
+    max_time_above_request: float = 0.01

@@ -19,6 +19,7 @@ from rightsizer.quantities import MEBIBYTE, cpu_millicores, duration_seconds, me
 HOUR_SECONDS = 3_600
 LONGEST_SECONDS = 30 * DAY_SECONDS
 MAX_RATIO = 100
+MAX_OOM_KILLS = 1_000
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Name = TypeVar("Name", bound=str)
@@ -51,6 +52,18 @@ def whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _Unexpected(value, "a whole number")
     return value
+
+
+def count(*, maximum: int) -> Callable[[object], int]:
+    """A whole number from 0 to `maximum`."""
+
+    def read(value: object) -> int:
+        number = whole_number(value)
+        if not 0 <= number <= maximum:
+            raise _Unexpected(value, f"a whole number from 0 to {maximum:,}")
+        return number
+
+    return read
 
 
 def choice(choices: type[Choice]) -> Callable[[object], Choice]:

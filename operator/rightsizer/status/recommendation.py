@@ -14,6 +14,7 @@ from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
 from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
+from rightsizer.status.evidence import evidence_status
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.standing import Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
@@ -38,6 +39,7 @@ def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[st
         "summary": _summary(standing, told, containers),
         "containers": containers,
         "savings": _savings(standing, containers),
+        "evidence": evidence_status(standing.workload, standing.evidence, old=old.get("evidence", {})),
         "conditions": merge(old.get("conditions", []), _conditions(standing, told, containers), now=now),
     }
     measured_at = _measured_at(standing, old)

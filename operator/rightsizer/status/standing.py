@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from rightsizer.change import Change, Outcome
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
+from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.profile import Mode
 from rightsizer.status.conditions import Trouble
@@ -20,7 +21,8 @@ from rightsizer.workload import RESOURCES, RolloutPhase, Workload
 class State(StrEnum):
     """The word that `kubectl get` shows.
 
-    WAITING: for more history. RECOMMENDED: there is something to change. APPLIED: the workload has what is recommended, or nearly.
+    WAITING: for more history, or for the replay of it. RECOMMENDED: there is something to change. APPLIED: the workload has what is
+    recommended, or nearly.
     ROLLING_OUT: our change is on its way to the pods. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
     """
 
@@ -46,7 +48,8 @@ class Standing:
     """What a workload's status is rendered from.
 
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
-    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share.
+    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share. `evidence`: by
+    container.
     """
 
     workload: Workload
@@ -57,6 +60,7 @@ class Standing:
     verdict: Verdict = field(default_factory=Verdict)
     change: Change | None = None
     trouble: Trouble | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:
@@ -123,7 +127,9 @@ def _held_back(standing: Standing) -> Told | None:
     objection = standing.told
     if objection is None:
         return None
-    if objection.reason is Reason.NOT_ENOUGH_HISTORY:
+    if objection.reason is Reason.NO_EVIDENCE and standing.mode is not Mode.APPLY:
+        return None
+    if objection.reason in (Reason.NOT_ENOUGH_HISTORY, Reason.NO_EVIDENCE):
         return Told(State.WAITING, str(objection.reason), objection.message)
     if standing.mode is not Mode.APPLY:
         return None

@@ -1,0 +1,154 @@
+"""Replays the past of every container in the background, a portion at a time, and remembers what came of it.
+
+Evidence is made anew from the whole window every few hours: that costs less than going on from hour to hour, and needs no memory but the
+figures. After a restart it is simply made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.recommending import Recommendations
+from rightsizer.evidence.proof import Basis, Evidence, Figures, prove
+from rightsizer.history import History
+from rightsizer.methods.pace import pace_of
+from rightsizer.profile import Mode
+from rightsizer.workload import RESOURCES, ContainerKey, ResourceName, WorkloadRef
+
+RENEWED_SECONDS = 6 * 3_600
+"""How old evidence may become. At 6 ms for a container, 10,000 of them take a minute of CPU in this time."""
+
+TRIED_AGAIN_SECONDS = 3_600
+"""The same where there was too little history to judge anything by."""
+
+BUDGET_SECONDS = 1.0
+"""How long a cycle may replay. A new cluster of 10,000 containers has its evidence after an hour; until then nothing is lowered there."""
+
+CONTAINERS_AT_ONCE = 64
+"""How many are replayed together: enough to be quick by arrays, few enough to keep the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvingReport:
+    """What a cycle spent on replaying, in seconds, and of how many containers there is evidence now."""
+
+    seconds: float
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Proved:
+    basis: Basis
+    at: int
+    evidence: Evidence | None
+
+
+class Proving:
+    """The evidence of each container. Not for several threads at once."""
+
+    def __init__(self, *, budget_seconds: float = BUDGET_SECONDS, stopwatch: Callable[[], float] = time.monotonic) -> None:
+        self._budget_seconds = budget_seconds
+        self._stopwatch = stopwatch
+        self._proved: dict[ContainerKey, _Proved] = {}
+        self._bases: dict[Basis, Basis] = {}
+
+    def refresh(self, ruled: Iterable[Ruled], history: History, *, end: int, left_out: Collection[str] = ()) -> ProvingReport:
+        """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
+        of them not all is known now."""
+        began = self._stopwatch()
+        wanted = {key: self._bases.setdefault(basis, basis) for key, basis in _wanted(ruled)}
+        # With another rule it proves nothing any more.
+        self._proved = {
+            key: proved
+            for key, proved in self._proved.items()
+            if wanted.get(key) is proved.basis or (key not in wanted and key.workload.namespace in left_out)
+        }
+        due = self._due(wanted, end, left_out)
+        while due and (portion := _portion(due, wanted)):
+            basis = wanted[portion[0]]
+            usage = history.window(portion, end=end, seconds=basis.window_seconds)
+            for key, evidence in zip(portion, prove(usage, basis), strict=True):
+                self._proved[key] = _Proved(basis, end, evidence)
+                del due[key]
+            if self._stopwatch() - began >= self._budget_seconds:
+                break
+        return ProvingReport(self._stopwatch() - began, sum(proved.evidence is not None for proved in self._proved.values()))
+
+    def of(self, ref: WorkloadRef, containers: Iterable[str]) -> dict[str, Evidence]:
+        """By container name, where there is evidence."""
+        found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
+        return {name: proved.evidence for name, proved in found if proved is not None and proved.evidence is not None}
+
+    def held(self, key: ContainerKey) -> dict[ResourceName, float]:
+        """The levels (millicores, bytes) below which this container is not lowered now; what is left out is not held."""
+        proved = self._proved.get(key)
+        if proved is None or proved.evidence is None:
+            return {}
+        return {resource: held for resource in RESOURCES if (held := proved.evidence.figures(resource).held) is not None}
+
+    def see(self, recommendations: Mapping[WorkloadRef, Recommendations]) -> None:
+        """Hold also the levels that were measured since a past was replayed."""
+        for ref, found in recommendations.items():
+            for name, recommendation in found.items():
+                key = ContainerKey(ref, name)
+                proved = self._proved.get(key)
+                if proved is None or proved.evidence is None:
+                    continue
+                evidence = proved.evidence
+                for resource in RESOURCES:
+                    explanation = recommendation.explanation(resource)
+                    # The value is the held level, unless a higher one was measured just now.
+                    if explanation is not None and explanation.measurement.latest is None:
+                        evidence = _raised(evidence, resource, explanation.measurement.value)
+                if evidence is not proved.evidence:
+                    self._proved[key] = replace(proved, evidence=evidence)
+
+    def _due(self, wanted: Mapping[ContainerKey, Basis], end: int, left_out: Collection[str]) -> dict[ContainerKey, None]:
+        """Those to be replayed, the oldest first."""
+        ages = {key: self._proved[key].at if key in self._proved else -1 for key in wanted if key.workload.namespace not in left_out}
+        due = (key for key, at in ages.items() if at < 0 or end - at >= self._lasts(key))
+        return dict.fromkeys(sorted(due, key=ages.__getitem__))
+
+    def _lasts(self, key: ContainerKey) -> int:
+        return TRIED_AGAIN_SECONDS if self._proved[key].evidence is None else RENEWED_SECONDS
+
+
+def prove_all(ruled: Sequence[Ruled], history: History, *, end: int) -> Proving:
+    """The evidence of all of them, however long it takes."""
+    proving = Proving(budget_seconds=float("inf"))
+    proving.refresh(ruled, history, end=end)
+    return proving
+
+
+def _wanted(ruled: Iterable[Ruled]) -> Iterator[tuple[ContainerKey, Basis]]:
+    for one in ruled:
+        if one.mode is Mode.IGNORE:
+            continue
+        workload, profile = one.workload, one.profile
+        pace = pace_of(profile, strategy=profile.apply.strategy)
+        for container in workload.sizable:
+            rule = profile.rule_for(container.name)
+            if not rule.ignored:
+                yield ContainerKey(workload.ref, container.name), Basis(rule, workload.guaranteed, profile.window_seconds, pace)
+
+
+def _portion(due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis]) -> list[ContainerKey]:
+    """The first that is due, with others of the same rule."""
+    portion: list[ContainerKey] = []
+    for key in due:
+        if not portion or wanted[key] is wanted[portion[0]]:
+            portion.append(key)
+        if len(portion) == CONTAINERS_AT_ONCE:
+            break
+    return portion
+
+
+def _raised(evidence: Evidence, resource: ResourceName, level: float) -> Evidence:
+    figures: Figures = evidence.figures(resource)
+    if figures.held is None or level <= figures.held:
+        return evidence
+    raised = replace(figures, held=level)
+    return replace(evidence, cpu=raised) if resource == "cpu" else replace(evidence, memory=raised)

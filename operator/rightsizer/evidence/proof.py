@@ -1,0 +1,132 @@
+"""Evidence: what a container's own rule would have done over its own past, in the few figures that a person asks for.
+
+The figures come from the replay and are judged from the same day on as recorded series are. Who asks for them, and what is decided by
+them, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.evidence.replay import Course, State, replay
+from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
+from rightsizer.evidence.sizing import Sizing, sizing_of
+from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
+from rightsizer.methods.levels import DAY_SLOTS
+from rightsizer.methods.pace import Pace
+from rightsizer.methods.statistics import Numbers, extent
+from rightsizer.profile import ContainerRule
+from rightsizer.workload import ResourceName
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What evidence rests on besides usage: with another one it proves nothing."""
+
+    rule: ContainerRule
+    guaranteed: bool
+    window_seconds: int
+    pace: Pace
+
+    def sizing(self, resource: ResourceName) -> Sizing:
+        return sizing_of(
+            resource, self.rule.resource(resource), window_seconds=self.window_seconds, bounded=True, guaranteed=self.guaranteed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How one resource of one container would have done. Sizes in millicores or bytes.
+
+    `judged_slots`: those with a value and a request in force; `above`: share of them above the request, 0 to 1; `oom_events`: upward
+    crossings of the memory limit; `request`: mean of the request in them; `held`: the highest level at the full hours of the hold, None
+    where nothing is held.
+    """
+
+    judged_slots: int
+    above: float
+    oom_events: int
+    request: float
+    held: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The figures of a container over the last `days` that were judged, and its `changes` a day, of either resource or both at once."""
+
+    days: float
+    changes: float
+    cpu: Figures
+    memory: Figures
+
+    def figures(self, resource: ResourceName) -> Figures:
+        return self.cpu if resource == "cpu" else self.memory
+
+
+def prove(usage: UsageWindow, basis: Basis) -> list[Evidence | None]:
+    """Replays the rule over each row of `usage`. None for rows too short to judge anything by."""
+    earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
+    starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
+    slots = usage.span.slots
+    cpu, cpu_moves = _of_resource("cpu", usage, basis, starts)
+    memory, memory_moves = _of_resource("memory", usage, basis, starts)
+    moves = (cpu_moves | memory_moves).sum(axis=1)
+    days = np.maximum(slots - starts, 0) / DAY_SLOTS
+    return [
+        Evidence(float(days[row]), float(moves[row] / days[row]), cpu[row], memory[row])
+        if cpu[row].judged_slots or memory[row].judged_slots
+        else None
+        for row in range(len(usage.keys))
+    ]
+
+
+def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
+    """The column from which on each row is judged; after the last one where there is no value.
+
+    Whoever lowers after `earliest` slots of history, before there would be anything to judge, has it judged from there on.
+    """
+    there, slots = extent(values), values.shape[1]
+    starts = there.first + np.fmin(start_of_judging(slots - there.first), earliest)
+    return np.where(there.samples > 0, np.fmin(starts, slots), slots).astype(np.int64)
+
+
+def _of_resource(
+    resource: ResourceName, usage: UsageWindow, basis: Basis, starts: NDArray[np.int64]
+) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
+    """The figures of each row, and the slots in which it would have been changed."""
+    values = usage.cpu if resource == "cpu" else usage.memory
+    sizing = basis.sizing(resource)
+    course, state = replay(values, sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
+    inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
+    return _figures(values, course, inside, _held(state, sizing)), inside & (course.causes > 1)
+
+
+def _figures(values: Values, course: Course, inside: NDArray[np.bool_], held: Numbers) -> list[Figures]:
+    requests, limits = in_force(course.requests), in_force(course.limits)
+    judged = inside & ~np.isnan(values) & ~np.isnan(requests)
+    number = judged.sum(axis=1)
+    above = (judged & (values > requests)).sum(axis=1)
+    killed = oom_events(judged & (values > limits))
+    sums = np.where(judged, requests, 0.0).sum(axis=1)
+    return [
+        Figures(
+            judged_slots=count,
+            above=float(above[row]) / count if count else 0.0,
+            oom_events=int(killed[row]),
+            request=float(sums[row]) / count if count else 0.0,
+            held=None if np.isnan(held[row]) else float(held[row]),
+        )
+        for row, count in enumerate(number.tolist())
+    ]
+
+
+def _held(state: State, sizing: Sizing) -> Numbers:
+    """The highest level among the targets that are held; NaN for none."""
+    if not state.held.shape[1]:
+        return np.full(len(state.held), np.nan)
+    highest: Numbers = np.fmax.reduce(state.held, axis=1) / sizing.factor
+    return highest
