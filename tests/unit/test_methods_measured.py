@@ -304,6 +304,53 @@ def test_the_oom_kill_of_one_container_is_its_own() -> None:
     assert other.wanted == WORKED
 
 
+class TestHeld:
+    def test_a_higher_level_of_a_few_hours_ago_counts(self) -> None:
+        usage = usage_window([[150.0]], [[320.0 * MI]])
+        (found,) = recommend(usage, replace(container_facts(rule=PLAIN_RULE), held={"cpu": 180.03, "memory": 300.0 * MI}))
+        assert found.wanted == WORKED
+        assert "= 180m, the highest of the last 54h (now 150m); + 20 % = 216m; limit" in explained(found, "cpu").text
+        assert (explained(found, "cpu").measurement.value, explained(found, "cpu").measurement.latest) == (180, 150)
+        assert explained(found, "memory").measurement.latest is None
+
+    def test_without_usage_nothing_follows_from_it(self) -> None:
+        (found,) = recommend(usage_window([[NAN]], [[NAN]]), replace(container_facts(), held={"cpu": 180.0}))
+        assert found.wanted == WIDE
+
+
+class TestNearLimit:
+    def near(
+        self, *memory: float, limit: int | None = 500 * MI, rule_limit: LimitRule = PLAIN_RULE.memory.limit, **rule: Any
+    ) -> ContainerRecommendation:
+        sizes = replace(WIDE, memory_limit=limit)
+        plain = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50", half_life_seconds=None, limit=rule_limit, **rule))
+        return one([180.0] * len(memory), [value * MI for value in memory], sizes=sizes, rule=plain)
+
+    def test_memory_near_its_limit_asks_for_more_at_once(self) -> None:
+        found = self.near(100, 100, 450)
+        assert (found.wanted.memory_request, explained(found, "memory").request_clamp) == (540 * MI, Clamp.NEAR_LIMIT)
+        words = "; raised to 1.2 x 450Mi = 540Mi, because the memory in use is at 90% of its limit or above; limit"
+        assert words in explained(found, "memory").text
+
+    @pytest.mark.parametrize("memory", [(100, 100, 449), (100, 450, 100)])
+    def test_only_what_is_near_it_now(self, memory: tuple[float, ...]) -> None:
+        assert self.near(*memory).wanted.memory_request == 120 * MI
+
+    def test_the_last_value_that_is_there_counts(self) -> None:
+        assert self.near(100, 100, 450, NAN).wanted.memory_request == 540 * MI
+
+    def test_without_a_limit_nothing_is_near(self) -> None:
+        assert self.near(100, 100, 450, limit=None).wanted.memory_request == 120 * MI
+
+    @pytest.mark.parametrize("policy", [LimitPolicy.KEEP, LimitPolicy.NONE])
+    def test_a_limit_that_does_not_follow_is_no_reason(self, policy: LimitPolicy) -> None:
+        assert self.near(100, 100, 450, rule_limit=LimitRule(policy)).wanted.memory_request == 120 * MI
+
+    def test_the_maximum_holds_all_the_same(self) -> None:
+        found = self.near(100, 100, 450, maximum=512 * MI)
+        assert (found.wanted.memory_request, explained(found, "memory").request_clamp) == (512 * MI, Clamp.MAXIMUM)
+
+
 def test_rows_keep_their_order_over_rules_and_blocks() -> None:
     rows = ROWS_AT_ONCE + 5
     other = replace(PLAIN_RULE, cpu=replace(PLAIN_RULE.cpu, buffer=1.0))

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.evidence.replay import Course, State, replay
+from rightsizer.evidence.replay import State, replay
 from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import Pace
+from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
 from rightsizer.profile import ContainerRule
 from rightsizer.workload import ResourceName
@@ -102,11 +103,12 @@ def _of_resource(
     sizing = basis.sizing(resource)
     course, state = replay(values, sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
-    return _figures(values, course, inside, _held(state, sizing)), inside & (course.causes > 1)
+    limits = in_force(course.limits) if resource == "memory" else np.full(values.shape, np.nan)
+    return _figures(values, in_force(course.requests), limits, inside, _held(state, sizing)), inside & (course.causes > 1)
 
 
-def _figures(values: Values, course: Course, inside: NDArray[np.bool_], held: Numbers) -> list[Figures]:
-    requests, limits = in_force(course.requests), in_force(course.limits)
+def _figures(values: Values, requests: Levels, limits: Levels, inside: NDArray[np.bool_], held: Numbers) -> list[Figures]:
+    """`limits`: those above which a container is killed."""
     judged = inside & ~np.isnan(values) & ~np.isnan(requests)
     number = judged.sum(axis=1)
     above = (judged & (values > requests)).sum(axis=1)

@@ -1,0 +1,110 @@
+"""What the replay of a container's own past says of its rule, in the figures that gate a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rightsizer.evidence.proof import Basis, Evidence, prove
+from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
+from rightsizer.methods.levels import DAY_SLOTS
+from rightsizer.methods.pace import pace_of
+from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, Profile
+from rightsizer.quantities import MEBIBYTE
+from rightsizer.workload import ContainerKey
+from tests.unit.builders import NOW, REF
+
+SLOTS = 14 * DAY_SLOTS
+PROFILE = Profile("shop", "web")
+ROLLOUT = Basis(DEFAULT_RULE, guaranteed=False, window_seconds=14 * DAY_SECONDS, pace=pace_of(PROFILE, strategy="Rollout"))
+
+
+def flat(level: float, *, slots: int = SLOTS) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    values = np.full(SLOTS, np.nan, dtype=np.float32)
+    values[SLOTS - slots :] = level
+    return values
+
+
+def proved(cpu: object, memory: object | None = None, *, basis: Basis = ROLLOUT) -> Evidence | None:
+    cpus = np.array([cpu], dtype=np.float32)
+    memories = np.array([flat(320 * MEBIBYTE) if memory is None else memory], dtype=np.float32)
+    end = int(NOW) // SLOT_SECONDS * SLOT_SECONDS
+    span = Span(end - (SLOTS - 1) * SLOT_SECONDS, end)
+    (found,) = prove(UsageWindow((ContainerKey(REF, "app"),), span, cpus, memories, np.ones(cpus.shape, dtype=np.uint16)), basis)
+    return found
+
+
+def known(*args: object, basis: Basis = ROLLOUT) -> Evidence:
+    found = proved(*args, basis=basis)
+    assert found is not None
+    return found
+
+
+def test_usage_that_stays_is_never_above() -> None:
+    found = known(flat(180))
+    assert (found.days, found.changes) == (7, 0)
+    assert (found.cpu.judged_slots, found.cpu.above, found.cpu.oom_events) == (7 * DAY_SLOTS, 0.0, 0)
+    assert found.cpu.request == pytest.approx(216)
+    assert found.memory.request == pytest.approx(384 * MEBIBYTE)
+    assert (found.cpu.held, found.memory.held) == (pytest.approx(180), pytest.approx(320 * MEBIBYTE))
+
+
+def test_slots_above_the_request_are_counted_and_gaps_are_not() -> None:
+    cpu = flat(100)
+    cpu[-288:-278] = 500  # above the limit, too, which kills nobody
+    cpu[-100:-50] = np.nan
+    found = known(cpu)
+    assert found.cpu.judged_slots == 7 * DAY_SLOTS - 50
+    assert found.cpu.above == pytest.approx(10 / found.cpu.judged_slots)
+    assert found.cpu.oom_events == 0
+
+
+def test_what_happened_before_the_judged_days_does_not_count() -> None:
+    cpu = flat(100)
+    cpu[3 * DAY_SLOTS : 3 * DAY_SLOTS + 20] = 900
+    assert known(cpu).cpu.above == 0
+
+
+def test_memory_above_its_limit_is_an_oom_kill() -> None:
+    memory = flat(100 * MEBIBYTE)
+    memory[-500:-498] = 900 * MEBIBYTE
+    found = known(flat(100), memory)
+    assert found.memory.oom_events == 1
+    assert found.changes == pytest.approx(1 / 7, abs=0.2)
+
+
+@pytest.mark.parametrize(("days", "judged"), [(0.5, None), (1.0, None), (3, 2), (9, 8), (10, 3), (14, 7)])
+def test_a_short_history_is_judged_from_its_second_day_on(days: float, judged: float | None) -> None:
+    found = proved(flat(100, slots=int(days * DAY_SLOTS)), flat(MEBIBYTE, slots=int(days * DAY_SLOTS)))
+    assert (None if found is None else found.days) == judged
+
+
+def test_who_lowers_sooner_is_judged_sooner() -> None:
+    quick = replace(PROFILE, raise_after_seconds=3_600, lower_after_seconds=3_600)
+    found = known(flat(100, slots=36), basis=replace(ROLLOUT, pace=pace_of(quick, strategy="Rollout")))
+    assert found.cpu.judged_slots == 24
+
+
+def test_nothing_seen_proves_nothing() -> None:
+    assert proved(flat(np.nan), flat(np.nan)) is None
+
+
+def test_a_level_that_fell_is_held_for_54_hours() -> None:
+    cpu = flat(400)
+    cpu[-36 * 12 :] = 100
+    held = known(cpu).cpu.held
+    assert held == pytest.approx(400, rel=0.01)
+    assert known(cpu, basis=replace(ROLLOUT, pace=pace_of(PROFILE, strategy="InPlace"))).cpu.held is None
+
+
+def test_the_limit_of_a_guaranteed_pod_is_its_request() -> None:
+    memory = flat(100 * MEBIBYTE)
+    memory[-400] = 170 * MEBIBYTE
+    guaranteed = replace(ROLLOUT, guaranteed=True)
+    assert known(flat(100), memory).memory.oom_events == 0
+    assert known(flat(100), memory, basis=guaranteed).memory.oom_events == 1
+    # What was needed once is kept while it is in the window.
+    memory[-4000] = 170 * MEBIBYTE
+    assert known(flat(100), memory, basis=guaranteed).memory.oom_events == 0
