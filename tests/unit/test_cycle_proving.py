@@ -159,6 +159,7 @@ def test_the_status_is_not_rewritten_for_evidence_that_says_the_same(world: Worl
 
 
 def test_time_above_the_request_holds_lowering_back(world: World) -> None:
+    world.apply_profile(evidence={"maxTimeAboveRequest": "0%"})
     world.add_deployment()
     burst(world, hours=3, cpu=450)
     world.run_cycle()
@@ -168,12 +169,12 @@ def test_time_above_the_request_holds_lowering_back(world: World) -> None:
     assert world.told() == ("Blocked", "EvidenceTooWeak")
     message = world.recommended()["summary"]["message"]
     assert message.startswith("this rule would have had cpu above the request for ")
-    assert message.endswith("of the time of app in the last 7d; spec.evidence.maxTimeAboveRequest is 1%")
+    assert message.endswith("of the time of app in the last 7d; spec.evidence.maxTimeAboveRequest is 0%")
     assert "EvidenceTooWeak" in world.events()
 
 
 def test_the_profile_may_accept_it(world: World) -> None:
-    world.apply_profile(evidence={"maxTimeAboveRequest": "5%"})
+    world.apply_profile(evidence={"maxTimeAboveRequest": "1%"})
     world.add_deployment()
     burst(world, hours=3, cpu=450)
     world.run_cycle()

@@ -11,6 +11,7 @@ from rightsizer.errors import InvalidProfile, InvalidQuantity
 from rightsizer.profile import (
     DEFAULT_RULE,
     ApplyRule,
+    EvidenceRule,
     LabelSelector,
     LimitPolicy,
     LimitRule,
@@ -47,6 +48,7 @@ spec:
     - {name: istio-proxy, mode: Ignore}
     - {name: app, memory: {buffer: 40%, limit: {policy: Keep}}}
   apply: {strategy: Rollout, minimumChange: 5%, lowerAtMostEvery: 0h}
+  evidence: {maxOOMKills: 2, maxTimeAboveRequest: 3%}
 status: {observedGeneration: 2}
 """
 
@@ -68,6 +70,7 @@ def test_an_empty_spec_is_a_complete_profile() -> None:
     assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet")
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (14 * 86400, 86400, 7 * 86400)
     assert profile.apply == ApplyRule(strategy="Rollout", minimum_change=0.1, lower_at_most_every_seconds=86400)
+    assert profile.evidence == EvidenceRule(max_oom_kills=0, max_time_above_request=0.01)
 
 
 def test_the_default_rules_are_those_of_the_schema() -> None:
@@ -88,6 +91,7 @@ def test_every_field_is_read() -> None:
     assert profile.selector == LabelSelector({"tier": "web"}, (Requirement("env", "NotIn", ("test", "dev")),))
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (36 * 3600, 1800, 86400)
     assert profile.apply == ApplyRule("Rollout", minimum_change=0.05, lower_at_most_every_seconds=0)
+    assert profile.evidence == EvidenceRule(max_oom_kills=2, max_time_above_request=0.03)
     assert profile.status == {"observedGeneration": 2}
     cpu, memory = profile.default_rule.cpu, profile.default_rule.memory
     assert (cpu.statistic, cpu.buffer, cpu.limit, cpu.minimum, cpu.maximum) == ("p99.5", 0.05, LimitRule(LimitPolicy.NONE, 2.0), 1, 2000)
@@ -146,6 +150,9 @@ REFUSED = [
     ("containers", {"name": "app"}, "must be a list"),
     ("apply.minimumChange", "101%", "from 0% to 100%"),
     ("apply.lowerAtMostEvery", "45d", "up to 30d"),
+    ("evidence.maxOOMKills", -1, "a whole number from 0 to 1,000"),
+    ("evidence.maxOOMKills", "0", "a whole number"),
+    ("evidence.maxTimeAboveRequest", "0.5%", "a whole percentage from 0% to 100%"),
 ]
 
 

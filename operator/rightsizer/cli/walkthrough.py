@@ -88,12 +88,16 @@ def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
     kills = found.memory.oom_events
     killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
     yield f"  Evidence: had this rule been applied in the last {format_days(found.days)}, each time by what was known then, the container"
-    yield f"    {killed}, and would have been changed {found.changes:.1f} times a day;"
+    yield f"    {killed}, and {_changed(found.changes)};"
     for resource in RESOURCES:
         figures = found.figures(resource)
         if figures.judged_slots:
             mean = _mean(container, resource, figures.request)
             yield f"    {_TITLES[resource]} above the request for {format_share_up(figures.above)} of the time, {mean}"
+
+
+def _changed(changes: float) -> str:
+    return f"would have been changed {changes:.1f} times a day" if changes else "would not have been changed"
 
 
 def _times(number: int) -> str:
