@@ -1,0 +1,117 @@
+"""The live operator changes sizes at the speeds of the replay: the same usage, walked through by both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rightsizer.change import Change, Outcome, start
+from rightsizer.checks.differences import sizes_after
+from rightsizer.cycle.assignment import assign
+from rightsizer.cycle.proving import RENEWED_SECONDS, Proving
+from rightsizer.cycle.recommending import recommend
+from rightsizer.cycle.settling import look
+from rightsizer.evidence.replay import Course, replay
+from rightsizer.evidence.sizing import sizing_of
+from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch
+from rightsizer.methods.levels import DAY_SLOTS, HOUR_SLOTS
+from rightsizer.methods.pace import pace_of
+from rightsizer.profile import DEFAULT_RULE, EvidenceRule, Mode, Profile
+from rightsizer.workload import RESOURCES, Container, ContainerKey, ResourceName, Workload
+from tests.unit.builders import DAY, MI, NOW, REF, WIDE, workload
+
+FIRST = int(NOW) // 3_600 * 3_600
+PROFILE = Profile(
+    "shop",
+    "all",
+    mode=Mode.APPLY,
+    window_seconds=9 * DAY,
+    raise_after_seconds=DAY,
+    lower_after_seconds=DAY,
+    evidence=EvidenceRule(max_oom_kills=1_000, max_time_above_request=1.0),
+)
+LEVEL = {"cpu": 100.0, "memory": 300.0 * MI}
+LIVELY = 2 * DAY_SLOTS
+"""From here on both walk; before it, the live one waits an hour or so longer for its first evidence."""
+
+# Day at which the usage changes, and to what share of the first level.
+STEPS = ((2.6, 1.3), (3.0, 0.5), (8.4, 0.9))
+SPIKES = ((3.1, 1.62), (3.15, 0.9), (6.0, 0.4))
+
+
+def usage(*steps: tuple[float, float]) -> NDArray[np.float64]:
+    """Of nine days."""
+    shares = np.ones(9 * DAY_SLOTS)
+    for day, share in steps:
+        shares[int(day * DAY_SLOTS) :] = share
+    return shares
+
+
+def series(resource: ResourceName, shares: NDArray[np.float64]) -> dict[ResourceName, NDArray[np.float32]]:
+    """The other resource stays as it is: live, both wait for each other's cool-down."""
+    return {each: (LEVEL[each] * (shares if each == resource else np.ones(len(shares)))).astype(np.float32) for each in RESOURCES}
+
+
+def replayed(resource: ResourceName, values: NDArray[np.float32]) -> Course:
+    rule = DEFAULT_RULE.resource(resource)
+    sizing = sizing_of(resource, rule, window_seconds=PROFILE.window_seconds, bounded=True)
+    course, _ = replay(values[np.newaxis], sizing, pace_of(PROFILE, strategy="Rollout"), first_slot=FIRST // SLOT_SECONDS)
+    return course
+
+
+def lived(resource: ResourceName, values: dict[ResourceName, NDArray[np.float32]]) -> list[int]:
+    """The request at the end of each slot, by the operator's own way to a change: replay, recommend, check."""
+    history, proving = History(slots=9 * DAY_SLOTS), Proving()
+    present, change = workload(Container("app", WIDE)), None
+    requests = []
+    key = ContainerKey(REF, "app")
+    for column in range(len(values[resource])):
+        slot = FIRST + column * SLOT_SECONDS
+        for each in RESOURCES:
+            one = values[each][np.newaxis, column : column + 1]
+            history.add(UsageBatch(each, Span(slot, slot), (PodSeries("shop", "web-a", "app"),), one), [key])
+        if column >= DAY_SLOTS and (column % HOUR_SLOTS == 0 or resource == "memory"):
+            present, change = cycle(present, change, history, proving, slot)
+        requests.append(present.containers[0].sizes.request(resource) or 0)
+    return requests
+
+
+def cycle(present: Workload, change: Change | None, history: History, proving: Proving, slot: int) -> tuple[Workload, Change | None]:
+    ruled = assign([present], [PROFILE], {}).ruled
+    proving.refresh(ruled.values(), history, end=slot)
+    found = recommend(ruled.values(), history, {}, end=slot, held=proving.held)
+    proving.see(found)
+    evidence = proving.of(REF, ["app"])
+    standing = look(ruled[REF], found[REF], {}, evidence=evidence, autoscalers=(), change=change, trouble=None, now=slot)
+    allowed = standing.verdict.allowed
+    if not allowed:
+        return present, change
+    last_lowered = None if change is None else change.last_lowered
+    made = replace(start(present, allowed, now=slot, strategy="Rollout", last_lowered=last_lowered), outcome=Outcome.SUCCEEDED)
+    return replace(present, containers=(Container("app", sizes_after(present, allowed)["app"]),)), made
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("resource", "steps"), [("cpu", STEPS), ("memory", SPIKES)])
+def test_the_same_usage_leads_to_the_same_changes(resource: ResourceName, steps: tuple[tuple[float, float], ...]) -> None:
+    values = series(resource, usage(*steps))
+    expected, found = moves(replayed(resource, values[resource]).requests[0]), moves(lived(resource, values))
+    # Live numbers are rounded up.
+    assert [size for _, size in found] == pytest.approx([size for _, size in expected], rel=0.015)
+    assert len(found) >= 3
+    before = found[0][1]
+    for (when, size), (column, _) in zip(found, expected, strict=True):
+        # What is held live is looked at every few hours only, so it may be held that much longer.
+        late = RENEWED_SECONDS // SLOT_SECONDS if size < before else 0
+        assert column <= when <= column + late
+        before = size
+
+
+def moves(requests: Sequence[float] | NDArray[np.float64]) -> list[tuple[int, float]]:
+    """The columns at which the request moves, and to what."""
+    columns = range(LIVELY, len(requests))
+    return [(column, float(requests[column])) for column in columns if column == LIVELY or requests[column] != requests[column - 1]]
