@@ -60,7 +60,7 @@ format: $(READY) ## format the code and sort its imports
 	@$(BIN)/ruff check --quiet --fix --select I .
 	@$(BIN)/ruff format .
 
-bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000 10000"); writes docs/benchmarks.md
+bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000"); the whole run writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.measure --docs
 
 bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core

@@ -1,7 +1,8 @@
 """`make bench-measure`: what measuring costs, by Rightsizer and by the other ways, side by side on the same history.
 
 SIZES="1000 3000 10000" chooses the clusters, DAYS the history, SAMPLE how many containers the per-container arm asks for, ARMS which
-arms run. Records go to `build/bench/measure.json` as soon as a size is done; `--docs` writes `docs/benchmarks.md` too.
+arms run. Records go to `build/bench/measure.json` as soon as a size is done; after a whole run `--docs` writes
+`docs/benchmarks.md` too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class Plan:
     days: int = 14
     sample: int = 50
     arms: tuple[str, ...] = ARMS
+
+    @property
+    def whole(self) -> bool:
+        """Whether every goal is judged by it."""
+        return self == Plan(sample=self.sample)
 
 
 def plan_from(environment: Mapping[str, str]) -> Plan:
@@ -108,8 +114,10 @@ def main() -> None:
     MACHINE_FILE.write_text(json.dumps(measured_on, indent=1) + "\n")
     records = measure(plan, records_file=RECORDS_FILE, log_folder=RESULT_FOLDER)
     _print(records)
-    if given.docs:
+    if given.docs and plan.whole:
         write_docs(records, measured_on)
+    elif given.docs:
+        tell("docs/benchmarks.md is left as it is: it is about the whole run, without SIZES, DAYS and ARMS")
 
 
 if __name__ == "__main__":

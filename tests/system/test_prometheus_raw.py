@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 import subprocess
@@ -149,7 +150,9 @@ def url(span: Span, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / name).write_text(openmetrics(part, end_ms=head_begin))
         command: list[str | Path] = [built_binaries() / "promtool", "tsdb", "create-blocks-from", "openmetrics"]
         subprocess.run([*command, folder / name, folder / "data"], check=True, capture_output=True)
-    (folder / "prometheus.yml").write_text('{"storage": {"tsdb": {"out_of_order_time_window": "4h"}}}')
+    # A label that series have too: remote read would take a plain matcher of it for one about the server.
+    config = {"global": {"external_labels": {"cluster": "one"}}, "storage": {"tsdb": {"out_of_order_time_window": "4h"}}}
+    (folder / "prometheus.yml").write_text(json.dumps(config))
     address = f"127.0.0.1:{free_ports(1)[0]}"
     flags = [
         f"--config.file={folder / 'prometheus.yml'}",

@@ -90,6 +90,13 @@ def test_plan_by_default_and_as_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("environment", "whole"), [({}, True), ({"SAMPLE": "5"}, True), ({"SIZES": "1000"}, False), ({"ARMS": "rightsizer"}, False)]
+)
+def test_only_a_whole_run_is_kept_in_the_docs(environment: dict[str, str], whole: bool) -> None:
+    assert plan_from(environment).whole is whole
+
+
+@pytest.mark.parametrize(
     ("environment", "named"),
     [
         ({"SIZES": "many"}, "SIZES"),

@@ -54,7 +54,7 @@ def ask(server: Server, questions: Iterable[Question], *, until: float = FOREVER
     unanswered: list[str] = []
     for outcome in (on or Asking(at_once=1)).ask(server.read, questions, until=until):
         if isinstance(outcome, Unanswered):
-            unanswered += outcome.question.namespaces
+            unanswered += [*outcome.question.namespaces, *outcome.unasked]
         else:
             answered.update(outcome.question.namespaces)
     return answered, unanswered

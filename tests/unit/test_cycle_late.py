@@ -141,7 +141,7 @@ def test_a_clock_that_is_put_back_asks_for_nothing_and_goes_on_afterwards() -> N
     assert all(world.known(slots=40))
 
 
-def test_it_costs_three_slots_besides_the_new_one() -> None:
+def test_it_costs_two_slots_besides_the_new_one() -> None:
     world = LateWorld()
     world.run_cycle()
     world.source.calls.clear()

@@ -105,6 +105,10 @@ class TestPlan:
         # Days since MIDNIGHT: after the first and up to the last.
         assert [((one.span.start - 300 - MIDNIGHT) / DAY_SECONDS, (one.span.end - MIDNIGHT) / DAY_SECONDS) for one in found] == cut
 
+    def test_what_is_new_is_not_cut_at_midnight(self) -> None:
+        span = Span(at(DAY_SLOTS - 1), at(DAY_SLOTS + 1))
+        assert [one.span for one in plan({"a": [span]}, {"a": load()}, now=at(DAY_SLOTS + 1))] == [span]
+
     def test_as_many_namespaces_as_the_values_allow(self) -> None:
         span = Span(at(1), at(288))
         names = [f"n{number}" for number in range(5)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rightsizer.cycle.unreadable import LEFT_OUT_SECONDS, PAUSES_SECONDS, Unreadable
-from rightsizer.errors import UsageAnswerInvalid, UsageSourceError, UsageSourceOverloaded
+from rightsizer.errors import UsageAnswerInvalid, UsageSourceError, UsageSourceOverloaded, UsageSourceRefused
 from rightsizer.history import Span
 from tests.unit.builders import DAY, WIDE, WORKED
 from tests.unit.world import World
@@ -211,3 +211,30 @@ def _newest_only(world: HalfReadable) -> Any:
         return original(*arguments, span=span, **more)
 
     return answer
+
+
+class TestAllThatIsOld:
+    """Of many namespaces, whatever is older than eight days cannot be read, as with a block that is damaged."""
+
+    NAMES = tuple(f"n{number:02}" for number in range(60))
+
+    def test_is_no_trouble_and_what_is_to_blame_is_found_out_in_time(self) -> None:
+        world = World()
+        for name in self.NAMES:
+            world.add_deployment(namespace=name)
+            world.apply_profile(namespace=name, mode="Recommend")
+        original, damaged = world.source.usage, world.clock.time - 8 * DAY
+
+        def answer(*arguments: Any, span: Span, **more: Any) -> object:
+            if span.start < damaged:
+                raise UsageSourceRefused(500, "damaged block")
+            return original(*arguments, span=span, **more)
+
+        setattr(world.source, "usage", answer)  # noqa: B010
+        reports = []
+        for _ in range(8 * 12):
+            world.next_slot()
+            reports.append(world.run_cycle())
+        assert {report.troubled_namespaces for report in reports} == {0}
+        assert reports[0].read < 0.9
+        assert reports[-1].read > 0.99, "it counts as a gap by now"

@@ -258,10 +258,11 @@ def test_labels_that_are_missing_are_told_of_listed_series_too(server: Prometheu
         source.pod_owners(namespaces=["shop"], span=DAY)
 
 
+@pytest.mark.parametrize("reply", [Reply(404, b"404 page not found"), Reply(200, b"<html>please log in</html>")])
 def test_a_server_that_does_not_list_series_is_asked_by_queries(
-    server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture
+    server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture, reply: Reply
 ) -> None:
-    server.reply(Reply(404, b"404 page not found"), vector((owned("pod", "web-1", "ReplicaSet", "web-new"), "1")), vector())
+    server.reply(reply, vector((owned("pod", "web-1", "ReplicaSet", "web-new"), "1")), vector())
     with caplog.at_level(logging.INFO, logger="rightsizer.prometheus"):
         assert len(source.pod_owners(namespaces=["shop"], span=DAY).pods) == 1
         source.pod_owners(namespaces=["shop"], span=DAY)

@@ -20,7 +20,6 @@ from rightsizer.errors import (
     UsageSourceOverloaded,
     UsageSourceRefused,
     UsageSourceTimeout,
-    UsageSourceUnreachable,
 )
 from rightsizer.history import PodSeries, Span, UsageBatch
 from rightsizer.prometheus import Connection, Endpoint, Prometheus, chunks
@@ -284,12 +283,16 @@ class TestInsteadByQuery:
         assert caplog.text.count("no raw chunks") == 1
 
     @pytest.mark.parametrize("status", [401, 403, 500])
-    def test_trouble_with_raw_chunks_alone_is_no_trouble(self, server: PrometheusServer, source: Prometheus, status: int) -> None:
+    def test_trouble_with_raw_chunks_alone_is_no_trouble(
+        self, server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture, status: int
+    ) -> None:
         """A proxy may let queries through only; next time it may be otherwise."""
         server.reply_raw(Reply(status))
-        usage(source)
-        usage(source)
+        with caplog.at_level(logging.INFO, logger="rightsizer.prometheus"):
+            usage(source)
+            usage(source)
         assert paths(server) == ["read", "query_range"] * 2
+        assert caplog.text.count("raw chunks were refused") == 1
 
     def test_a_broken_stream_is_no_usage(self, server: PrometheusServer, source: Prometheus, caplog: pytest.LogCaptureFixture) -> None:
         whole = frame(series(WEB, *in_chunks(counting())))
@@ -332,9 +335,12 @@ class TestTrouble:
         broken = Reply(200, whole.body[:200], whole.headers, missing_bytes=100)
         server.reply_raw(broken, whole)
         assert usage(connected(server, retries=1)).values[0, 0] == pytest.approx(250.0)
-        server.reply_raw(broken)
-        with pytest.raises(UsageSourceUnreachable):
-            usage(connected(server))
+
+    def test_one_that_breaks_each_time_is_asked_by_a_query(self, server: PrometheusServer) -> None:
+        whole = raw_reply(frame(series(WEB, *in_chunks(counting()))))
+        server.reply_raw(Reply(200, whole.body[:200], whole.headers, missing_bytes=100))
+        assert usage(connected(server)).series == ()
+        assert paths(server) == ["read", "query_range"]
 
     def test_a_dripping_stream(self, server: PrometheusServer) -> None:
         whole = raw_reply(frame(series(WEB, *in_chunks(counting()))))
@@ -351,8 +357,7 @@ class TestTrouble:
         assert usage(connected(server)).values[0, 0] == pytest.approx(250.0)
         for length in (100, 155, 160, len(body) - 5):
             server.reply_raw(Reply(200, body[:length], headers))
-            with pytest.raises(UsageSourceUnreachable):
-                usage(connected(server))
+            assert usage(connected(server)).series == ()
         server.reply_raw(Reply(200, body, headers, piece_bytes=10, piece_seconds=0.1))
         with pytest.raises(UsageSourceTimeout):
             usage(connected(server, timeout_seconds=0.5))
@@ -361,6 +366,17 @@ class TestTrouble:
         server.reply_raw(raw_reply(*[frame(series({**WEB, "pod": str(pod)}, *in_chunks(counting()))) for pod in range(99)]))
         with pytest.raises(UsageSourceOverloaded, match="longer than 10000 bytes"):
             usage(connected(server, max_answer_bytes=10_000))
+
+    def test_too_many_series_for_one_answer(self, server: PrometheusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of pods that lived shortly there may be many more in a week than there are now, and each takes the memory of a week."""
+        pods = [frame(series({**WEB, "pod": str(pod)}, *in_chunks(counting()))) for pod in range(99)]
+        server.reply_raw(raw_reply(*pods))
+        slots = SPAN.slots
+        monkeypatch.setattr("rightsizer.prometheus.raw.MOST_VALUES", 99 * slots)
+        assert len(usage(connected(server)).series) == 99
+        monkeypatch.setattr("rightsizer.prometheus.raw.MOST_VALUES", 99 * slots - 1)
+        with pytest.raises(UsageSourceOverloaded, match="too many for one answer"):
+            usage(connected(server))
 
     def test_requests_are_observed_as_raw(self, server: PrometheusServer) -> None:
         seen: list[tuple[str, int]] = []

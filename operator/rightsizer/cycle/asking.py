@@ -11,7 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rightsizer.cycle.questions import Question, halve
 from rightsizer.errors import UsageSourceError, UsageSourceOverloaded, UsageSourceTimeout, UsageSourceUnreachable
@@ -54,10 +54,11 @@ Read = Callable[[Question], Answered]
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A question that could not be answered now."""
+    """A question that could not be answered now. `unasked`: other namespaces about which nothing was asked any more because of it."""
 
     question: Question
     error: UsageSourceError
+    unasked: tuple[str, ...] = ()
 
 
 def never() -> bool:
@@ -143,7 +144,7 @@ class Asking:
             waiting.clear()
             self.given_up = True
             self.failed += 1
-            return Unanswered(replace(question, namespaces=tuple(sorted(unasked.union(question.namespaces)))), error)
+            return Unanswered(question, error, unasked=tuple(sorted(unasked.difference(question.namespaces))))
         halves = halve(question) if self._worth_halving(error, question) else None
         if halves is None:
             self.failed += 1

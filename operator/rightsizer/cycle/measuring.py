@@ -21,7 +21,7 @@ from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.cycle.unreadable import Unreadable
 from rightsizer.cycle.wanted import share_read, with_late, without
-from rightsizer.errors import UsageSourceError
+from rightsizer.errors import UsageSourceError, UsageSourceUnreachable
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
 from rightsizer.ports import Cluster, OwnerSource, UsageSource
@@ -267,11 +267,14 @@ class Measuring:
 
     def _unanswered(self, this: _Round, unanswered: Unanswered) -> None:
         question, error = unanswered.question, unanswered.error
-        to_blame = len(question.namespaces) == 1 and not self._asking.given_up
-        if not to_blame or this.is_newest(question):
-            self._fail(this, question.namespaces, error)
+        if this.is_newest(question) or isinstance(error, UsageSourceUnreachable):
+            self._fail(this, {*question.namespaces, *unanswered.unasked}, error)
             return
-        this.past_failed.update(dict.fromkeys(question.namespaces, error))
+        # A server that has the newest slots is well. Which of several namespaces is to blame is found out in later cycles, when those
+        # that were found before are left alone.
+        logger.warning("the past of %s could not be read: %s", _named(question.namespaces), error)
+        if len(question.namespaces) == 1:
+            this.past_failed.update(dict.fromkeys(question.namespaces, error))
 
     def _answer(self, question: Question, *, newest: int) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""

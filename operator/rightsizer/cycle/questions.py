@@ -133,6 +133,10 @@ def _halved_until_fitting(span: Span, load: Load) -> Iterator[Span]:
 
 def _chunks(span: Span, *, yesterday: int) -> Iterator[Span]:
     """Cut at whole days and weeks of unix time. A slot is named by its end, so a chunk's first slot ends just after its boundary."""
+    if span.slots * SLOT_SECONDS < THROTTLING_SECONDS:
+        # What is new and may have come late stays together, also at midnight.
+        yield span
+        return
     start = span.start
     while start <= span.end:
         boundary = _next_multiple(start, DAY_SECONDS) if start > yesterday else min(_next_multiple(start, WEEK_SECONDS), yesterday)

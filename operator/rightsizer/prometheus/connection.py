@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 CHUNK_BYTES = 1024 * 1024
 # Waited for until they are all here, so not more than what comes within a moment.
-MOST_BYTES_AT_ONCE = 64 * 1024
+MOST_BYTES_AT_ONCE = 8 * 1024
 FIRST_PAUSE_SECONDS = 0.5
 # A server that asks for more patience than this is better asked again in the next cycle.
 LONGEST_PAUSE_SECONDS = 10.0
@@ -226,13 +226,14 @@ class Connection:
     ) -> Result | _Trouble:
         """Sends one request and lets its answer be judged while it comes; what breaks on the way may be tried again."""
         started, remaining = self._clock(), max(deadline - self._clock(), 0.1)
+        framed = isinstance(content, bytes)
         if not isinstance(content, bytes):
             content = _whole(content, remaining)
         size = 0
 
         def pieces(response: requests.Response) -> Iterator[bytes]:
             nonlocal size
-            for piece in self._pieces(response, deadline=deadline):
+            for piece in self._pieces(response, deadline=deadline, framed=framed):
                 size += len(piece)
                 yield piece
 
@@ -258,10 +259,10 @@ class Connection:
             if self._on_request is not None:
                 self._on_request(kind, seconds=self._clock() - started, size_bytes=size)
 
-    def _pieces(self, response: requests.Response, *, deadline: float) -> Iterator[bytes]:
+    def _pieces(self, response: requests.Response, *, deadline: float, framed: bool) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
         size = 0
-        for piece in _arriving(response.raw):
+        for piece in _arriving(response.raw, framed=framed):
             size += len(piece)
             self._check_size(size, response.status_code)
             yield piece
@@ -303,9 +304,10 @@ def _whole(form: Mapping[str, str], remaining: float) -> Mapping[str, str]:
     return {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
 
 
-def _arriving(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    if raw.chunked and raw.supports_chunked_reads():
-        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones.
+def _arriving(raw: urllib3.HTTPResponse, *, framed: bool) -> Iterator[bytes]:
+    if framed and raw.chunked and raw.supports_chunked_reads():
+        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones. It waits for
+        # a whole piece, which therefore is small.
         yield from raw.read_chunked(MOST_BYTES_AT_ONCE, decode_content=True)
     else:
         while piece := raw.read1(CHUNK_BYTES, decode_content=True):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.errors import UsageAnswerInvalid, UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused
+from rightsizer.errors import UsageAnswerInvalid, UsageNotRaw, UsageSourceOverloaded, UsageSourceRefused, UsageSourceUnreachable
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.prometheus import chunks
 from rightsizer.prometheus.answer import Series
@@ -33,6 +33,9 @@ _CHUNK_BOUNDARY_MS = 2 * 3600 * 1000
 
 # The words of servers that know nothing of it, or not of this encoding of the question. Others may mean this question only, or this moment.
 _NOT_OFFERED = frozenset({400, 404, 405, 406, 415, 501})
+
+MOST_VALUES = 4_000_000
+"""Series times slots of one answer, 32 MB. Only pods that lived shortly can be so many more than there were when the question was made."""
 
 _Rows = dict[tuple[str, ...], NDArray[np.float64]]
 """By the group of a series (see `_group`), the values of all slots."""
@@ -55,6 +58,7 @@ class RawChunks:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._offered = True
+        self._refused = False
 
     def ask(self, question: RawQuestion) -> Iterator[Series] | None:
         """One series for each set of `labels`; None where the question has to be asked by PromQL. Raises UsageSourceError."""
@@ -75,12 +79,18 @@ class RawChunks:
         except UsageAnswerInvalid as error:
             # Some versions put the words of their trouble into the stream; a query tells them better, or works.
             logger.warning("asking by a query, as raw chunks could not be read: %s", error)
+        except UsageSourceUnreachable as error:
+            # A proxy may cut off this path only; if not, the query tells.
+            logger.info("asking by a query, as raw chunks did not come: %s", error)
         except UsageSourceOverloaded:
             raise
         except UsageSourceRefused as error:
             # PromQL may be allowed or working where this is not; if not, its own error is the one to be told.
             if error.status in _NOT_OFFERED:
                 self._give_up(error)
+            elif not self._refused:
+                self._refused = True
+                logger.info("asking by a query, as raw chunks were refused: %s", error)
         return None
 
     def _give_up(self, error: Exception) -> None:
@@ -128,7 +138,14 @@ def _read(pieces: Iterator[bytes], question: RawQuestion) -> _Rows:
         for labels, begin, end in zip(batch.labels, bounds, bounds[1:], strict=False):
             if begin < end:
                 _put(rows, _group(labels, question.labels), slots[begin:end], found.values[begin:end], span)
+        check_size(len(rows), span)
     return rows
+
+
+def check_size(series: int, span: Span) -> None:
+    """Raises UsageSourceOverloaded where the answer has so many series that it is to be asked for in smaller parts."""
+    if series * span.slots > MOST_VALUES:
+        raise UsageSourceOverloaded(200, f"{series} series and more over {span.slots} slots are too many for one answer")
 
 
 def _put(rows: _Rows, group: tuple[str, ...], slots: NDArray[np.int64], values: NDArray[np.float64], span: Span) -> None:

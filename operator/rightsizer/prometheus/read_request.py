@@ -81,7 +81,11 @@ def read_request(wanted: tuple[Matcher, ...], *, start_ms: int, end_ms: int) -> 
 
 
 def _matcher(one: Matcher) -> bytes:
-    return _number(1, _OPERATORS[one.operator]) + _content(2, one.label.encode()) + _content(3, one.value.encode())
+    operator, value = one.operator, one.value
+    if operator == "=" and value and one.label != "__name__":
+        # Where the server has an external label of this name and value, it would look for series without the label; not for a regex.
+        operator, value = "=~", re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", value)
+    return _number(1, _OPERATORS[operator]) + _content(2, one.label.encode()) + _content(3, value.encode())
 
 
 def _number(field: int, value: int) -> bytes:

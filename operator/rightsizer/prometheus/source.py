@@ -17,7 +17,7 @@ from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageK
 from rightsizer.ports import Load, OomSeries, PodOwners
 from rightsizer.prometheus.answer import Answer, Series
 from rightsizer.prometheus.connection import Connection
-from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion, shares
+from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion, check_size, shares
 from rightsizer.prometheus.slots import peaks, rates
 from rightsizer.promql import USUAL_LABELS, LabelNames, Scope
 from rightsizer.workload import OwnerRef, ResourceName
@@ -86,6 +86,7 @@ class Prometheus:
             answer = self._usage(kind, self._scope(namespaces), part, scrape_interval_seconds, recorded=recorded)
             for series in self._complete(answer, labels, metric=metrics[kind]):
                 row = rows.setdefault(_pod_series(series, labels), np.full(span.slots, np.nan, dtype=np.float32))
+                check_size(len(rows), span)
                 _fill(row, series, span, factor=_MILLICORES_PER_CORE if kind == "cpu" else 1.0)
         return _batch(kind, span, rows)
 
@@ -190,7 +191,7 @@ class Prometheus:
             return self._connection.ask("/api/v1/series", form, kind="owners")
         except UsageSourceOverloaded:
             raise
-        except UsageSourceRefused as error:
+        except (UsageSourceRefused, UsageAnswerInvalid) as error:
             self._lists_series = False
             logger.info("this server does not list series, so owners are read by queries: %s", error)
             return None
