@@ -142,7 +142,7 @@ def test_the_figures_are_told(world: World) -> None:
     world.apply_profile(mode="Recommend")
     world.add_deployment()
     report = world.run_cycle()
-    assert world.recommended()["evidence"]["summary"] == "7d: 0 OOM, 0% above, 0.0/day, -62% mem, -57% cpu"
+    assert world.recommended()["evidence"]["summary"] == "7d: 0 OOM, 0% above, 0.0/day, -62% mem"
     assert report.proved_containers == 1
     assert report.proving_seconds > 0
 

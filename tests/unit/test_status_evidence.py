@@ -15,7 +15,7 @@ SOME = evidence(changes=0.1, cpu=figures(above=0.003, request=216), memory=figur
 
 
 def test_the_short_form() -> None:
-    assert of_container(Container("app", WIDE), SOME) == "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem, -57% cpu"
+    assert of_container(Container("app", WIDE), SOME) == "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_nothing_is_saved_where_nothing_is_requested() -> None:
 
 def test_the_status() -> None:
     assert evidence_status(WEB, {"app": SOME}, old={}) == {
-        "summary": "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem, -57% cpu",
+        "summary": "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem",
         "window": "7d",
         "oomKills": 0,
         "timeAboveRequest": "0.3%",

@@ -14,8 +14,6 @@ from rightsizer.evidence.proof import Evidence
 from rightsizer.quantities import format_days, format_percentage, format_share_up
 from rightsizer.workload import RESOURCES, Container, ResourceName, Workload
 
-_SHORT = {"cpu": "cpu", "memory": "mem"}
-
 _BANDS = {"timeAboveRequest": 0.3, "changesPerDay": 0.2, "saved": 5.0}
 """By so much a figure may differ from the written one without being news: percentage points, changes a day, percentage points."""
 
@@ -23,7 +21,7 @@ _BANDS = {"timeAboveRequest": 0.3, "changesPerDay": 0.2, "saved": 5.0}
 def evidence_status(workload: Workload, evidence: Mapping[str, Evidence], *, old: Mapping[str, Any]) -> dict[str, Any]:
     """`status.evidence`; what is written (`old`) where nothing is known yet, or where nearly the same would be written.
 
-    14d: 0 OOM, 0.3% above, 0.1/day, -61% mem, -40% cpu
+    14d: 0 OOM, 0.3% above, 0.1/day, -61% mem
     """
     found = [(container, evidence[container.name]) for container in workload.sizable if container.name in evidence]
     if not found:
@@ -64,7 +62,8 @@ def _saved(found: Iterable[tuple[Container, Evidence]], resource: ResourceName) 
 
 
 def _summary(status: Mapping[str, Any]) -> str:
-    saved = [f"{_signed(status['saved'][resource])} {_SHORT[resource]}" for resource in reversed(RESOURCES) if resource in status["saved"]]
+    # One of the two, as it stands in a narrow column: memory is what is wasted most, and what kills.
+    saved = [f"{_signed(status['saved']['memory'])} mem"] if "memory" in status["saved"] else []
     above, changes = status["timeAboveRequest"], status["changesPerDay"]
     return f"{status['window']}: " + ", ".join([f"{status['oomKills']} OOM", f"{above} above", f"{changes}/day", *saved])
 
