@@ -78,7 +78,9 @@ def recommend(output: str, **options: Any) -> None:
     Profiles are those of the cluster (offline: those among the manifests), or the one of --profile; a workload that no profile
     fits gets the default one. Usage, certificates and secrets can also be named by RIGHTSIZER_PROMETHEUS_URL and the like.
     NOTE tells which check would hold an automatic change back: `-` for none, HpaOnSameResource(cpu) for one that concerns the CPU
-    only, UpToDate where nothing would change, NoUsage where nothing was measured. With -o json or yaml each workload is one object:
+    only, UpToDate where nothing would change, NoUsage where nothing was measured. EVIDENCE tells what this rule would have done over
+    the container's own past: how long was judged, OOM kills, time above the request, changes a day, and the memory requested less
+    than today, in the mean; `-` where too little was seen. With -o json or yaml each workload is one object:
 
     \b
       rightsizer recommend -o json ... | jq '.[] | {workload, savings}'
