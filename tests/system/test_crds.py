@@ -290,6 +290,14 @@ RECOMMENDATION_STATUS: Manifest = {
             },
         }
     ],
+    "evidence": {
+        "summary": "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem",
+        "window": "7d",
+        "oomKills": 0,
+        "timeAboveRequest": "0.3%",
+        "changesPerDay": "0.1",
+        "saved": {"cpu": "57%", "memory": "61%"},
+    },
     "savings": {"cpu": "852m", "memory": "-64Mi"},
     "lastChange": {
         "time": SINCE,
@@ -347,6 +355,7 @@ def test_kubectl_get_shows_a_recommendation_in_one_line(cluster: Testbed) -> Non
         "MODE": "Apply",
         "CPU": "500m -> 216m",
         "MEMORY": "1Gi -> 384Mi",
+        "EVIDENCE": "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem",
         "STATE": "Applied",
         "REASON": "RolledOut",
         "PROFILE": "web",
