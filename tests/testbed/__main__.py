@@ -11,7 +11,8 @@ from tests.testbed.binaries import build
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell lets what it starts in the background ignore SIGINT
+        signal.signal(number, signal.default_int_handler)
     try:
         build()
         started = time.monotonic()
