@@ -130,7 +130,12 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.option("--score-after", metavar="DURATION", callback=duration, help="Judge from then on. [default: 7d, 24h for less than 10 days]")
 @click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="The form of the answer."
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "csv", "html"]),
+    default="table",
+    show_default=True,
+    help="The form of the answer; html is one page with plots, for a browser.",
 )
 @click.option(
     "--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file."
