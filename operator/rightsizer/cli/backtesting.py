@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdic
 from rightsizer.evidence.rules import Plan, measured, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods import METHODS, known_methods
 from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
+from rightsizer.methods.plugin import Asked, installed
 from rightsizer.profile import Profile
 from rightsizer.quantities import format_duration, format_percentage
 
@@ -47,10 +50,7 @@ _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
 def backtest_files(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profile's rule and those to compare with would have done. Raises InvalidInput."""
     profile, bounded = _profile(options["profile"])
-    method = options["method"] or profile.method
-    if method != "Measured":
-        raise InvalidInput(f"method {method}: cannot be replayed yet, only Measured can: leave --method out")
-    plans = [measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)]
+    plans = [_own_plan(profile, options["method"] or profile.method, bounded)]
     plans += [rule_of(name, window_seconds=profile.window_seconds) for name in dict.fromkeys(options["rules"])]
     pace = pace_of(profile, strategy=options["strategy"] or profile.apply.strategy)
     courses: dict[str, Sequence[Decision]] = {}
@@ -68,6 +68,18 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
             )
     click.echo(_rendered(options["output"], found, series, courses, told=_told(profile, pace)))
     return ExitCode.FINE
+
+
+def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Plan:
+    """The profile's rule by this method. Raises InvalidInput for one that is not installed."""
+    plan = measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
+    if method in METHODS:
+        return plan
+    plugin = installed().get(method)
+    if plugin is None:
+        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted(known_methods()))}")
+    cpu = replace(plan.cpu, estimator=Asked(plugin, "cpu", plan.cpu.window))
+    return Plan(method, cpu, replace(plan.memory, estimator=Asked(plugin, "memory", plan.memory.window)))
 
 
 def _rendered(output: str, found: Sequence[Verdict], series: Sequence[Series], courses: Courses, *, told: str) -> str:

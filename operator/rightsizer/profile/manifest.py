@@ -16,6 +16,7 @@ from rightsizer.profile import value
 from rightsizer.profile.profile import (
     DEFAULT_KINDS,
     DEFAULT_LOWER_AFTER_SECONDS,
+    DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
     Profile,
@@ -84,7 +85,7 @@ def _profile(root: Section, findings: Findings) -> Profile:
         default_rule=default_rule,
         container_rules=_container_rules(spec, default_rule),
         apply=apply_rule,
-        method=spec.take("method", value.one_of("Measured"), "Measured"),
+        method=spec.take("method", value.method_name, DEFAULT_METHOD),
         status=status if isinstance(status, Mapping) else {},
     )
 
