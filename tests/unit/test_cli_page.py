@@ -108,7 +108,7 @@ def test_a_page_has_plots_tables_and_the_worst() -> None:
 
 def test_light_dark_and_paper() -> None:
     text = page(series("a"))
-    assert text.count("@media (prefers-color-scheme: dark)") == 2
+    assert text.count("@media screen and (prefers-color-scheme: dark)") == 2
     assert "@media print" in text
 
 
@@ -189,6 +189,8 @@ def test_a_track_keeps_peaks_and_the_request_in_force_at_them() -> None:
     # What was decided at the end of the slot of the peak is in force after it.
     assert (found.used[peak], found.requests[peak], found.times[peak]) == (700, 120, (FIRST + 1_000) * SLOT_SECONDS)
     assert math.isnan(found.requests[0])
+    every = track(one, [decision(100, 120), decision(1_000, 840)], "cpu", most=one.slots)
+    assert every.requests[[100, 101, 1_000, 1_001]].tolist() == pytest.approx([math.nan, 120, 120, 840], nan_ok=True)
     assert found.requests[-1] == 840
     assert track(one, [], "memory").limits.shape == track(one, [], "memory").times.shape
 

@@ -22,7 +22,7 @@ STYLE = """
 .drawing .used { stroke: #5b7fa6; fill: none; }
 .drawing .request { stroke: #c2410c; stroke-width: 1.5; fill: none; }
 .drawing .limit { stroke: #7a8794; stroke-dasharray: 2 3; fill: none; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   .drawing text { fill: #b4c0cc; stroke: #161b22; }
   .drawing .title { fill: #eef2f6; }
   .drawing .grid { stroke: #333e4a; }
@@ -38,7 +38,7 @@ STYLE = """
 
 _BACKGROUND = """
 .drawing .paper { fill: #fff; }
-@media (prefers-color-scheme: dark) { .drawing .paper { fill: #161b22; } }
+@media screen and (prefers-color-scheme: dark) { .drawing .paper { fill: #161b22; } }
 """
 _STEPS = (1, 2, 5, 10)
 

@@ -40,7 +40,7 @@ thead th { font-weight: 600; vertical-align: bottom; } tr.ours td { font-weight:
 article { margin: 0 0 20px; break-inside: avoid; }
 .key { display: inline-block; width: 18px; border-top: 2px solid; vertical-align: middle; }
 .key.used { border-color: #5b7fa6; } .key.request { border-color: #c2410c; } .key.limit { border-color: #7a8794; border-top-style: dotted; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   body, th:first-child, td:first-child { color: #dfe6ed; background: #161b22; } .quiet { color: #93a1af; }
   th, td { border-color: #333e4a; }
   .key.used { border-color: #8fb4dd; } .key.request { border-color: #ff9b63; }
