@@ -19,7 +19,7 @@ STYLE = """
 .drawing .ours { fill: #c2410c; }
 .drawing .ideal { fill: none; stroke: #5b7fa6; stroke-width: 1.5; }
 .drawing text.ours { font-weight: 600; fill: #c2410c; }
-.drawing .used { stroke: #5b7fa6; fill: none; }
+.drawing .used { stroke: #5b7fa6; fill: none; stroke-linecap: round; }
 .drawing .request { stroke: #c2410c; stroke-width: 1.5; fill: none; }
 .drawing .limit { stroke: #7a8794; stroke-dasharray: 2 3; fill: none; }
 @media screen and (prefers-color-scheme: dark) {
@@ -96,7 +96,8 @@ def path(points: Iterable[Sequence[float]], kind: str, *, stepped: bool = False)
             height = math.nan
             continue
         if not math.isfinite(height):
-            parts.append(f"M{x:.1f} {y:.1f}")
+            # Of no length: with round ends, a point between two gaps is a dot.
+            parts.append(f"M{x:.1f} {y:.1f}h0")
         elif stepped:
             parts.append(f"H{x:.1f}" + (f"V{y:.1f}" if abs(y - height) > 0.05 else ""))
         else:
