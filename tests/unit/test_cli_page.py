@@ -247,5 +247,7 @@ def test_an_axis_keeps_to_its_ends() -> None:
 
 
 def test_a_stepped_path_holds_its_height() -> None:
-    assert path([(0, 5), (1, 5), (2, 7), (3, math.nan), (4, 8)], "k", stepped=True) == '<path d="M0.0 5.0h0H1.0H2.0V7.0M4.0 8.0h0" class="k"/>'
+    assert (
+        path([(0, 5), (1, 5), (2, 7), (3, math.nan), (4, 8)], "k", stepped=True) == '<path d="M0.0 5.0h0H1.0H2.0V7.0M4.0 8.0h0" class="k"/>'
+    )
     assert path([(0, math.nan)], "k") == ""
