@@ -17,7 +17,7 @@ COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-cov
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure bench-evidence
+.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure bench-evidence accuracy
 
 help: ## print this
 	@echo "make TARGET, one of:"
@@ -65,6 +65,9 @@ bench-measure: $(READY) testbed ## what measuring costs, beside other ways to as
 
 bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
+
+accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage)
+	@$(BIN)/python -m tests.accuracy.page
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
 	@CI=true $(BIN)/python -m demo

@@ -52,6 +52,10 @@ class InvalidSettings(RightsizerError, ValueError):
     """A setting of the operator that cannot be used."""
 
 
+class MethodFailed(RightsizerError):
+    """A method that somebody installed raised, or answered what cannot be used."""
+
+
 class UsageSourceError(RightsizerError):
     """The usage source did not give a usable answer."""
 

@@ -1,36 +1,17 @@
-"""Prints the figures of every rule, by source: mean / median / worst series."""
+"""Prints the figures of every rule, by source: mean / median / worst series. `python -m tests.accuracy.page` writes `docs/accuracy.md`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from rightsizer.evidence.backtest import Verdict
 from rightsizer.evidence.rules import RULES, rule_of
-from rightsizer.evidence.scores import Scores
 from rightsizer.methods.pace import STRATEGIES
-from rightsizer.methods.statistics import Numbers
-from rightsizer.workload import RESOURCES, ResourceName
-from tests.accuracy.study import FOLDER_VARIABLE, PROFILE, TRACES, judged, read_sources, share_within, summaries, with_statistics
-
-Figure = Callable[[Scores], Numbers]
-
-FIGURES: Mapping[ResourceName, Mapping[str, Figure]] = {
-    "cpu": {
-        "slack %": lambda scores: scores.slack * 100,
-        "above %": lambda scores: scores.above * 100,
-        "unmet %": lambda scores: scores.unmet * 100,
-        "changes/day": lambda scores: scores.changes,
-    },
-    "memory": {
-        "slack %": lambda scores: scores.slack * 100,
-        "above %": lambda scores: scores.above * 100,
-        "OOM days %": lambda scores: (1 - scores.oom_free) * 100,
-        "changes/day": lambda scores: scores.changes,
-    },
-}
+from rightsizer.workload import RESOURCES
+from tests.accuracy.study import FIGURES, FOLDER_VARIABLE, PROFILE, TRACES, judged, read_sources, share_within, summaries, with_statistics
 
 
 def main() -> None:

@@ -30,6 +30,24 @@ LEAST_DAYS = 3
 
 PROFILE = Profile("study", "study", raise_after_seconds=DAY_SECONDS, lower_after_seconds=DAY_SECONDS)
 
+Figure = Callable[[Scores], Numbers]
+
+FIGURES: Mapping[ResourceName, Mapping[str, Figure]] = {
+    "cpu": {
+        "slack %": lambda scores: scores.slack * 100,
+        "above %": lambda scores: scores.above * 100,
+        "unmet %": lambda scores: scores.unmet * 100,
+        "changes/day": lambda scores: scores.changes,
+    },
+    "memory": {
+        "slack %": lambda scores: scores.slack * 100,
+        "above %": lambda scores: scores.above * 100,
+        "OOM days %": lambda scores: (1 - scores.oom_free) * 100,
+        "changes/day": lambda scores: scores.changes,
+    },
+}
+"""What is told of each rule; of all, less is better."""
+
 Sources = Mapping[str, Sequence[Series]]
 
 
@@ -56,6 +74,11 @@ def judged(sources: Sources, plan: Plan, *, strategy: str) -> dict[str, Verdict]
     return {source: backtest(series, plan, pace) for source, series in sources.items()}
 
 
+def methods() -> list[Plan]:
+    """The methods of the product, with a profile's defaults: what is compared with `RULES`. A further method is a further plan here."""
+    return [with_statistics("", "")]
+
+
 def with_statistics(cpu: str, memory: str) -> Plan:
     """`Measured` with other statistics than its own, each written `p95` or `load-p95/12h`; an empty one is its own."""
     rule = PROFILE.default_rule
@@ -72,9 +95,7 @@ def _with(rule: ResourceRule, written: str, resource: ResourceName) -> ResourceR
     return replace(rule, statistic=name, half_life_seconds=duration_seconds(half_life) if half_life else by_itself)
 
 
-def summaries(
-    verdicts: Mapping[str, Verdict], resource: ResourceName, figure: Callable[[Scores], Numbers]
-) -> Iterator[tuple[str, Summary]]:
+def summaries(verdicts: Mapping[str, Verdict], resource: ResourceName, figure: Figure) -> Iterator[tuple[str, Summary]]:
     """The figure of each source that has the resource, and of all series together, larger being worse."""
     values = {source: figure(verdict.scores(resource)) for source, verdict in verdicts.items()}
     known = {source: found[np.isfinite(found)] for source, found in values.items()}

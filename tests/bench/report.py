@@ -7,16 +7,15 @@ marks of that page is kept.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rightsizer import __version__
+from tests import made_page
 from tests.bench.goals import CPU_STEP_SECONDS, Goal, judged
 from tests.bench.plot import Panel, svg
 from tests.bench.record import ARMS, Phase, Record, find, read_records, sizes_of
+from tests.made_page import Marks, machine_line
 from tests.testbed.pins import module_file, prometheus_release, required_version
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +24,7 @@ RECORDS_FILE = RESULT_FOLDER / "measure.json"
 MACHINE_FILE = RESULT_FOLDER / "measure-machine.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT_NAME = "benchmarks-measure.svg"
-BEGIN, END = "<!-- bench-measure begins: made by `make bench-measure` -->", "<!-- bench-measure ends -->"
+MARKS = Marks("<!-- bench-measure begins: made by `make bench-measure` -->", "<!-- bench-measure ends -->")
 
 BYTES_PER_MB = 1_000_000
 COLUMNS = (
@@ -42,7 +41,7 @@ COLUMNS = (
     ("API requests", "api_requests"),
     ("API writes", "api_writes"),
 )
-NEW_PAGE = f"# Benchmarks\n\n{BEGIN}\n{END}\n"
+NEW_PAGE = f"# Benchmarks\n\n{MARKS.begin}\n{MARKS.end}\n"
 
 
 def number(value: float | None) -> str:
@@ -123,30 +122,8 @@ def _panel(records: Sequence[Record], phase: Phase, title: str) -> Panel:
 def machine() -> dict[str, str]:
     """What was measured, where and when."""
     prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
-    return {
-        "date": datetime.now(tz=UTC).strftime("%Y-%m-%d"),
-        "processor": f"{_cores()} cores, {_first(Path('/proc/cpuinfo'), 'model name')}",
-        "memory": f"{int(_first(Path('/proc/meminfo'), 'MemTotal').split()[0]) / 1_048_576:.0f} GiB",
-        "system": f"Linux {platform.release()}, Python {platform.python_version()}",
-        "versions": f"Rightsizer {__version__}, Prometheus {prometheus_release(prometheus)}, Kubernetes {_kubernetes()}",
-    }
-
-
-def _cores() -> int:
-    return _first_count(Path("/proc/cpuinfo"), "processor")
-
-
-def _kubernetes() -> str:
-    return required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes").removeprefix("v")
-
-
-def _first(file: Path, name: str) -> str:
-    values = [line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith(name)]
-    return values[0] if values else "unknown"
-
-
-def _first_count(file: Path, name: str) -> int:
-    return sum(line.startswith(name) for line in file.read_text().splitlines())
+    kubernetes = required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes").removeprefix("v")
+    return made_page.machine(f"Prometheus {prometheus_release(prometheus)}, Kubernetes {kubernetes}")
 
 
 def section(records: Sequence[Record], measured_on: Mapping[str, str]) -> str:
@@ -163,7 +140,7 @@ server was started anew before. In each of these a slot of usage is new, and a f
 goal for writes is about one more cycle, in which nothing is new, as in four of five. MB are 10^6 bytes, a peak counts mapped files too.
 Repeat it with `make bench-measure`.
 
-{_machine_line(measured_on)}
+{machine_line(measured_on)}
 
 {table(records)}
 
@@ -179,23 +156,8 @@ Repeat it with `make bench-measure`.
 """
 
 
-def _machine_line(measured_on: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {value}" for name, value in measured_on.items()) + "."
-
-
-def page(former: str, made: str) -> str:
-    """The page with the part between the marks replaced. Raises ValueError where it has lost its marks."""
-    before, begin, rest = former.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} has lost its marks: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{made.strip()}\n\n{END}{after}"
-
-
 def write_docs(records: Sequence[Record], measured_on: Mapping[str, str], *, file: Path = PAGE) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    former = file.read_text() if file.is_file() else NEW_PAGE
-    file.write_text(page(former, section(records, measured_on)))
+    MARKS.write(file, section(records, measured_on), new_page=NEW_PAGE)
     file.with_name(PLOT_NAME).write_text(plot(records))
 
 

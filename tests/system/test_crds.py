@@ -136,7 +136,8 @@ REFUSED = [
     # words
     ({"mode": False}, "spec.mode", "must be of type string"),
     ({"mode": "Auto"}, "spec.mode", '"Ignore", "Recommend", "Apply"'),
-    ({"method": "Guess"}, "spec.method", '"Measured"'),
+    ({"method": "Best guess"}, "spec.method", "the name of a method, such as Measured"),
+    ({"method": "m" * 64}, "spec.method", "63"),
     ({"apply": {"strategy": "InPlace"}}, "spec.apply.strategy", '"Rollout"'),
     ({"workloads": {"kinds": ["CronJob"]}}, "spec.workloads.kinds[0]", '"Deployment", "StatefulSet", "DaemonSet"'),
     ({"workloads": {"kinds": []}}, "spec.workloads.kinds", "at least 1 items"),

@@ -10,8 +10,20 @@ import numpy as np
 import pytest
 
 from rightsizer.evidence.backtest import Series
+from rightsizer.evidence.rules import Plan, rule_of
 from rightsizer.methods.levels import DAY_SLOTS
-from tests.accuracy.study import FOLDER_VARIABLE, LEAST_DAYS, TRACES, judged, read_sources, share_within, summaries, with_statistics
+from tests.accuracy.page import MARKS, PLOTS, Set, study, write
+from tests.accuracy.study import (
+    FOLDER_VARIABLE,
+    LEAST_DAYS,
+    TRACES,
+    judged,
+    methods,
+    read_sources,
+    share_within,
+    summaries,
+    with_statistics,
+)
 from tests.bench.evidence import generated, measure
 
 
@@ -62,3 +74,53 @@ def test_the_benchmark_replays_what_it_generates() -> None:
     assert [len(block) for block in blocks] == [5]
     assert np.isnan(blocks[0][0].cpu).any()
     assert measure(3, days=2) > 0
+
+
+def studied(*plans: Plan, **sources: list[Series]) -> Set:
+    return study("Ours", sources, plans)
+
+
+def test_the_page_tells_sources_figures_and_losses(tmp_path: Path) -> None:
+    plans = [*methods(), rule_of("max/0.65", window_seconds=14 * 86_400), rule_of("krr", window_seconds=14 * 86_400)]
+    one = studied(*plans, first=[constant("a", 100)], second=[constant("b", 50), constant("c", 80, memory=False)])
+    file = tmp_path / "docs" / "accuracy.md"
+    write([one], ["Measured"], file=file)
+    text = file.read_text()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert ["second", "2", "1", "4"] in cells
+    assert ["Measured", *["16.67 / 16.67 / 16.67"], *["0.00 / 0.00 / 0.00"] * 3, "100.0"] in cells
+    assert ["second", "max/0.65", "35.00 / 35.00 / 35.00", *["0.00 / 0.00 / 0.00"] * 3] in cells
+    assert "- CPU, InPlace, all series: Measured slack 16.67, above % 0.00; `krr` 0.00 and 0.00" in text
+    assert "`max/0.65` 35" not in text[text.index("What we lose at") :]
+    assert all((file.with_name(plot)).read_text().startswith("<svg") for plot in PLOTS)
+
+
+def test_what_stands_around_the_figures_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.md"
+    file.write_text(f"# Mine\n\n{MARKS.begin}\nold\n{MARKS.end}\n\nWhat was tried.\n")
+    write([studied(*methods(), first=[constant("a", 100)])], ["Measured"], file=file)
+    text = file.read_text()
+    assert text.startswith("# Mine\n")
+    assert text.endswith("\n\nWhat was tried.\n")
+    assert "No rule is better in slack and in a violation at once" in text
+    assert "\nold\n" not in text
+
+
+def test_a_further_folder_is_a_further_set(tmp_path: Path) -> None:
+    lines = ["series,unix_ts,cpu_cores,memory_bytes", *(f"a,{300 * slot},0.1,1000000" for slot in range(1, 4 * DAY_SLOTS))]
+    (tmp_path / "mine.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    command = [sys.executable, "-m", "tests.accuracy.page", "--page", str(tmp_path / "page.md"), "--traces", str(tmp_path)]
+    subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("## ")] == [
+        "## Slack against violations",
+        "## The traces of the project",
+        "## All recorded usage at hand",
+        "## What we lose at",
+    ]
+
+
+def test_a_folder_without_usage_is_an_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.accuracy.page", "--page", str(tmp_path / "page.md"), "--traces", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, (tmp_path / "page.md").exists()) == (1, False)
+    assert "no recorded usage in it" in done.stderr

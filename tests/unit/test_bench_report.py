@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.plot import Axis, Panel, axis, svg
 from tests.bench.record import Record, for_each_phase
-from tests.bench.report import BEGIN, END, PLOT_NAME, machine, number, page, plot, section, table, write_docs
+from tests.bench.report import PLOT_NAME, machine, number, plot, section, table, write_docs
 
 OURS = Record(
     arm="rightsizer",
@@ -86,16 +86,6 @@ def test_section_holds_the_table_the_goals_and_where_it_was_measured() -> None:
     )
     assert "| 1,000 | backfill | 12.3 | 7.5 | 8 |" in text
     assert f"]({PLOT_NAME})" in text
-
-
-def test_page_keeps_what_stands_around() -> None:
-    assert page(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new\n") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
-
-
-@pytest.mark.parametrize("former", ["", f"{BEGIN} only", f"{END} only"])
-def test_page_without_marks_is_not_overwritten(former: str) -> None:
-    with pytest.raises(ValueError, match="lost its marks"):
-        page(former, "new")
 
 
 def test_docs_are_written_anew_with_the_plot_beside(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_judging_later(usage: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--method", "Learned"), "method Learned: cannot be replayed yet"),
+        (("--method", "Guess"), "--method Guess: no such method is installed; known are Measured"),
         (("--rule", "best"), "'best' is not one of"),
         (("--score-after", "soon"), "must be a whole number of minutes, hours or days"),
         (("--trajectory", "nowhere/out.csv"), "nowhere/out.csv: cannot be written"),
@@ -284,3 +284,13 @@ def test_the_help_tells_the_figures_and_what_is_left_out() -> None:
     text = " ".join(fine("--help").split())
     for words in ("SLACK", "not rounded", "bounds min and max count only", "several may follow"):
         assert words in text
+
+
+def test_html_is_one_page_and_the_trajectory_goes_beside_it(usage: Path, tmp_path: Path) -> None:
+    page = fine("--history", usage, "-o", "html", "--rule", "vpa", "--trajectory", tmp_path / "out.csv")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.rstrip().endswith("</html>")
+    assert "<h3>web</h3>" in page
+    assert "load-p94 (half-life 15h) + 20%" in page
+    assert "at the speeds of Rollout" in page
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3

@@ -114,7 +114,10 @@ def test_an_exception_overrides_only_what_it_sets() -> None:
 REFUSED = [
     ("mode", "Off", "must be Ignore, Recommend or Apply, is 'Off'"),
     ("mode", False, "is False"),
-    ("method", "Learned", "must be Measured"),
+    ("method", "Best guess", "must be the name of a method, such as Measured"),
+    ("method", "", "must be the name of a method"),
+    ("method", "m" * 64, "up to 63 letters"),
+    ("method", 95, "must be the name of a method"),
     ("window", "0d", "from 1h to 30d"),
     ("window", "31d", "from 1h to 30d"),
     ("window", "90m", "from 1h to 30d"),

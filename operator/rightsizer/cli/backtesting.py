@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ import numpy as np
 
 from rightsizer.cli import verdicts
 from rightsizer.cli.exits import ExitCode
+from rightsizer.cli.page import Courses, as_page
 from rightsizer.cli.profile_file import read_documents, read_profile
 from rightsizer.cli.progress import ProgressBar
 from rightsizer.cli.series_files import read_series
 from rightsizer.errors import InvalidInput
-from rightsizer.evidence.backtest import Decision, Judging, Series, Verdict, backtest
+from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest
 from rightsizer.evidence.rules import Plan, measured, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
-from rightsizer.methods.pace import pace_of
+from rightsizer.methods import METHODS, known_methods
+from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
+from rightsizer.methods.plugin import Asked, installed
 from rightsizer.profile import Profile
+from rightsizer.quantities import format_duration, format_percentage
 
 TRAJECTORY_COLUMNS = (
     "series",
@@ -45,13 +50,12 @@ _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
 def backtest_files(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profile's rule and those to compare with would have done. Raises InvalidInput."""
     profile, bounded = _profile(options["profile"])
-    method = options["method"] or profile.method
-    if method != "Measured":
-        raise InvalidInput(f"method {method}: cannot be replayed yet, only Measured can: leave --method out")
-    plans = [measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)]
+    plans = [_own_plan(profile, options["method"] or profile.method, bounded)]
     plans += [rule_of(name, window_seconds=profile.window_seconds) for name in dict.fromkeys(options["rules"])]
     pace = pace_of(profile, strategy=options["strategy"] or profile.apply.strategy)
+    courses: dict[str, Sequence[Decision]] = {}
     with ProgressBar() as bar, _trajectory(options["trajectory"]) as write:
+        take = _kept(courses, write) if options["output"] == "html" else write
         series = read_series(options["history"], bar.report)
         found = []
         for number, plan in enumerate(plans):
@@ -60,10 +64,36 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
                 bar.report(f"replaying {plan.name}", done, len(series))
 
             found.append(
-                backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else write, report=report)
+                backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else take, report=report)
             )
-    click.echo(_RENDERINGS[options["output"]](found))
+    click.echo(_rendered(options["output"], found, series, courses, told=_told(profile, pace)))
     return ExitCode.FINE
+
+
+def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Plan:
+    """The profile's rule by this method. Raises InvalidInput for one that is not installed."""
+    plan = measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
+    if method in METHODS:
+        return plan
+    plugin = installed().get(method)
+    if plugin is None:
+        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted(known_methods()))}")
+    cpu = replace(plan.cpu, estimator=Asked(plugin, "cpu", plan.cpu.window))
+    return Plan(method, cpu, replace(plan.memory, estimator=Asked(plugin, "memory", plan.memory.window)))
+
+
+def _rendered(output: str, found: Sequence[Verdict], series: Sequence[Series], courses: Courses, *, told: str) -> str:
+    return as_page(found, series, courses, told=told) if output == "html" else _RENDERINGS[output](found)
+
+
+def _told(profile: Profile, pace: Pace) -> str:
+    """What was replayed, in a sentence."""
+    rule, speeds = profile.default_rule, IN_PLACE if pace.fast else "Rollout"
+    return (
+        f"CPU {rule.cpu.told_statistic} + {format_percentage(rule.cpu.buffer)}, memory {rule.memory.told_statistic} + "
+        f"{format_percentage(rule.memory.buffer)} of {format_duration(profile.window_seconds)}, at the speeds of {speeds}; each decision "
+        "saw only what was there by then, and is judged by what came next."
+    )
 
 
 def _profile(path: Path | None) -> tuple[Profile, tuple[bool, bool]]:
@@ -85,8 +115,19 @@ def _judging(after_seconds: int | None) -> Judging:
     return lambda lengths: np.full(len(lengths), after_seconds // SLOT_SECONDS)
 
 
+def _kept(courses: dict[str, Sequence[Decision]], write: Take | None) -> Take:
+    """Keeps the decisions of each series, besides what else is done with them."""
+
+    def take(series: Series, decided: Sequence[Decision]) -> None:
+        courses[series.name] = decided
+        if write is not None:
+            write(series, decided)
+
+    return take
+
+
 @contextmanager
-def _trajectory(path: Path | None) -> Iterator[Callable[[Series, Sequence[Decision]], None] | None]:
+def _trajectory(path: Path | None) -> Iterator[Take | None]:
     """Takes the decisions of each series in any order, and writes them in that of their names when all are there."""
     if path is None:
         yield None

@@ -121,9 +121,7 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.argument("more", metavar="", nargs=-1, type=FILE)
 @click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
-@click.option(
-    "--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method; only Measured can be replayed yet."
-)
+@click.option("--method", metavar="NAME", help="Instead of the profile's method: Measured, or an installed plug-in.")
 @click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
 @click.option(
     "--strategy",
@@ -132,7 +130,12 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.option("--score-after", metavar="DURATION", callback=duration, help="Judge from then on. [default: 7d, 24h for less than 10 days]")
 @click.option(
-    "-o", "--output", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True, help="The form of the answer."
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "csv", "html"]),
+    default="table",
+    show_default=True,
+    help="The form of the answer; html is one page with plots, for a browser.",
 )
 @click.option(
     "--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file."

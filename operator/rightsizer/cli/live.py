@@ -21,8 +21,9 @@ from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
+from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
-from rightsizer.profile import Profile
+from rightsizer.profile import Profile, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
@@ -123,8 +124,10 @@ class Live:
         if found is None:
             return (), ("the cluster does not know ResourceProfiles",)
         _raise_first(found.failed)
-        problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in found.items for problem in profile.problems)
-        return found.items, tuple(problems)
+        methods = known_methods()
+        profiles = tuple(with_known_method(profile, methods) for profile in found.items)
+        problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in profiles for problem in profile.problems)
+        return profiles, tuple(problems)
 
     def _changes(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> Mapping[WorkloadRef, Change]:
         """The last recorded changes, but not those of former workloads of the same name."""

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
-from rightsizer.profile import KIND, Profile, load_profile
+from rightsizer.methods import known_methods
+from rightsizer.profile import KIND, Profile, load_profile, unknown_method
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,10 +38,15 @@ def read_profile(path: Path) -> Profile:
 
 
 def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
+    """Raises InvalidInput, naming the field."""
     try:
-        return load_profile(manifest)
+        profile = load_profile(manifest)
     except InvalidProfile as error:
         raise InvalidInput(f"{path}: {error}") from error
+    problem = unknown_method(profile.method, known_methods())
+    if problem is not None:
+        raise InvalidInput(f"{path}: {problem}")
+    return profile
 
 
 def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:

@@ -11,7 +11,7 @@ from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.quantities import format_memory_short
 from rightsizer.status.evidence import of_container
 from rightsizer.status.sizes import quantity
-from rightsizer.status.standing import NOT_VALID, UP_TO_DATE, Standing
+from rightsizer.status.standing import METHOD_FAILED, NOT_VALID, UP_TO_DATE, Standing
 from rightsizer.workload import RESOURCES, Container, ResourceName, SizeField
 
 HEADER = ("NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "EVIDENCE", "NOTE")
@@ -44,7 +44,7 @@ def note(standing: Standing, container: Container) -> str:
     if standing.trouble is not None:
         return standing.trouble.reason
     if found.cpu is None and found.memory is None:
-        return NO_USAGE
+        return METHOD_FAILED if found.trouble else NO_USAGE
     changed = {change.path.resource for change in standing.changes if change.path.container == container.name}
     if not changed:
         return UP_TO_DATE

@@ -54,15 +54,21 @@ def as_table(verdicts: Sequence[Verdict]) -> str:
 
 
 def _table_of(verdicts: Sequence[Verdict], resource: ResourceName) -> str:
-    columns = _TABLE[resource]
     judged = int(np.isfinite(verdicts[0].scores(resource).above).sum())
-    rows = [["RULE", *(column.title for column in columns)]]
-    for verdict in verdicts:
-        rows.append([verdict.plan, *(_cell(verdict.scores(resource), column) for column in columns)])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    cells = rows(verdicts, resource)
+    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     name = "CPU" if resource == "cpu" else "memory"
     return "\n".join([f"{name}, {judged} series: mean / median / worst", *lines])
+
+
+def rows(verdicts: Sequence[Verdict], resource: ResourceName) -> list[list[str]]:
+    """The cells of the table: the titles, and a row for each rule."""
+    columns = _TABLE[resource]
+    return [
+        ["RULE", *(column.title for column in columns)],
+        *([verdict.plan, *(_cell(verdict.scores(resource), column) for column in columns)] for verdict in verdicts),
+    ]
 
 
 def _cell(scores: Scores, column: _Column) -> str:

@@ -72,7 +72,8 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
         explanation = found.explanation(resource)
         if explanation is None:
             window = format_duration(assessed.ruled.profile.window_seconds)
-            yield f"  {_TITLES[resource]}: no usage was seen in the last {window}; nothing is recommended"
+            why = found.trouble or f"no usage was seen in the last {window}"
+            yield f"  {_TITLES[resource]}: {why}; nothing is recommended"
         else:
             yield _headline(container, found, resource)
             yield from _steps(explanation, assessed.ruled.profile, container, usage)

@@ -22,8 +22,10 @@ from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.history import last_slot
+from rightsizer.methods import known_methods
+from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import Mode, Profile
+from rightsizer.profile import Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.naming import recommendation_name
@@ -89,7 +91,17 @@ class _Seen:
 class Cycle:
     """Runs one cycle after the other on the same history. Not for several threads at once."""
 
-    def __init__(self, cluster: Cluster, measuring: Measuring, clock: Clock, *, writes_at_once: int = WRITES_AT_ONCE) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        measuring: Measuring,
+        clock: Clock,
+        *,
+        writes_at_once: int = WRITES_AT_ONCE,
+        methods: Mapping[str, Method] | None = None,
+    ) -> None:
+        """`methods`: those that profiles may name; all that are installed now, where none are given."""
+        self._methods = known_methods() if methods is None else methods
         self._cluster = cluster
         self._writes_at_once = writes_at_once
         self._measuring = measuring
@@ -105,7 +117,14 @@ class Cycle:
         measured = self._measure(seen, now)
         ruled, history, end = seen.assignment.ruled.values(), self._measuring.history, last_slot(now)
         proved = self._proving.refresh(ruled, history, end=end, left_out=_unproved(seen, measured))
-        recommendations = recommend(ruled, history, self._measuring.oom_floors(), end=end, held=self._proving.held)
+        recommendations = recommend(
+            ruled,
+            history,
+            self._measuring.oom_floors(),
+            end=end,
+            held=self._proving.held,
+            methods=self._methods,
+        )
         self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
         self._delete_orphans(seen)
@@ -113,7 +132,7 @@ class Cycle:
         return _report(seen, measured, proved, settled)
 
     def _read(self) -> _Seen:
-        profiles = self._cluster.profiles()
+        profiles = tuple(with_known_method(profile, self._methods) for profile in self._cluster.profiles())
         active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
         places = sorted({profile.namespace for profile in active})
         annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.history import History
-from rightsizer.methods import METHODS
-from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation
+from rightsizer.methods import known_methods
+from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation, Method
 from rightsizer.profile import Mode
 from rightsizer.workload import ContainerKey, ResourceName, WorkloadRef
 
@@ -20,13 +20,20 @@ CONTAINERS_AT_ONCE = 256
 
 
 def recommend(
-    ruled: Iterable[Ruled], history: History, oom_floors: Mapping[ContainerKey, int], *, end: int, held: Held = lambda key: {}
+    ruled: Iterable[Ruled],
+    history: History,
+    oom_floors: Mapping[ContainerKey, int],
+    *,
+    end: int,
+    held: Held = lambda key: {},
+    methods: Mapping[str, Method] | None = None,
 ) -> dict[WorkloadRef, Recommendations]:
     """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
 
     `oom_floors`: bytes that an OOM kill taught. `held`: the levels below which a container is not lowered now. Containers that the
-    profile ignores get none.
+    profile ignores get none. `methods`: those that the profiles may name; all that are installed, where none are given.
     """
+    methods = known_methods() if methods is None else methods
     groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
     found: dict[WorkloadRef, dict[str, ContainerRecommendation]] = {}
     for one in ruled:
@@ -35,17 +42,18 @@ def recommend(
             groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
-            for fact, recommendation in zip(chunk, _of_chunk(chunk, history, method, end=end, seconds=window_seconds), strict=True):
+            recommendations = _of_chunk(chunk, history, methods[method], end=end, seconds=window_seconds)
+            for fact, recommendation in zip(chunk, recommendations, strict=True):
                 found[fact.key.workload][recommendation.name] = recommendation
     return dict(found)
 
 
 def _of_chunk(
-    chunk: Sequence[ContainerFacts], history: History, method: str, *, end: int, seconds: int
+    chunk: Sequence[ContainerFacts], history: History, method: Method, *, end: int, seconds: int
 ) -> Sequence[ContainerRecommendation]:
     # A function of its own, so that the values of one chunk are gone before those of the next are decoded.
     keys = [fact.key for fact in chunk]
-    return METHODS[method].recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
+    return method.recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
 
 
 def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held) -> Iterator[ContainerFacts]:

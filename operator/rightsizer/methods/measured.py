@@ -7,7 +7,7 @@ arithmetic is done on arrays and the memory that it needs does not grow with the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,26 +44,43 @@ class Measured:
 
         Raises InvalidQuantity for an unknown statistic, and ValueError when `facts` and `usage` do not have the same number of rows.
         """
-        if len(facts) != len(usage.keys):
-            raise ValueError(f"{len(facts)} facts for {len(usage.keys)} histories")
-        found: list[ContainerRecommendation] = []
-        for start in range(0, len(facts), ROWS_AT_ONCE):
-            found += _of_block(usage, slice(start, start + ROWS_AT_ONCE), facts[start : start + ROWS_AT_ONCE])
-        return found
+        return sized_by_rule(usage, facts)
 
 
-def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What counts as measured in place of the rule's statistic: levels by row in millicores and bytes, NaN for none; told under a name."""
+
+    told: str
+    levels: Mapping[ResourceName, Numbers]
+
+
+def sized_by_rule(usage: UsageWindow, facts: Sequence[ContainerFacts], given: Given | None = None) -> list[ContainerRecommendation]:
+    """The sizes by the rules of the profiles, of their own statistics or of what is given. Raises as `Measured.recommend`."""
+    if len(facts) != len(usage.keys):
+        raise ValueError(f"{len(facts)} facts for {len(usage.keys)} histories")
+    found: list[ContainerRecommendation] = []
+    for start in range(0, len(facts), ROWS_AT_ONCE):
+        found += _of_block(usage, slice(start, start + ROWS_AT_ONCE), facts[start : start + ROWS_AT_ONCE], given)
+    return found
+
+
+def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], given: Given | None) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
     cpu, memory = usage.cpu[rows], usage.memory[rows]
     seen = {
-        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows)),
-        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory))),
+        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), _given(given, "cpu", rows)),
+        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory)), _given(given, "memory", rows)),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
         _recommendation(fact, cpu=cpu, memory=memory)
         for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
     ]
+
+
+def _given(given: Given | None, resource: ResourceName, rows: slice) -> Given | None:
+    return None if given is None else Given(given.told, {resource: given.levels[resource][rows]})
 
 
 def _most_pods(pods: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -88,16 +105,28 @@ def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Ex
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container."""
+    """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container.
+
+    `given`: what counts in place of the rule's statistic, of this resource only.
+    """
 
     resource: ResourceName
     values: Values
     span: Span
     pods: NDArray[np.uint16]
     throttled: Numbers
+    given: Given | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
-        return replace(self, values=self.values[rows], pods=self.pods[rows], throttled=self.throttled[rows])
+        given = None if self.given is None else Given(self.given.told, {self.resource: self.given.levels[self.resource][rows]})
+        return replace(self, values=self.values[rows], pods=self.pods[rows], throttled=self.throttled[rows], given=given)
+
+    def levels(self, rule: ResourceRule) -> Numbers:
+        """What counts as measured, of each container."""
+        if self.given is not None:
+            return self.given.levels[self.resource]
+        newest = np.array([self.span.slots - 1])
+        return estimator_of(rule, window_seconds=self.span.slots * SLOT_SECONDS).levels(self.values, newest)[:, 0]
 
 
 def _of_resource(seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
@@ -127,7 +156,7 @@ def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -
     targets = with_buffer(inputs.measured, rule.buffer)
     return [
         _explanation(resource, rule, found, fact, target=float(targets[row]), requested=_at(requested, row), limited=_at(limited, row))
-        if found.samples
+        if found.samples and not np.isnan(found.value)
         else None
         for row, (found, fact) in enumerate(zip(measurements, facts, strict=True))
     ]
@@ -136,14 +165,14 @@ def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -
 def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFacts]) -> list[Measurement]:
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
-    newest = np.array([span.slots - 1])
-    level = estimator_of(rule, window_seconds=span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
-    latest, peaks = _as_shown(resource, level), _as_shown(resource, peak(values))
-    measured = np.fmax(latest, _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts])))
+    latest, peaks = _as_shown(resource, seen.levels(rule)), _as_shown(resource, peak(values))
+    held = _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts]))
+    # What is held stands in for no level: where the method has none, there is nothing to say.
+    measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
     return [
         Measurement(
-            statistic=rule.told_statistic,
+            statistic=rule.told_statistic if seen.given is None else seen.given.told,
             window_seconds=span.slots * SLOT_SECONDS,
             value=float(measured[row]),
             peak=float(peaks[row]),

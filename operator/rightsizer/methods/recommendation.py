@@ -91,13 +91,17 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecommendation:
-    """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None)."""
+    """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None).
+
+    `trouble`: why the method could not say it although there was usage, if so.
+    """
 
     name: str
     current: Sizes
     wanted: Sizes
     cpu: Explanation | None = None
     memory: Explanation | None = None
+    trouble: str = ""
 
     def explanation(self, resource: ResourceName) -> Explanation | None:
         return self.cpu if resource == "cpu" else self.memory

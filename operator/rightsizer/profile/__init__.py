@@ -7,7 +7,7 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, Problem, Profile
+from rightsizer.profile.profile import DEFAULT_KINDS, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
@@ -53,4 +53,6 @@ __all__ = [
     "parse_profile",
     "parse_statistic",
     "select_profile",
+    "unknown_method",
+    "with_known_method",
 ]

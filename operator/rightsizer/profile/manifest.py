@@ -16,6 +16,7 @@ from rightsizer.profile import value
 from rightsizer.profile.profile import (
     DEFAULT_KINDS,
     DEFAULT_LOWER_AFTER_SECONDS,
+    DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
     Profile,
@@ -86,7 +87,7 @@ def _profile(root: Section, findings: Findings) -> Profile:
         container_rules=_container_rules(spec, default_rule),
         apply=apply_rule,
         evidence=_evidence_rule(spec.section("evidence")),
-        method=spec.take("method", value.one_of("Measured"), "Measured"),
+        method=spec.take("method", value.method_name, DEFAULT_METHOD),
         status=status if isinstance(status, Mapping) else {},
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode
+from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode, lowest
 from rightsizer.profile.selector import LabelSelector
 
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
+DEFAULT_METHOD = "Measured"
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
 DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
@@ -47,7 +48,23 @@ class Profile:
     evidence: EvidenceRule = field(default_factory=EvidenceRule)
     problems: tuple[Problem, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
-    method: str = "Measured"
+    method: str = DEFAULT_METHOD
 
     def rule_for(self, container: str) -> ContainerRule:
         return self.container_rules.get(container, self.default_rule)
+
+
+def unknown_method(method: str, known: Collection[str]) -> Problem | None:
+    """What is wrong with the name of a method, if it is none of the known ones."""
+    if method in known:
+        return None
+    return Problem("spec.method", f"no method {method} is installed; known are {', '.join(sorted(known))}")
+
+
+def with_known_method(profile: Profile, known: Collection[str]) -> Profile:
+    """The profile; where its method is not known, with the default one, which then only recommends: it is not what was asked for."""
+    problem = unknown_method(profile.method, known)
+    if problem is None:
+        return profile
+    told = replace(problem, message=f"{problem.message}; nothing is changed")
+    return replace(profile, method=DEFAULT_METHOD, mode=lowest(profile.mode, Mode.RECOMMEND), problems=(*profile.problems, told))

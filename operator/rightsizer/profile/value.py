@@ -20,6 +20,7 @@ HOUR_SECONDS = 3_600
 LONGEST_SECONDS = 30 * DAY_SECONDS
 MAX_RATIO = 100
 MAX_OOM_KILLS = 1_000
+METHOD_NAME = "the name of a method, such as Measured: up to 63 letters, digits, '-', '_' and '.', beginning with a letter"
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Name = TypeVar("Name", bound=str)
@@ -82,6 +83,10 @@ def one_of(*choices: Name) -> Callable[[object], Name]:
 
 def _either(choices: Sequence[str]) -> str:
     return choices[0] if len(choices) == 1 else ", ".join(choices[:-1]) + " or " + choices[-1]
+
+
+def method_name(value: object) -> str:
+    return _written(value, r"(?=.{1,63}$)[A-Za-z]([-A-Za-z0-9_.]*[A-Za-z0-9])?", METHOD_NAME)
 
 
 def statistic(value: object) -> str:

@@ -16,7 +16,7 @@ from rightsizer.status.conditions import Condition, merge
 from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
 from rightsizer.status.evidence import evidence_status
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
-from rightsizer.status.standing import Standing, State, Told, stale, tell
+from rightsizer.status.standing import METHOD_FAILED, Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
 from rightsizer.workload import RESOURCES, Container, ResourceName, Sizes
 
@@ -171,7 +171,7 @@ def _conditions(standing: Standing, told: Told, containers: Iterable[Mapping[str
     applied = told.state is State.APPLIED
     return [
         _measured_condition(standing),
-        _recommended_condition(containers),
+        _recommended_condition(standing, containers),
         Condition("Applied", "True" if applied else "False", told.reason, told.message),
     ]
 
@@ -180,12 +180,14 @@ def _measured_condition(standing: Standing) -> Condition:
     trouble = stale(standing)
     if trouble is not None:
         return Condition("Measured", "False", trouble.reason, trouble.message)
-    if not standing.measured:
+    if not standing.measured and not standing.method_trouble:
         return Condition("Measured", "False", "NoUsage", "no usage of any container has been seen yet")
     return Condition("Measured", "True", "UsageSeen", "usage is fresh")
 
 
-def _recommended_condition(containers: Iterable[Mapping[str, Any]]) -> Condition:
+def _recommended_condition(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> Condition:
+    if standing.method_trouble:
+        return Condition("Recommended", "False", METHOD_FAILED, standing.method_trouble)
     if any("recommended" in entry for entry in containers):
         return Condition("Recommended", "True", "Recommended", "requests and limits are recommended")
     return Condition("Recommended", "False", "NoUsage", "without usage there is nothing to recommend")

@@ -41,6 +41,7 @@ READY_TO_APPLY = "ReadyToApply"
 ROLLOUT_FAILED = "RolloutFailed"
 UP_TO_DATE = "UpToDate"
 NOT_VALID = "NotValid"
+METHOD_FAILED = "MethodFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,11 @@ class Standing:
     def measured(self) -> bool:
         """Whether anything of any container was measured."""
         return any(found.explanation(resource) is not None for found in self.recommendations.values() for resource in RESOURCES)
+
+    @property
+    def method_trouble(self) -> str:
+        """What the method could not say although there was usage, by container."""
+        return "; ".join(f"{name}: {found.trouble}" for name, found in sorted(self.recommendations.items()) if found.trouble)
 
     @property
     def told(self) -> Objection | None:
@@ -112,6 +118,8 @@ def _unknown(standing: Standing) -> Told | None:
     trouble = stale(standing)
     if trouble is not None:
         return Told(State.STALE, trouble.reason, trouble.message)
+    if standing.method_trouble and not standing.changes:
+        return Told(State.BLOCKED, METHOD_FAILED, standing.method_trouble)
     if not standing.measured:
         return Told(State.WAITING, str(Reason.NOT_ENOUGH_HISTORY), "no usage of any container has been seen yet")
     return None

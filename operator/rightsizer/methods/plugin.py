@@ -1,0 +1,115 @@
+"""Methods that others write: an installed function says which level counts as measured; buffer, bounds and limits are the profile's.
+
+What such a function does wrong costs its own containers their numbers, and nothing else: whatever it raises or answers becomes a trouble
+that is told. Who asks it, and what becomes of the numbers, is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from rightsizer.errors import MethodFailed
+from rightsizer.history import UsageWindow, Values
+from rightsizer.methods.measured import Given, sized_by_rule
+from rightsizer.methods.ranking import Columns, Levels, counts
+from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation
+from rightsizer.methods.statistics import Numbers
+from rightsizer.workload import ResourceName
+
+Array = TypeVar("Array", Values, Columns)
+
+GROUP = "rightsizer.methods"
+"""The entry point group; the name of an entry point is the name that a profile calls the method."""
+
+
+class LevelFunction(Protocol):
+    """What a plug-in is."""
+
+    def __call__(self, values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+        """The level of each row at the end of each of these columns (ascending), shape (rows, ends).
+
+        `values`: millicores or bytes, one row per container, one column per 5 minutes, NaN where nothing was measured; not to be written
+        to. A level may depend on the columns up to its own and on the last `window` of these. NaN for a row without a value.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A method by the function that `load` gives."""
+
+    name: str
+    load: Callable[[], LevelFunction]
+
+    def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
+        """As every method does. A container for which the function fails keeps what it has, and its `trouble` says why."""
+        cpu, cpu_troubles = self._latest(usage.cpu, "cpu")
+        memory, memory_troubles = self._latest(usage.memory, "memory")
+        recommendations = sized_by_rule(usage, facts, Given(self.name, {"cpu": cpu, "memory": memory}))
+        troubles = map(_joined, cpu_troubles, memory_troubles)
+        return [replace(found, trouble=trouble) for found, trouble in zip(recommendations, troubles, strict=True)]
+
+    def ask(self, values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+        """The function's levels; NaN where an answer is no number of 0 or more. Raises MethodFailed where there is no answer at all."""
+        try:
+            answer = np.asarray(self.load()(_read_only(values), _read_only(ends), resource=resource, window=window), dtype=np.float64)
+        except (Exception, SystemExit) as error:
+            raise MethodFailed(f"method {self.name} failed for {resource}: {type(error).__name__}: {error}".rstrip(": ")) from error
+        if answer.shape != (len(values), len(ends)):
+            raise MethodFailed(f"method {self.name} answered shape {answer.shape} for {resource}, not {(len(values), len(ends))}")
+        return np.where(np.isfinite(answer) & (answer >= 0), answer, np.nan)
+
+    def _latest(self, values: Values, resource: ResourceName) -> tuple[Numbers, list[str]]:
+        """The level at the end of each row, and what is wrong with it in words."""
+        slots, seen = values.shape[1], np.isfinite(values).any(axis=1)
+        try:
+            levels = self.ask(values, np.array([slots - 1]), resource=resource, window=slots)[:, 0]
+            told = f"method {self.name} answered no number of 0 or more for {resource}"
+        except MethodFailed as error:
+            levels, told = np.full(len(values), np.nan), str(error)
+        return levels, [told if wrong else "" for wrong in (seen & np.isnan(levels)).tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plug-in as an estimator for one resource, to be replayed. What the live operator would only tell is an error here."""
+
+    plugin: Plugin
+    resource: ResourceName
+    window: int
+
+    def levels(self, values: Values, ends: Columns) -> Levels:
+        """Raises MethodFailed, also for an answer that is no number, or that depends on what came later."""
+        found = self.plugin.ask(values, ends, resource=self.resource, window=self.window)
+        if (np.isnan(found) & (counts(values, ends, self.window) > 0)).any():
+            raise MethodFailed(f"method {self.plugin.name} answered no number of 0 or more for {self.resource}")
+        if len(ends):
+            self._check_foresight(values, ends, found)
+        return found
+
+    def _check_foresight(self, values: Values, ends: Columns, found: Levels) -> None:
+        middle = len(ends) // 2
+        past = values[:, : int(ends[middle]) + 1]
+        again = self.plugin.ask(past, ends[middle : middle + 1], resource=self.resource, window=self.window)[:, 0]
+        if not np.allclose(again, found[:, middle], rtol=1e-5, equal_nan=True):
+            raise MethodFailed(f"method {self.plugin.name} looks ahead: a level for {self.resource} depends on columns after its own")
+
+
+def installed() -> Mapping[str, Plugin]:
+    """The plug-ins that are installed, by name. None of their code runs before they are asked."""
+    return {point.name: Plugin(point.name, point.load) for point in entry_points(group=GROUP)}
+
+
+def _read_only(values: Array) -> Array:
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _joined(*troubles: str) -> str:
+    return "; ".join(dict.fromkeys(trouble for trouble in troubles if trouble))
