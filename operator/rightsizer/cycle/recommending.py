@@ -8,29 +8,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.history import History
 from rightsizer.methods import METHODS
+from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation
 from rightsizer.profile import Mode
 from rightsizer.workload import ContainerKey, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
+Told = Mapping[ContainerKey, frozenset[FindingType]]
 
 CONTAINERS_AT_ONCE = 512
 """How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 30 MB."""
 
 
 def recommend(
-    ruled: Iterable[Ruled], history: History, oom_floors: Mapping[ContainerKey, int], *, end: int
+    ruled: Iterable[Ruled],
+    history: History,
+    oom_floors: Mapping[ContainerKey, int],
+    *,
+    end: int,
+    told: Told | None = None,
 ) -> dict[WorkloadRef, Recommendations]:
     """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
 
-    `oom_floors`: bytes that an OOM kill taught. Containers that the profile ignores get none.
+    `oom_floors`: bytes that an OOM kill taught. `told`: the findings that people have been told of. Containers that the profile ignores
+    get none.
     """
     groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
     found: dict[WorkloadRef, dict[str, ContainerRecommendation]] = {}
     for one in ruled:
         if one.mode is not Mode.IGNORE:
             found[one.workload.ref] = {}
-            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors))
+            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, told or {}))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             for fact, recommendation in zip(chunk, _of_chunk(chunk, history, method, end=end, seconds=window_seconds), strict=True):
@@ -43,16 +51,24 @@ def _of_chunk(
 ) -> Sequence[ContainerRecommendation]:
     # A function of its own, so that the values of one chunk are gone before those of the next are decoded.
     keys = [fact.key for fact in chunk]
-    return METHODS[method].recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
+    window = history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling, mean=True)
+    return METHODS[method].recommend(window, chunk)
 
 
-def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int]) -> Iterator[ContainerFacts]:
+def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], told: Told) -> Iterator[ContainerFacts]:
     workload = ruled.workload
     for container in workload.sizable:
         rule = ruled.profile.rule_for(container.name)
         if not rule.ignored:
             key = ContainerKey(workload.ref, container.name)
-            yield ContainerFacts(key, container, rule, guaranteed=workload.guaranteed, oom_floor=oom_floors.get(key))
+            yield ContainerFacts(
+                key,
+                container,
+                rule,
+                guaranteed=workload.guaranteed,
+                oom_floor=oom_floors.get(key),
+                told=told.get(key, frozenset()),
+            )
 
 
 def _chunks(facts: Sequence[ContainerFacts]) -> Iterator[Sequence[ContainerFacts]]:

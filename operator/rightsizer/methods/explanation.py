@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from rightsizer.methods.recommendation import Clamp, Measurement
-from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, top_ratio
+from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, UNTHROTTLED_MOST, top_ratio
 from rightsizer.profile import LimitPolicy, LimitRule
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
 from rightsizer.workload import ResourceName
@@ -19,7 +19,8 @@ from rightsizer.workload import ResourceName
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The numbers on the way to a request and a limit, in millicores or bytes."""
+    """The numbers on the way to a request and a limit, in millicores or bytes. `unthrottled`: what would have been measured without
+    throttling."""
 
     resource: ResourceName
     measurement: Measurement
@@ -31,6 +32,8 @@ class Steps:
     limit: int | None
     limit_rule: LimitRule
     limit_clamp: Clamp
+    current_request: int | None = None
+    unthrottled: float | None = None
 
 
 def text(steps: Steps) -> str:
@@ -86,6 +89,10 @@ def _request(steps: Steps) -> str:
     match steps.request_clamp:
         case Clamp.NONE:
             return target + _rounding(steps, steps.target, steps.request)
+        case Clamp.LEAK:
+            return f"{target}; {_held_for_leak(steps)}"
+        case Clamp.THROTTLED:
+            return f"{target}; {_raised_after_throttling(steps)}"
         case Clamp.OOM_KILL:
             return f"{target}; {_raised_after_oom_kill(steps)}"
         case Clamp.MINIMUM:
@@ -99,6 +106,22 @@ def _request(steps: Steps) -> str:
             return f"{target}; raised to {raised}, because the limit of a Guaranteed pod is its request"
         case _:
             return f"{target}; lowered to the limit {_size(steps, steps.request)}, which is kept"
+
+
+def _held_for_leak(steps: Steps) -> str:
+    if steps.request == steps.current_request:
+        return f"left at {_size(steps, steps.request)}, because the memory leaks"
+    return f"held at {_size(steps, steps.request)}, from which it climbs anew with the buffer, because the memory leaks"
+
+
+def _raised_after_throttling(steps: Steps) -> str:
+    level = steps.unthrottled or 0
+    wanted = level * (1 + steps.buffer)
+    if wanted + STEPS[steps.resource] <= steps.request:
+        return f"raised to the limit {_size(steps, steps.request)}, at which it was throttled, because the pod is Guaranteed"
+    counted = f"throttled values count 1 / (1 - their share of periods), up to {UNTHROTTLED_MOST:g} x"
+    result = f"{_size(steps, wanted)}{_rounding(steps, wanted, steps.request)}"
+    return f"raised, as {_size(steps, level)} is measured where {counted}: + {_decimal(steps.buffer * 100)} % = {result}"
 
 
 def _raised_after_oom_kill(steps: Steps) -> str:
@@ -140,6 +163,10 @@ def _limit(steps: Steps) -> str:
         return "no limit"
     if rule.policy is LimitPolicy.KEEP:
         return f"limit {_size(steps, steps.limit)} kept"
+    if steps.limit_clamp is Clamp.LEAK:
+        return f"limit {_size(steps, steps.limit)} left, because the memory leaks"
+    if steps.limit_clamp is Clamp.THROTTLED:
+        return f"limit {_size(steps, steps.limit)} left, because it throttles already"
     if steps.limit_clamp is Clamp.PEAK:
         return _limit_by_peak(steps)
     if steps.limit_clamp is Clamp.OOM_KILL:

@@ -15,22 +15,19 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
 from rightsizer.methods.explanation import Steps, text
+from rightsizer.methods.finding import Finding
 from rightsizer.methods.levels import estimator_of
+from rightsizer.methods.pace import Truth
+from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
+from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
-from rightsizer.methods.sizing import STEPS, Inputs, Sized, limits, requests, with_buffer
+from rightsizer.methods.sizing import STEPS, Inputs, Sized, leak_hold, limits, requests, unthrottled, with_buffer
 from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
 from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 _SHOWN_STEPS = 10
 """Measured values are rounded to a tenth of a step (0.1m, 0.1Mi) before they are used: what is shown is what is calculated with."""
-
-NOTICEABLY_THROTTLED = 0.05
-"""Share of the CFS periods of a slot above which its usage counts as censored by the limit.
-
-A container with several threads uses up its share of a period (100 ms) now and then while its mean is far below the limit. In one period
-of twenty, that hides at most a twentieth of the slot, which the buffer covers; the code of a share is exact to 0.004.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +52,17 @@ class Measured:
 def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
     cpu, memory = usage.cpu[rows], usage.memory[rows]
+    recognised = recognise(usage, rows, [fact.told for fact in facts])
+    nothing = np.full(len(memory), np.nan)
+    demand = _unthrottled(usage, rows, recognised.throttled)
     seen = {
-        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows)),
-        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory))),
+        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), nothing, demand),
+        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory)), recognised.leak_start),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
-        _recommendation(fact, cpu=cpu, memory=memory)
-        for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
+        _recommendation(fact, cpu=cpu, memory=memory, findings=findings)
+        for fact, cpu, memory, findings in zip(facts, explained["cpu"], explained["memory"], recognised.findings, strict=True)
     ]
 
 
@@ -76,28 +76,51 @@ def _throttled_shares(usage: UsageWindow, rows: slice) -> Numbers:
     return share_above(usage.throttled[rows], NOTICEABLY_THROTTLED, among=usage.cpu[rows])
 
 
-def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
+def _unthrottled(usage: UsageWindow, rows: slice, throttled: Truth) -> Values | None:
+    """The CPU without throttling, NaN in the rows in which there is hardly any; None where that is all of them."""
+    if usage.throttled is None or not throttled.any():
+        return None
+    found = np.full(usage.cpu[rows].shape, np.nan, dtype=np.float32)
+    found[throttled] = unthrottled(usage.cpu[rows][throttled], usage.throttled[rows][throttled], noticeably=NOTICEABLY_THROTTLED)
+    return found
+
+
+def _recommendation(
+    fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None, findings: tuple[Finding, ...]
+) -> ContainerRecommendation:
     current = fact.container.sizes
     wanted: Sizes = current
     if cpu is not None:
         wanted = replace(wanted, cpu_request=cpu.request, cpu_limit=cpu.limit)
     if memory is not None:
         wanted = replace(wanted, memory_request=memory.request, memory_limit=memory.limit)
-    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory)
+    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container."""
+    """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container.
+
+    `leak_start`: from what a leak climbs anew, NaN without one. `unthrottled`: the values of the throttled containers as if they were not.
+    """
 
     resource: ResourceName
     values: Values
     span: Span
     pods: NDArray[np.uint16]
     throttled: Numbers
+    leak_start: Numbers
+    unthrottled: Values | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
-        return replace(self, values=self.values[rows], pods=self.pods[rows], throttled=self.throttled[rows])
+        return replace(
+            self,
+            values=self.values[rows],
+            pods=self.pods[rows],
+            throttled=self.throttled[rows],
+            leak_start=self.leak_start[rows],
+            unthrottled=None if self.unthrottled is None else self.unthrottled[rows],
+        )
 
 
 def _of_resource(seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
@@ -121,12 +144,21 @@ def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[i
 def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
     resource = seen.resource
     measurements = _measurements(seen, rule)
-    inputs = _inputs(resource, measurements, facts)
+    inputs = _inputs(seen, rule, measurements, facts)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
     targets = with_buffer(inputs.measured, rule.buffer)
     return [
-        _explanation(resource, rule, found, fact, target=float(targets[row]), requested=_at(requested, row), limited=_at(limited, row))
+        _explanation(
+            resource,
+            rule,
+            found,
+            fact,
+            target=float(targets[row]),
+            unthrottled=None if inputs.unthrottled is None else float(inputs.unthrottled[row]),
+            requested=_at(requested, row),
+            limited=_at(limited, row),
+        )
         if found.samples
         else None
         for row, (found, fact) in enumerate(zip(measurements, facts, strict=True))
@@ -136,9 +168,7 @@ def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -
 def _measurements(seen: _Seen, rule: ResourceRule) -> list[Measurement]:
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
-    newest = np.array([span.slots - 1])
-    level = estimator_of(rule, window_seconds=span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
-    measured, peaks = _as_shown(resource, level), _as_shown(resource, peak(values))
+    measured, peaks = _level(seen, rule, values), _as_shown(resource, peak(values))
     return [
         Measurement(
             statistic=rule.told_statistic,
@@ -156,19 +186,34 @@ def _measurements(seen: _Seen, rule: ResourceRule) -> list[Measurement]:
     ]
 
 
+def _level(seen: _Seen, rule: ResourceRule, values: Values) -> Numbers:
+    slots = seen.span.slots
+    estimator = estimator_of(rule, window_seconds=slots * SLOT_SECONDS)
+    return _as_shown(seen.resource, estimator.levels(values, np.array([slots - 1]))[:, 0])
+
+
 def _as_shown(resource: ResourceName, values: Numbers) -> Numbers:
     # Divided last: 1803 / 10 is the float that is nearest to 180.3, 1803 x 0.1 is not.
     return np.rint(values * _SHOWN_STEPS / STEPS[resource]) * STEPS[resource] / _SHOWN_STEPS
 
 
-def _inputs(resource: ResourceName, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
+def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
+    resource = seen.resource
     return Inputs(
         measured=np.array([found.value for found in measurements]),
         peak=np.array([found.peak for found in measurements]),
         oom_floor=_numbers([fact.oom_floor for fact in facts]),
         current_limit=_numbers([fact.container.sizes.limit(resource) for fact in facts]),
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
+        leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(_numbers(_requested(facts)), seen.leak_start, rule.buffer),
+        unthrottled=None if seen.unthrottled is None else _level(seen, rule, seen.unthrottled),
     )
+
+
+def _requested(facts: Sequence[ContainerFacts]) -> list[int | None]:
+    # A request that is left out is set to the limit by the API server.
+    sizes = [fact.container.sizes for fact in facts]
+    return [found.memory_limit if found.memory_request is None else found.memory_request for found in sizes]
 
 
 def _numbers(values: Sequence[int | None]) -> Numbers:
@@ -186,6 +231,7 @@ def _explanation(
     fact: ContainerFacts,
     *,
     target: float,
+    unthrottled: float | None,
     requested: tuple[float, Clamp],
     limited: tuple[float, Clamp],
 ) -> Explanation:
@@ -200,6 +246,8 @@ def _explanation(
         limit=None if np.isnan(limited[0]) else int(limited[0]),
         limit_rule=rule.limit,
         limit_clamp=limited[1],
+        current_request=fact.container.sizes.request(resource),
+        unthrottled=unthrottled,
     )
     return Explanation(
         resource=resource,

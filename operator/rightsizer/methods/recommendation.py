@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rightsizer.history import UsageWindow
+from rightsizer.methods.finding import Finding, FindingType
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -16,7 +17,7 @@ class Clamp(StrEnum):
     """Which bound decided a number, if one did.
 
     OOM_KILL and PEAK: the memory that a kill or the peak asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had
-    to stay at a limit that the profile keeps.
+    to stay at a limit that the profile keeps. LEAK: memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added.
     """
 
     NONE = "None"
@@ -26,13 +27,16 @@ class Clamp(StrEnum):
     GUARANTEED = "Guaranteed"
     PEAK = "Peak"
     LIMIT = "Limit"
+    LEAK = "Leak"
+    THROTTLED = "Throttled"
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:
     """What a method is told about a container besides its usage.
 
-    `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one.
+    `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `told`: the findings that
+    people have been told of it.
     """
 
     key: ContainerKey
@@ -40,6 +44,7 @@ class ContainerFacts:
     rule: ContainerRule
     guaranteed: bool
     oom_floor: int | None = None
+    told: frozenset[FindingType] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,17 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecommendation:
-    """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None)."""
+    """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None).
+
+    `findings`: what could fool the recommendation.
+    """
 
     name: str
     current: Sizes
     wanted: Sizes
     cpu: Explanation | None = None
     memory: Explanation | None = None
+    findings: tuple[Finding, ...] = ()
 
     def explanation(self, resource: ResourceName) -> Explanation | None:
         return self.cpu if resource == "cpu" else self.memory
