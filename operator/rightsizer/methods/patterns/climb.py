@@ -25,8 +25,8 @@ FALL = 0.15
 WARM_UP_BLOCKS = 2
 """What is gained in the first six hours after a restart is warming up: caches and heaps fill, and then stop."""
 
-CLIMB_BLOCKS = 4.0
-"""From fall to fall a climb takes half a day at least: what falls more often is work that comes and goes."""
+CLIMB_BLOCKS = 8.0
+"""From fall to fall a climb takes a day at least, in the mean: what falls more often is work that comes and goes."""
 
 RISE, RISE_TOLD = 0.15, 0.10
 """What a climb gains after its warm-up, as a share of the usual level; to be told first, and to be told on."""
@@ -34,7 +34,7 @@ RISE, RISE_TOLD = 0.15, 0.10
 STEADY, STEADY_TOLD = 0.75, 0.6
 """Gains less losses over gains and losses: 1 goes straight up, 0 wanders."""
 
-EVEN, EVEN_TOLD = 0.4, 0.3
+EVEN, EVEN_TOLD = 0.6, 0.45
 """What the median step would gain, as a share of what is gained: 1 is the same in each block, 0 is a jump in one of them."""
 
 LEAK_FALLS = 2
