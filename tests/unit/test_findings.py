@@ -17,7 +17,7 @@ from rightsizer.methods.finding import Finding, FindingType
 from rightsizer.methods.measured import Measured
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation
 from rightsizer.methods.sizing import leak_hold, unthrottled
-from rightsizer.profile import LimitPolicy, LimitRule
+from rightsizer.profile import ContainerRule, LimitPolicy, LimitRule
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.findings import findings_to_write, told_findings
@@ -133,6 +133,37 @@ class TestThrottled:
         usage = usage_window([[100.0] * 40] * 2, [[100.0 * MI] * 40] * 2, throttled=[[0.2] * 40, [NAN] * 40])
         found = Measured().recommend(usage, [container_facts("c0", rule=PLAIN_RULE), container_facts("c1", rule=PLAIN_RULE)])
         assert [(each.wanted.cpu_request, each.wanted.cpu_limit) for each in found] == [(150, 1000), (120, 240)]
+
+
+class TestRarePeak:
+    def weekly(self, peak: float) -> UsageWindow:
+        memory = np.full(14 * 288, 200.0 * MI)
+        for day in (3, 10):
+            memory[day * 288 : day * 288 + 12] = peak * MI
+        return usage_window([[100.0] * len(memory)], [memory.tolist()])
+
+    def rule(self, limit: LimitRule) -> ContainerRule:
+        return replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p95", limit=limit))
+
+    def test_the_limit_has_room_for_it(self) -> None:
+        found = recommended(self.weekly(800), rule=self.rule(LimitRule(ratio=1.5, max_ratio=2.0)))
+        assert [each.type for each in found.findings] == [FindingType.RARE_PEAK]
+        assert (found.wanted.memory_request, found.wanted.memory_limit) == (480 * MI, 960 * MI)
+        assert found.memory is not None
+        assert found.memory.request_clamp is Clamp.PEAK
+        words = (
+            "+ 20 % = 240Mi; raised to 1.2 x the peak of 800Mi = 960Mi, over 2 = 480Mi, because the limit has to hold a rare peak"
+        )
+        assert words in found.memory.text
+
+    def test_where_the_limit_has_room_anyway_nothing_is_raised(self) -> None:
+        found = recommended(self.weekly(390), rule=self.rule(LimitRule(ratio=1.5, max_ratio=2.0)))
+        assert [each.type for each in found.findings] == [FindingType.RARE_PEAK]
+        assert (found.wanted.memory_request, found.wanted.memory_limit) == (240 * MI, 480 * MI)
+
+    def test_without_a_limit_nothing_kills(self) -> None:
+        found = recommended(self.weekly(800), rule=self.rule(LimitRule(policy=LimitPolicy.NONE)))
+        assert (found.wanted.memory_request, found.wanted.memory_limit) == (240 * MI, None)
 
 
 class TestStatus:

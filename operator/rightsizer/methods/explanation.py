@@ -89,6 +89,8 @@ def _request(steps: Steps) -> str:
     match steps.request_clamp:
         case Clamp.NONE:
             return target + _rounding(steps, steps.target, steps.request)
+        case Clamp.PEAK:
+            return f"{target}; {_raised_for_rare_peak(steps)}"
         case Clamp.LEAK:
             return f"{target}; {_held_for_leak(steps)}"
         case Clamp.THROTTLED:
@@ -106,6 +108,12 @@ def _request(steps: Steps) -> str:
             return f"{target}; raised to {raised}, because the limit of a Guaranteed pod is its request"
         case _:
             return f"{target}; lowered to the limit {_size(steps, steps.request)}, which is kept"
+
+
+def _raised_for_rare_peak(steps: Steps) -> str:
+    ratio, wanted = top_ratio(steps.limit_rule), steps.measurement.peak * PEAK_MARGIN
+    share = f"{_size(steps, wanted / ratio)}{_rounding(steps, wanted / ratio, steps.request)}"
+    return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because the limit has to hold a rare peak"
 
 
 def _held_for_leak(steps: Steps) -> str:

@@ -57,7 +57,7 @@ def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts]) 
     demand = _unthrottled(usage, rows, recognised.throttled)
     seen = {
         "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), nothing, demand),
-        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory)), recognised.leak_start),
+        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory)), recognised.leak_start, rare=recognised.rare_memory),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
@@ -102,6 +102,7 @@ class _Seen:
     """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container.
 
     `leak_start`: from what a leak climbs anew, NaN without one. `unthrottled`: the values of the throttled containers as if they were not.
+    `rare`: where the peaks are rare.
     """
 
     resource: ResourceName
@@ -111,6 +112,7 @@ class _Seen:
     throttled: Numbers
     leak_start: Numbers
     unthrottled: Values | None = None
+    rare: Truth | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
         return replace(
@@ -120,6 +122,7 @@ class _Seen:
             throttled=self.throttled[rows],
             leak_start=self.leak_start[rows],
             unthrottled=None if self.unthrottled is None else self.unthrottled[rows],
+            rare=None if self.rare is None else self.rare[rows],
         )
 
 
@@ -207,6 +210,7 @@ def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement]
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
         leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(_numbers(_requested(facts)), seen.leak_start, rule.buffer),
         unthrottled=None if seen.unthrottled is None else _level(seen, rule, seen.unthrottled),
+        rare=seen.rare,
     )
 
 

@@ -44,7 +44,7 @@ class Inputs:
     """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
 
     `leak_hold`: the request that a leak is left with, NaN without a leak. `unthrottled`: what would have been measured without throttling,
-    NaN where there is hardly any. None: neither in any of them.
+    NaN where there is hardly any. `rare`: where the peak comes rarely, so that no statistic has it. None: in none of them.
     """
 
     measured: Numbers
@@ -54,6 +54,7 @@ class Inputs:
     guaranteed: NDArray[np.bool_]
     leak_hold: Numbers | None = None
     unthrottled: Numbers | None = None
+    rare: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         200Mi     20 %    600Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
         3m        20 %    -          -      10m   16     10m    Minimum
 
+        200Mi     20 %    -          800Mi  32Mi  64Gi   480Mi  Peak (a rare one: 1.2 x 800Mi, over 2)
+
     A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
     sized = unbounded(with_buffer(inputs.measured, rule.buffer))
@@ -151,6 +154,9 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
         sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
+        if inputs.rare is not None and rule.limit.policy is LimitPolicy.RATIO:
+            # The limit that belongs to it holds the peak: it is no surprise that it will come again.
+            sized = raised(sized, np.where(inputs.rare, request_floor(rule.limit, inputs.peak * PEAK_MARGIN), np.nan), Clamp.PEAK)
     elif inputs.unthrottled is not None:
         sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
         sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)

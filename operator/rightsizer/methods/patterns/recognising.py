@@ -21,7 +21,7 @@ from rightsizer.methods.patterns.shift import shifts
 from rightsizer.methods.patterns.spikes import spikes
 from rightsizer.methods.statistics import Numbers
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_memory
-from rightsizer.workload import RESOURCES, ResourceName
+from rightsizer.workload import ResourceName
 
 _LEAST: Mapping[ResourceName, float] = {"cpu": 50.0, "memory": 64.0 * MEBIBYTE}
 """Millicores and bytes below which a shift or a peak is not worth a word."""
@@ -34,11 +34,12 @@ Told = Sequence[frozenset[FindingType]]
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """What was found, row by row. `leak_start`: bytes from which a leak climbs anew, NaN where there is none; `throttled`: rows with that
-    finding."""
+    finding; `rare_memory`: rows whose memory has rare peaks."""
 
     findings: tuple[tuple[Finding, ...], ...]
     leak_start: Numbers
     throttled: Truth
+    rare_memory: Truth
 
 
 class _Found:
@@ -67,11 +68,12 @@ def recognise(usage: UsageWindow, rows: slice, told: Told) -> Recognised:
     found = _Found(len(usage.cpu[rows]), told)
     leak_start = _climbs(found, usage.memory[rows])
     throttled = _throttled(found, usage, rows)
-    for resource in RESOURCES:
-        _over_days(found, resource, usage.cpu[rows] if resource == "cpu" else usage.memory[rows], end=usage.span.end)
+    # Memory first: its peaks kill. Of two findings of one type, the first one is told.
+    rare_memory = _over_days(found, "memory", usage.memory[rows], end=usage.span.end)
+    _over_days(found, "cpu", usage.cpu[rows], end=usage.span.end)
     _of_pods(found, usage, rows)
     _of_little(found, usage.cpu[rows], usage.memory[rows])
-    return Recognised(found.all(), leak_start, throttled)
+    return Recognised(found.all(), leak_start, throttled, rare_memory)
 
 
 def _climbs(found: _Found, memory: Values) -> Numbers:
@@ -106,7 +108,8 @@ def _throttled(found: _Found, usage: UsageWindow, rows: slice) -> Truth:
     return often
 
 
-def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: int) -> None:
+def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: int) -> Truth:
+    """Tells shifts and rare peaks; answers the rows with the latter."""
     kinds, slots = (FindingType.LEVEL_SHIFT, FindingType.RARE_PEAK), values.shape[1]
     shifted = shifts(values, told=found.told(kinds[0]))
     found.add(
@@ -124,8 +127,10 @@ def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: in
         lambda row: (
             f"{_TITLES[resource]} came to {_amount(resource, rare.peak[row])} on {rare.days[row]:.0f} of {rare.seen_days[row]:.0f} days"
             f"{_apart(rare.apart[row])}, its usual peaks are {_amount(resource, rare.usual[row])}"
+            + (": the limit has room for it" if resource == "memory" else ": the limit has to carry it")
         ),
     )
+    return rare.found
 
 
 def _of_pods(found: _Found, usage: UsageWindow, rows: slice) -> None:
