@@ -97,9 +97,22 @@ class TestClimbs:
             np.full(14 * DAY, 500 * MI),
             np.full(14 * DAY, np.nan),
             saw(400 * MI, 450 * MI, days=2, times=1),
+            np.tile(np.repeat(np.array([400, 430, 460, 471, 482, 493, 504, 515]) * MI, 3 * HOUR), 14),
             400 * MI * (1 + 0.5 * (1 - np.exp(-np.arange(10 * DAY) / (2 * DAY)))),
         ],
-        ids=["noise", "days", "warm-up", "restarts-and-caches", "batches", "buffer", "flat", "nothing", "little", "fills-up"],
+        ids=[
+            "noise",
+            "days",
+            "warm-up",
+            "caches",
+            "batches",
+            "buffer",
+            "flat",
+            "nothing",
+            "little",
+            "warms-up-daily",
+            "fills-up",
+        ],
     )
     def test_what_only_resembles_it(self, memory: NDArray[np.float64]) -> None:
         found = climbs(row(memory), leak_told=NEW, growth_told=NEW)
@@ -180,6 +193,11 @@ class TestSpikes:
     @pytest.mark.parametrize(("at_start", "starts"), [(100, 3), (600, 1), (600, 0)], ids=["calm", "one-start", "no-start"])
     def test_what_only_resembles_it(self, at_start: float, starts: int) -> None:
         assert not spikes(*self.course(at_start=at_start, starts=starts), told=NEW).found.any()
+
+    def test_most_starts_must_have_it(self) -> None:
+        cpu, pods = self.course(at_start=600, starts=2)
+        pods[0, 300:600:20] = 3
+        assert not spikes(cpu, pods, told=NEW).found.any()
 
     def test_high_cpu_elsewhere_too_is_no_matter_of_the_start(self) -> None:
         cpu, pods = self.course(at_start=600)

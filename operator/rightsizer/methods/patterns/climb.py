@@ -40,9 +40,6 @@ EVEN, EVEN_TOLD = 0.6, 0.45
 LEAK_FALLS = 2
 """With two falls, one whole climb has been seen from its begin to its end, and another one after it."""
 
-LATER_HALF = 0.3
-"""What growth gains in the later half of its time, as a share of all: what fills up slowly gains less and less."""
-
 GROWTH_HOURS = 72
 """An unbroken climb is told after three days: shorter ones are often the slow half of a week."""
 
@@ -88,19 +85,11 @@ def climbs(memory: Values, *, leak_told: Truth, growth_told: Truth) -> Climbs:
 
     return Climbs(
         leak=climbing(leak_told) & (number >= LEAK_FALLS) & (known >= (number + 1) * CLIMB_BLOCKS),
-        growth=climbing(growth_told) & (number == 0) & (known * BLOCK_HOURS >= GROWTH_HOURS) & _goes_on(counted, gained),
+        growth=climbing(growth_told) & (number == 0) & (known * BLOCK_HOURS >= GROWTH_HOURS),
         falls=number,
         gain=gain,
         before=np.fmax.reduce(np.where(falls, low[:, 1:], np.nan), axis=1),
     )
-
-
-def _goes_on(steps: Numbers, gained: Numbers) -> Truth:
-    """Whether the later half of the known steps has its share of what was gained."""
-    number = np.cumsum(~np.isnan(steps), axis=1)
-    later = np.where(number * 2 > number[:, -1:], steps, np.nan)
-    found: Truth = np.nansum(later, axis=1) >= LATER_HALF * gained
-    return found
 
 
 def _shortly_after(falls: Truth) -> Truth:
