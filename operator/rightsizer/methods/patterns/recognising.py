@@ -167,7 +167,7 @@ def _of_little(found: _Found, cpu: Values, memory: Values) -> None:
         lambda row: f"CPU is at most {_amount('cpu', IDLE_MILLICORES)} nearly always: is it still needed? The minimum is kept",
     )
     short, hours = short_history(cpu, memory)
-    found.add(kinds[1], short, lambda row: f"seen for {_length(int(hours[row]))}: a whole week is not known yet")
+    found.add(kinds[1], short, lambda row: f"seen for about {_length(int(hours[row]))}: a whole week is not known yet")
 
 
 def _percent(share: float) -> str:
