@@ -175,14 +175,17 @@ class TestRecordingRules:
 
 
 class TestThrottling:
-    def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
+    def test_is_told_raises_the_request_and_lowers_no_limit(self, world: World) -> None:
         world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
         world.run_cycle()
         (entry,) = world.recommended()["containers"]
         assert entry["explanation"]["cpu"]["throttled"] == "50%"
         assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
+        assert entry["explanation"]["cpu"]["clamp"] == "Throttled"
         assert "throttled" not in entry["explanation"]["memory"]
-        assert world.sizes() == WORKED
+        # 180m / (1 - 0.4) + 20 %, as exact as the code of a share.
+        assert world.sizes() == replace(WORKED, cpu_request=361, cpu_limit=WIDE.cpu_limit)
+        assert [found["type"] for found in entry["findings"]] == ["Throttled"]
 
     def test_owners_are_asked_for_as_far_back_as_throttling_was_read(self, world: World, tmp_path: Path) -> None:
         world.history_folder = tmp_path

@@ -91,18 +91,23 @@ def test_what_was_measured_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("throttled", "share", "words"),
+    ("throttled", "share", "wanted", "words"),
     [
-        ([0.04, 0.05, NAN, NAN], 0, "= 180m; "),
-        ([0.06, NAN, NAN, 1], 0.5, "= 180m, a lower bound: throttled in 50 % of the values; "),
-        (None, 0, "= 180m; "),
+        ([0.04, 0.05, NAN, NAN], 0, 216, "= 180m; + 20 % = 216m; limit"),
+        (
+            [0.06, NAN, NAN, 1],
+            0.5,
+            432,
+            "a lower bound: throttled in 50 % of the values; + 20 % = 216m; raised, as 360m is measured",
+        ),
+        (None, 0, 216, "= 180m; + 20 % = 216m; limit"),
     ],
     ids=["hardly", "noticeably", "unknown"],
 )
-def test_throttling_is_told_and_changes_no_number(throttled: list[float] | None, share: float, words: str) -> None:
+def test_throttling_is_told_and_raises_the_request(throttled: list[float] | None, share: float, wanted: int, words: str) -> None:
     usage = usage_window([[180.0] * 4], [[320.0 * MI] * 4], throttled=None if throttled is None else [throttled])
-    (found,) = recommend(usage, container_facts())
-    assert found.wanted == WORKED
+    (found,) = recommend(usage, container_facts(sizes=WORKED))
+    assert found.wanted == replace(WORKED, cpu_request=wanted, cpu_limit=2 * wanted)
     assert explained(found, "cpu").measurement.throttled == share
     assert explained(found, "memory").measurement.throttled == 0
     assert words in explained(found, "cpu").text

@@ -14,7 +14,7 @@ from rightsizer.cli.table import requested
 from rightsizer.cycle import Ruled
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
-from rightsizer.methods.measured import NOTICEABLY_THROTTLED
+from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
 from rightsizer.methods.sizing import STEPS
 from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
@@ -77,6 +77,8 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
         else:
             yield _headline(container, found, resource)
             yield from _steps(explanation, assessed.ruled.profile, container, usage)
+    for finding in found.findings:
+        yield f"  {finding.type}: {finding.message}"
     yield from _evidence(assessed, container)
 
 

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.history import History
 from rightsizer.methods import known_methods
+from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation, Method
 from rightsizer.profile import Mode
 from rightsizer.workload import ContainerKey, ResourceName, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
 Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
+Told = Mapping[ContainerKey, frozenset[FindingType]]
 
 CONTAINERS_AT_ONCE = 256
 """How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 15 MB."""
@@ -26,12 +28,14 @@ def recommend(
     *,
     end: int,
     held: Held = lambda key: {},
+    told: Told | None = None,
     methods: Mapping[str, Method] | None = None,
 ) -> dict[WorkloadRef, Recommendations]:
     """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
 
-    `oom_floors`: bytes that an OOM kill taught. `held`: the levels below which a container is not lowered now. Containers that the
-    profile ignores get none. `methods`: those that the profiles may name; all that are installed, where none are given.
+    `oom_floors`: bytes that an OOM kill taught. `held`: the levels below which a container is not lowered now. `told`: the findings that
+    people have been told of. Containers that the profile ignores get none. `methods`: those that the profiles may name; all that are
+    installed, where none are given.
     """
     methods = known_methods() if methods is None else methods
     groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
@@ -39,7 +43,7 @@ def recommend(
     for one in ruled:
         if one.mode is not Mode.IGNORE:
             found[one.workload.ref] = {}
-            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held))
+            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held, told or {}))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             recommendations = _of_chunk(chunk, history, methods[method], end=end, seconds=window_seconds)
@@ -53,17 +57,25 @@ def _of_chunk(
 ) -> Sequence[ContainerRecommendation]:
     # A function of its own, so that the values of one chunk are gone before those of the next are decoded.
     keys = [fact.key for fact in chunk]
-    return method.recommend(history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling), chunk)
+    window = history.window(keys, end=end, seconds=seconds, throttled=history.has_throttling, mean=True)
+    return method.recommend(window, chunk)
 
 
-def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held) -> Iterator[ContainerFacts]:
+def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, told: Told) -> Iterator[ContainerFacts]:
     workload = ruled.workload
     for container in workload.sizable:
         rule = ruled.profile.rule_for(container.name)
         if not rule.ignored:
             key = ContainerKey(workload.ref, container.name)
-            guaranteed, floor = workload.guaranteed, oom_floors.get(key)
-            yield ContainerFacts(key, container, rule, guaranteed=guaranteed, oom_floor=floor, held=held(key))
+            yield ContainerFacts(
+                key,
+                container,
+                rule,
+                guaranteed=workload.guaranteed,
+                oom_floor=oom_floors.get(key),
+                held=held(key),
+                told=told.get(key, frozenset()),
+            )
 
 
 def _chunks(facts: Sequence[ContainerFacts]) -> Iterator[Sequence[ContainerFacts]]:

@@ -147,6 +147,7 @@ class Settling:
                 standing.workload, before, standing.change, written="" if standing.change is None else change_figures(standing.change)
             ),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
+            *telling.of_leaks(standing.workload, old, wanted.status),
         ]
         for event in events:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)

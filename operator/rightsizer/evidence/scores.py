@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rightsizer.evidence.replay import Course
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.levels import DAY_SLOTS, HOUR_SLOTS
-from rightsizer.methods.measured import NOTICEABLY_THROTTLED
+from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, percentile
 

@@ -127,11 +127,19 @@ class History:
         self._ring.see(rows, batch.span.start + last * SLOT_SECONDS)
 
     def window(
-        self, keys: Sequence[ContainerKey], *, end: int, seconds: int, throttled: bool = False, details: bool = False
+        self,
+        keys: Sequence[ContainerKey],
+        *,
+        end: int,
+        seconds: int,
+        throttled: bool = False,
+        mean: bool = False,
+        details: bool = False,
     ) -> UsageWindow:
         """The last `seconds` up to the slot `end` for these containers (unknown ones: all NaN).
 
-        `throttled` asks for the throttled share as well, `details` for that and the mean CPU. Longer than the ring is cut to the ring.
+        `throttled` asks for the throttled share as well, `mean` for the mean CPU, `details` for both. Longer than the ring is cut to
+        the ring.
         Raises ValueError for an `end` between slots or less than one slot.
         """
         slots = min(seconds // SLOT_SECONDS, self.slots)
@@ -145,7 +153,7 @@ class History:
             cpu=decode_usage(self._ring.read("cpu", rows, span)),
             memory=decode_usage(self._ring.read("memory", rows, span)),
             pods=decode_pods(self._ring.read("pods", rows, span)),
-            cpu_mean=decode_usage(self._ring.read("cpu_mean", rows, span)) if details else None,
+            cpu_mean=decode_usage(self._ring.read("cpu_mean", rows, span)) if mean or details else None,
             throttled=decode_share(self._ring.read("throttled", rows, span)) if throttled or details else None,
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rightsizer.methods.pace import FAST_MARGIN, NEAR_LIMIT, ROLLOUT_HOLD_SECONDS
 from rightsizer.methods.recommendation import Clamp, Measurement
-from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, top_ratio
+from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, UNTHROTTLED_MOST, top_ratio
 from rightsizer.profile import LimitPolicy, LimitRule
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
 from rightsizer.workload import ResourceName
@@ -20,7 +20,8 @@ from rightsizer.workload import ResourceName
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The numbers on the way to a request and a limit, in millicores or bytes."""
+    """The numbers on the way to a request and a limit, in millicores or bytes. `unthrottled`: what would have been measured without
+    throttling."""
 
     resource: ResourceName
     measurement: Measurement
@@ -32,6 +33,8 @@ class Steps:
     limit: int | None
     limit_rule: LimitRule
     limit_clamp: Clamp
+    current_request: int | None = None
+    unthrottled: float | None = None
 
 
 def text(steps: Steps) -> str:
@@ -93,24 +96,63 @@ def _pods(steps: Steps) -> list[str]:
 
 def _request(steps: Steps) -> str:
     target = f"+ {_decimal(steps.buffer * 100)} % = {amount(steps.resource, steps.target)}"
+    if steps.request_clamp == Clamp.NONE:
+        return target + _rounding(steps, steps.target, steps.request)
+    return f"{target}; {_moved(steps)}"
+
+
+def _moved(steps: Steps) -> str:
+    """What a bound made of the target."""
     match steps.request_clamp:
-        case Clamp.NONE:
-            return target + _rounding(steps, steps.target, steps.request)
+        case Clamp.PEAK:
+            return _raised_for_rare_peak(steps)
+        case Clamp.LEAK:
+            return _held_for_leak(steps)
+        case Clamp.THROTTLED:
+            return _raised_after_throttling(steps)
         case Clamp.OOM_KILL:
-            return f"{target}; {_raised_after_oom_kill(steps)}"
+            return _raised_after_oom_kill(steps)
         case Clamp.NEAR_LIMIT:
-            return f"{target}; {_raised_near_limit(steps)}"
+            return _raised_near_limit(steps)
+        case _:
+            return _moved_by_profile(steps)
+
+
+def _moved_by_profile(steps: Steps) -> str:
+    match steps.request_clamp:
         case Clamp.MINIMUM:
-            return f"{target}; raised to the minimum {_size(steps, steps.request)}"
+            return f"raised to the minimum {_size(steps, steps.request)}"
         case Clamp.MAXIMUM:
-            return f"{target}; lowered to the maximum {_size(steps, steps.request)}"
+            return f"lowered to the maximum {_size(steps, steps.request)}"
         case Clamp.GUARANTEED if steps.limit_rule.policy is LimitPolicy.KEEP:
-            return f"{target}; left at the limit {_size(steps, steps.request)}, which is kept in a Guaranteed pod"
+            return f"left at the limit {_size(steps, steps.request)}, which is kept in a Guaranteed pod"
         case Clamp.GUARANTEED:
             raised = _times_peak(steps, PEAK_MARGIN, steps.request)
-            return f"{target}; raised to {raised}, because the limit of a Guaranteed pod is its request"
+            return f"raised to {raised}, because the limit of a Guaranteed pod is its request"
         case _:
-            return f"{target}; lowered to the limit {_size(steps, steps.request)}, which is kept"
+            return f"lowered to the limit {_size(steps, steps.request)}, which is kept"
+
+
+def _raised_for_rare_peak(steps: Steps) -> str:
+    ratio, wanted = top_ratio(steps.limit_rule), steps.measurement.peak * PEAK_MARGIN
+    share = f"{_size(steps, wanted / ratio)}{_rounding(steps, wanted / ratio, steps.request)}"
+    return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because the limit has to hold a rare peak"
+
+
+def _held_for_leak(steps: Steps) -> str:
+    if steps.request == steps.current_request:
+        return f"left at {_size(steps, steps.request)}, because the memory leaks"
+    return f"held at {_size(steps, steps.request)}, from which it climbs anew with the buffer, because the memory leaks"
+
+
+def _raised_after_throttling(steps: Steps) -> str:
+    level = steps.unthrottled or 0
+    wanted = level * (1 + steps.buffer)
+    if wanted + STEPS[steps.resource] <= steps.request:
+        return f"raised to the limit {_size(steps, steps.request)}, at which it was throttled, because the pod is Guaranteed"
+    counted = f"throttled values count 1 / (1 - their share of periods), up to {UNTHROTTLED_MOST:g} x"
+    result = f"{_size(steps, wanted)}{_rounding(steps, wanted, steps.request)}"
+    return f"raised, as {_size(steps, level)} is measured where {counted}: + {_decimal(steps.buffer * 100)} % = {result}"
 
 
 def _raised_after_oom_kill(steps: Steps) -> str:
@@ -159,6 +201,10 @@ def _limit(steps: Steps) -> str:
         return "no limit"
     if rule.policy is LimitPolicy.KEEP:
         return f"limit {_size(steps, steps.limit)} kept"
+    if steps.limit_clamp is Clamp.LEAK:
+        return f"limit {_size(steps, steps.limit)} left, because the memory leaks"
+    if steps.limit_clamp is Clamp.THROTTLED:
+        return f"limit {_size(steps, steps.limit)} left, because it throttles already"
     if steps.limit_clamp is Clamp.PEAK:
         return _limit_by_peak(steps)
     if steps.limit_clamp is Clamp.OOM_KILL:

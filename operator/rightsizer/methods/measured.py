@@ -15,22 +15,19 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
 from rightsizer.methods.explanation import Steps, text
+from rightsizer.methods.finding import Finding
 from rightsizer.methods.levels import estimator_of
+from rightsizer.methods.pace import Truth
+from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
+from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
-from rightsizer.methods.sizing import STEPS, Inputs, Sized, limits, requests, with_buffer
+from rightsizer.methods.sizing import STEPS, Inputs, Sized, leak_hold, limits, requests, unthrottled, with_buffer
 from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
 from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 _SHOWN_STEPS = 10
 """Measured values are rounded to a tenth of a step (0.1m, 0.1Mi) before they are used: what is shown is what is calculated with."""
-
-NOTICEABLY_THROTTLED = 0.05
-"""Share of the CFS periods of a slot above which its usage counts as censored by the limit.
-
-A container with several threads uses up its share of a period (100 ms) now and then while its mean is far below the limit. In one period
-of twenty, that hides at most a twentieth of the slot, which the buffer covers; the code of a share is exact to 0.004.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +65,26 @@ def sized_by_rule(usage: UsageWindow, facts: Sequence[ContainerFacts], given: Gi
 def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], given: Given | None) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
     cpu, memory = usage.cpu[rows], usage.memory[rows]
+    recognised = recognise(usage, rows, [fact.told for fact in facts])
+    nothing = np.full(len(memory), np.nan)
+    demand = _unthrottled(usage, rows, recognised.throttled)
     seen = {
-        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), _given(given, "cpu", rows)),
-        "memory": _Seen("memory", memory, usage.span, pods, np.zeros(len(memory)), _given(given, "memory", rows)),
+        "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), nothing, demand, given=_given(given, "cpu", rows)),
+        "memory": _Seen(
+            "memory",
+            memory,
+            usage.span,
+            pods,
+            np.zeros(len(memory)),
+            recognised.leak_start,
+            rare=recognised.rare_memory,
+            given=_given(given, "memory", rows),
+        ),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
-        _recommendation(fact, cpu=cpu, memory=memory)
-        for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
+        _recommendation(fact, cpu=cpu, memory=memory, findings=findings)
+        for fact, cpu, memory, findings in zip(facts, explained["cpu"], explained["memory"], recognised.findings, strict=True)
     ]
 
 
@@ -93,21 +102,33 @@ def _throttled_shares(usage: UsageWindow, rows: slice) -> Numbers:
     return share_above(usage.throttled[rows], NOTICEABLY_THROTTLED, among=usage.cpu[rows])
 
 
-def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
+def _unthrottled(usage: UsageWindow, rows: slice, throttled: Truth) -> Values | None:
+    """The CPU without throttling, NaN in the rows in which there is hardly any; None where that is all of them."""
+    if usage.throttled is None or not throttled.any():
+        return None
+    found = np.full(usage.cpu[rows].shape, np.nan, dtype=np.float32)
+    found[throttled] = unthrottled(usage.cpu[rows][throttled], usage.throttled[rows][throttled], noticeably=NOTICEABLY_THROTTLED)
+    return found
+
+
+def _recommendation(
+    fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None, findings: tuple[Finding, ...]
+) -> ContainerRecommendation:
     current = fact.container.sizes
     wanted: Sizes = current
     if cpu is not None:
         wanted = replace(wanted, cpu_request=cpu.request, cpu_limit=cpu.limit)
     if memory is not None:
         wanted = replace(wanted, memory_request=memory.request, memory_limit=memory.limit)
-    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory)
+    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings=findings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container.
 
-    `given`: what counts in place of the rule's statistic, of this resource only.
+    `leak_start`: from what a leak climbs anew, NaN without one. `unthrottled`: the values of the throttled containers as if they were not.
+    `rare`: where the peaks are rare. `given`: what counts in place of the rule's statistic, of this resource only.
     """
 
     resource: ResourceName
@@ -115,18 +136,42 @@ class _Seen:
     span: Span
     pods: NDArray[np.uint16]
     throttled: Numbers
+    leak_start: Numbers
+    unthrottled: Values | None = None
+    rare: Truth | None = None
     given: Given | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
         given = None if self.given is None else Given(self.given.told, {self.resource: self.given.levels[self.resource][rows]})
-        return replace(self, values=self.values[rows], pods=self.pods[rows], throttled=self.throttled[rows], given=given)
+        return replace(
+            self,
+            values=self.values[rows],
+            pods=self.pods[rows],
+            throttled=self.throttled[rows],
+            leak_start=self.leak_start[rows],
+            unthrottled=None if self.unthrottled is None else self.unthrottled[rows],
+            rare=None if self.rare is None else self.rare[rows],
+            given=given,
+        )
 
     def levels(self, rule: ResourceRule) -> Numbers:
         """What counts as measured, of each container."""
-        if self.given is not None:
-            return self.given.levels[self.resource]
+        return self._levels_of(self.values, rule) if self.given is None else self.given.levels[self.resource]
+
+    def unthrottled_levels(self, rule: ResourceRule) -> Numbers | None:
+        """What would have been measured without throttling, NaN where there is hardly any; None where that is everywhere.
+
+        What is given knows of no throttling: it stays as it is.
+        """
+        if self.unthrottled is None:
+            return None
+        if self.given is None:
+            return self._levels_of(self.unthrottled, rule)
+        return np.where(np.isnan(self.unthrottled).all(axis=1), np.nan, self.given.levels[self.resource])
+
+    def _levels_of(self, values: Values, rule: ResourceRule) -> Numbers:
         newest = np.array([self.span.slots - 1])
-        return estimator_of(rule, window_seconds=self.span.slots * SLOT_SECONDS).levels(self.values, newest)[:, 0]
+        return estimator_of(rule, window_seconds=self.span.slots * SLOT_SECONDS).levels(values, newest)[:, 0]
 
 
 def _of_resource(seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
@@ -150,12 +195,21 @@ def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[i
 def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
     resource = seen.resource
     measurements = _measurements(seen, rule, facts)
-    inputs = _inputs(resource, measurements, facts)
+    inputs = _inputs(seen, rule, measurements, facts)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
     targets = with_buffer(inputs.measured, rule.buffer)
     return [
-        _explanation(resource, rule, found, fact, target=float(targets[row]), requested=_at(requested, row), limited=_at(limited, row))
+        _explanation(
+            resource,
+            rule,
+            found,
+            fact,
+            target=float(targets[row]),
+            unthrottled=None if inputs.unthrottled is None else float(inputs.unthrottled[row]),
+            requested=_at(requested, row),
+            limited=_at(limited, row),
+        )
         if found.samples and not np.isnan(found.value)
         else None
         for row, (found, fact) in enumerate(zip(measurements, facts, strict=True))
@@ -194,7 +248,8 @@ def _as_shown(resource: ResourceName, values: Numbers) -> Numbers:
     return np.rint(values * _SHOWN_STEPS / STEPS[resource]) * STEPS[resource] / _SHOWN_STEPS
 
 
-def _inputs(resource: ResourceName, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
+def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
+    resource, unthrottled_levels = seen.resource, seen.unthrottled_levels(rule)
     return Inputs(
         measured=np.array([found.value for found in measurements]),
         peak=np.array([found.peak for found in measurements]),
@@ -202,7 +257,16 @@ def _inputs(resource: ResourceName, measurements: Sequence[Measurement], facts: 
         current_limit=_numbers([fact.container.sizes.limit(resource) for fact in facts]),
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
         newest=np.array([found.last_value for found in measurements]),
+        leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(_numbers(_requested(facts)), seen.leak_start, rule.buffer),
+        unthrottled=None if unthrottled_levels is None else _as_shown(resource, unthrottled_levels),
+        rare=seen.rare,
     )
+
+
+def _requested(facts: Sequence[ContainerFacts]) -> list[int | None]:
+    # A request that is left out is set to the limit by the API server.
+    sizes = [fact.container.sizes for fact in facts]
+    return [found.memory_limit if found.memory_request is None else found.memory_request for found in sizes]
 
 
 def _numbers(values: Sequence[float | None]) -> Numbers:
@@ -220,6 +284,7 @@ def _explanation(
     fact: ContainerFacts,
     *,
     target: float,
+    unthrottled: float | None,
     requested: tuple[float, Clamp],
     limited: tuple[float, Clamp],
 ) -> Explanation:
@@ -234,6 +299,8 @@ def _explanation(
         limit=None if np.isnan(limited[0]) else int(limited[0]),
         limit_rule=rule.limit,
         limit_clamp=limited[1],
+        current_request=fact.container.sizes.request(resource),
+        unthrottled=unthrottled,
     )
     return Explanation(
         resource=resource,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rightsizer.history import UsageWindow
+from rightsizer.methods.finding import Finding, FindingType
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -16,7 +17,8 @@ class Clamp(StrEnum):
     """Which bound decided a number, if one did.
 
     OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now
-    asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps.
+    asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps. LEAK:
+    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added.
     """
 
     NONE = "None"
@@ -27,6 +29,8 @@ class Clamp(StrEnum):
     GUARANTEED = "Guaranteed"
     PEAK = "Peak"
     LIMIT = "Limit"
+    LEAK = "Leak"
+    THROTTLED = "Throttled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class ContainerFacts:
 
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
+    `told`: the findings that people have been told of it.
     """
 
     key: ContainerKey
@@ -43,6 +48,7 @@ class ContainerFacts:
     guaranteed: bool
     oom_floor: int | None = None
     held: Mapping[ResourceName, float] = field(default_factory=dict)
+    told: frozenset[FindingType] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class Explanation:
 class ContainerRecommendation:
     """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None).
 
-    `trouble`: why the method could not say it although there was usage, if so.
+    `trouble`: why the method could not say it although there was usage, if so. `findings`: what could fool the recommendation.
     """
 
     name: str
@@ -102,6 +108,7 @@ class ContainerRecommendation:
     cpu: Explanation | None = None
     memory: Explanation | None = None
     trouble: str = ""
+    findings: tuple[Finding, ...] = ()
 
     def explanation(self, resource: ResourceName) -> Explanation | None:
         return self.cpu if resource == "cpu" else self.memory

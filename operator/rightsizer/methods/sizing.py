@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rightsizer.history import Values
 from rightsizer.methods.pace import FAST_MARGIN, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
@@ -34,11 +35,18 @@ PEAK_LIMIT_RATIO = 1.75
 """What a memory limit should leave above the peak, as far as `max_ratio` lets it."""
 
 
+UNTHROTTLED_MOST = 2.0
+"""What was cut off is added up to so many times what was used: a share of periods says how often the limit was met, and not by how much
+it was too low. Twice is what the limit is above the request by default; what is still too little shows as throttling again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
 
-    `newest` is the last value that was seen.
+    `newest`: the last value that was seen. `leak_hold`: the request that a leak is left with, NaN without a leak. `unthrottled`: what
+    would have been measured without throttling, NaN where there is hardly any. `rare`: where the peak comes rarely, so that no statistic
+    has it. None: in none of them.
     """
 
     measured: Numbers
@@ -47,6 +55,9 @@ class Inputs:
     current_limit: Numbers
     guaranteed: NDArray[np.bool_]
     newest: Numbers
+    leak_hold: Numbers | None = None
+    unthrottled: Numbers | None = None
+    rare: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,30 @@ class Sized:
 def oom_floor(memory_limit: int) -> int:
     """What an OOM kill at this limit asks for, in bytes: more than what was not enough. The peak that was seen is added by `requests`."""
     return max(int(memory_limit * OOM_FACTOR), memory_limit + OOM_ADDITION)
+
+
+def unthrottled(values: Values, shares: Values, *, noticeably: float) -> Values:
+    """Usage as if the limit had not cut it off: a value throttled in a share s of its CFS periods counts 1 / (1 - s) times, at most twice.
+
+    Only where the share is above `noticeably`; NaN is none.
+
+        value  share  becomes
+        100m   0.04   100m
+        100m   0.2    125m
+        100m   0.9    200m
+    """
+    factors = 1 / np.fmax(1 - shares, 1 / UNTHROTTLED_MOST)
+    raised: Values = np.where(shares > noticeably, values * factors, values).astype(np.float32)
+    return raised
+
+
+def leak_hold(current_request: Numbers, start: Numbers, buffer: float) -> Numbers:
+    """The memory request that a leak is left with: what it has, or the level from which it climbs anew plus the buffer, if that is more.
+
+    Following it upwards only puts the kill off and takes room from others; going down would bring it nearer. NaN where `start` is.
+    """
+    begin = round_up_array(with_buffer(start, buffer), STEPS["memory"])
+    return np.where(np.isnan(start), np.nan, np.fmax(current_request, begin))
 
 
 def top_ratio(rule: LimitRule) -> float:
@@ -111,6 +146,10 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         200Mi     20 %    615Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (the limit may be 2 x the request)
         200Mi     20 %    600Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
         3m        20 %    -          -      10m   16     10m    Minimum
+
+        200Mi     20 %    -          800Mi  32Mi  64Gi   480Mi  Peak (a rare one: 1.2 x 800Mi, over 2)
+
+    A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
     sized = unbounded(with_buffer(inputs.measured, rule.buffer))
     if resource == "memory":
@@ -119,7 +158,15 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
         sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
+        if inputs.rare is not None and rule.limit.policy is LimitPolicy.RATIO:
+            # The limit that belongs to it holds the peak: it is no surprise that it will come again.
+            sized = raised(sized, np.where(inputs.rare, request_floor(rule.limit, inputs.peak * PEAK_MARGIN), np.nan), Clamp.PEAK)
+    elif inputs.unthrottled is not None:
+        sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
+        sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
     sized = rounded_up(sized, STEPS[resource])
+    if inputs.leak_hold is not None:
+        sized = _replaced(sized, _leaks(inputs), inputs.leak_hold, Clamp.LEAK)
     sized = raised(sized, rule.minimum, Clamp.MINIMUM)
     sized = lowered(sized, rule.maximum, Clamp.MAXIMUM)
     return _below_kept_limit(sized, inputs) if rule.limit.policy is LimitPolicy.KEEP else sized
@@ -131,6 +178,8 @@ def limits(resource: ResourceName, rule: LimitRule, inputs: Inputs, requested: N
     A Guaranteed pod stays so under every policy: its limits are its requests. The profile's bounds are for requests only.
     """
     sized = _limits_by_policy(resource, rule, inputs, requested)
+    if rule.policy is LimitPolicy.RATIO:
+        sized = _where_it_was(sized, inputs, requested)
     return _replaced(sized, inputs.guaranteed, requested, Clamp.GUARANTEED)
 
 
@@ -145,6 +194,27 @@ def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, r
     if resource == "cpu":
         return limit
     return raised(limit, round_up_array(lifted(rule, requested, _oom_floor(inputs)), step), Clamp.OOM_KILL)
+
+
+def _where_it_was(sized: Sized, inputs: Inputs, requested: Numbers) -> Sized:
+    """The limit of a leak stays as it is, also where there is none; one that throttles is not lowered."""
+    if inputs.leak_hold is not None:
+        # At least the request, which the profile's minimum may have raised.
+        kept = np.where(np.isnan(inputs.current_limit), np.nan, np.fmax(inputs.current_limit, requested))
+        sized = _replaced(sized, _leaks(inputs), kept, Clamp.LEAK)
+    if inputs.unthrottled is not None:
+        sized = raised(sized, np.where(_throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
+    return sized
+
+
+def _leaks(inputs: Inputs) -> NDArray[np.bool_]:
+    none = np.zeros(len(inputs.measured), dtype=np.bool_)
+    return none if inputs.leak_hold is None else ~np.isnan(inputs.leak_hold)
+
+
+def _throttled(inputs: Inputs) -> NDArray[np.bool_]:
+    none = np.zeros(len(inputs.measured), dtype=np.bool_)
+    return none if inputs.unthrottled is None else ~np.isnan(inputs.unthrottled)
 
 
 def lifted(rule: LimitRule, requested: Numbers, asked: Numbers) -> Numbers:

@@ -14,9 +14,11 @@ from typing import Any
 
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
+from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation
 from rightsizer.profile import LimitPolicy
 from rightsizer.quantities import format_duration, format_percentage
+from rightsizer.status.findings import told_findings
 from rightsizer.status.sizes import sizes_from_status
 from rightsizer.status.times import rfc3339
 from rightsizer.workload import RESOURCES, Sizes
@@ -29,7 +31,8 @@ LAST_SAMPLE = "lastSample"
 _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
 _THROTTLED_BAND_PERCENT = 5
 _SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp")
-_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT)
+_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK)
+_LIMITS_LEFT = (Clamp.LEAK, Clamp.THROTTLED)
 
 
 def hold(
@@ -78,7 +81,8 @@ def _entry_without_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
     explanations = {
         resource: [explanation.get(name) for name in _SAME_WHILE_STANDING] for resource, explanation in entry.get("explanation", {}).items()
     }
-    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations}
+    findings = sorted(told_findings(entry) - {FindingType.SHORT_HISTORY})
+    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations, "findings": findings}
 
 
 def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -148,7 +152,8 @@ def _near(sizes: Sizes, explanation: Explanation, dead_band: float) -> bool:
     request, limit = sizes.request(explanation.resource), sizes.limit(explanation.resource)
     # A bound is not measured: where one decides, a number that is off by a little is wrong.
     request_band = 0.0 if explanation.request_clamp in _BOUNDS else dead_band
-    limit_band = 0.0 if explanation.limit_policy is LimitPolicy.KEEP else dead_band
+    limit_left = explanation.limit_policy is LimitPolicy.KEEP or explanation.limit_clamp in _LIMITS_LEFT
+    limit_band = 0.0 if limit_left else dead_band
     same_shape = (request == limit) == (explanation.request == explanation.limit) and (request is None or limit is None or request <= limit)
     return same_shape and _within(request, explanation.request, request_band) and _within(limit, explanation.limit, limit_band)
 

@@ -15,6 +15,7 @@ from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
 from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
 from rightsizer.status.evidence import evidence_status
+from rightsizer.status.findings import findings_to_write
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.standing import METHOD_FAILED, Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
@@ -102,10 +103,13 @@ def _container(
     status: dict[str, Any] = {"name": container.name, "current": sizes_status(container.sizes)}
     explanations = _explanations(standing, entry, recommendation)
     if recommendation is not None and explanations:
-        return {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
+        status = {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
+        renewed = _without_last_samples(status)["explanation"] != _without_last_samples(entry)["explanation"]
+        findings = findings_to_write(entry, recommendation.findings, renewed=renewed)
+        return {**status, "findings": findings} if findings else status
     if standing.trouble is not None:
         # What was recommended stays while usage cannot be measured; `measuredAt` tells its age.
-        return {**status, **{name: entry[name] for name in ("recommended", "explanation") if name in entry}}
+        return {**status, **{name: entry[name] for name in ("recommended", "explanation", "findings") if name in entry}}
     return status
 
 

@@ -1,0 +1,28 @@
+"""What fools a recommendation, by the word that status, event and README have for it. How each is recognised is not known here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FindingType(StrEnum):
+    """The words, in the order in which findings are told."""
+
+    MEMORY_LEAK = "MemoryLeak"
+    MEMORY_GROWTH = "MemoryGrowth"
+    THROTTLED = "Throttled"
+    LEVEL_SHIFT = "LevelShift"
+    RARE_PEAK = "RarePeak"
+    STARTUP_SPIKE = "StartupSpike"
+    HOT_REPLICA = "HotReplica"
+    IDLE = "Idle"
+    SHORT_HISTORY = "ShortHistory"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One of them, of one container, with its figures in a sentence."""
+
+    type: FindingType
+    message: str
