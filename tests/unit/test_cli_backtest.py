@@ -263,7 +263,7 @@ def test_judging_later(usage: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--method", "Learned"), "method Learned: cannot be replayed yet"),
+        (("--method", "Guessed"), "'Guessed' is not one of"),
         (("--rule", "best"), "'best' is not one of"),
         (("--score-after", "soon"), "must be a whole number of minutes, hours or days"),
         (("--trajectory", "nowhere/out.csv"), "nowhere/out.csv: cannot be written"),

@@ -18,6 +18,7 @@ from rightsizer.profile import (
     Problem,
     Profile,
     Requirement,
+    RiskBudget,
     Statistic,
     effective_mode,
     load_profile,
@@ -107,10 +108,41 @@ def test_an_exception_overrides_only_what_it_sets() -> None:
     assert profile.rule_for("istio-proxy").ignored
 
 
+def test_what_is_only_replayed_is_read_for_a_replay() -> None:
+    spec = {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 2}}
+    profile = load_profile(manifest(**spec), replayed=True)
+    assert (profile.method, profile.risk) == ("Learned", RiskBudget(0.003, 2.0))
+    assert profile.risk.kill_memory_seconds == 500 * 86400
+    assert RiskBudget().kill_memory_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "told"),
+    [
+        ({"method": "Learned", "risk": {"timeAboveRequest": "1%"}}, "spec.method", "set it to Measured"),
+        ({"risk": {"timeAboveRequest": "1%"}}, "spec.risk", "only the method Learned has a risk budget"),
+    ],
+)
+def test_the_operator_goes_on_with_measured_and_says_so(spec: dict[str, Any], field: str, told: str) -> None:
+    profile = parse_profile(manifest(**spec))
+    assert profile.method == "Measured"
+    assert [problem.field for problem in profile.problems] == [field]
+    assert told in profile.problems[0].message
+    with pytest.raises(InvalidProfile, match=told):
+        load_profile(manifest(**spec))
+
+
 REFUSED = [
     ("mode", "Off", "must be Ignore, Recommend or Apply, is 'Off'"),
     ("mode", False, "is False"),
-    ("method", "Learned", "must be Measured"),
+    ("method", "Guessed", "must be Measured or Learned"),
+    ("method", "Learned", "can only be replayed so far, by `rightsizer backtest`: set it to Measured"),
+    ("risk.timeAboveRequest", "1", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "0.04%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "11%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", 1, "from 0.05% to 10%"),
+    ("risk.oomKillsPer1000Days", 0, "must be a number from 1 to 1000"),
+    ("risk.oomKillsPer1000Days", "1", "must be a number from 1 to 1000"),
     ("window", "0d", "from 1h to 30d"),
     ("window", "31d", "from 1h to 30d"),
     ("window", "90m", "from 1h to 30d"),

@@ -19,7 +19,7 @@ from rightsizer.cli.progress import ProgressBar
 from rightsizer.cli.series_files import read_series
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Decision, Judging, Series, Verdict, backtest
-from rightsizer.evidence.rules import Plan, measured, rule_of
+from rightsizer.evidence.rules import Rule, learned, measured, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.pace import pace_of
@@ -46,9 +46,7 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profile's rule and those to compare with would have done. Raises InvalidInput."""
     profile, bounded = _profile(options["profile"])
     method = options["method"] or profile.method
-    if method != "Measured":
-        raise InvalidInput(f"method {method}: cannot be replayed yet, only Measured can: leave --method out")
-    plans = [measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)]
+    plans: list[Rule] = [_of_method(method, profile, bounded)]
     plans += [rule_of(name, window_seconds=profile.window_seconds) for name in dict.fromkeys(options["rules"])]
     pace = pace_of(profile, strategy=options["strategy"] or profile.apply.strategy)
     with ProgressBar() as bar, _trajectory(options["trajectory"]) as write:
@@ -56,7 +54,7 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
         found = []
         for number, plan in enumerate(plans):
 
-            def report(done: int, plan: Plan = plan) -> None:
+            def report(done: int, plan: Rule = plan) -> None:
                 bar.report(f"replaying {plan.name}", done, len(series))
 
             found.append(
@@ -70,9 +68,15 @@ def _profile(path: Path | None) -> tuple[Profile, tuple[bool, bool]]:
     """The profile, and whether it names bounds for CPU and for memory: those of the schema are not meant for a judgement of the rule."""
     if path is None:
         return Profile("default", "default"), (False, False)
-    profile = read_profile(path)
+    profile = read_profile(path, replayed=True)
     spec = read_documents(path)[0].get("spec") or {}
     return profile, (_bounded(spec, "cpu"), _bounded(spec, "memory"))
+
+
+def _of_method(method: str, profile: Profile, bounded: tuple[bool, bool]) -> Rule:
+    if method == "Learned":
+        return learned(profile.default_rule, profile.risk, window_seconds=profile.window_seconds, bounded=bounded)
+    return measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
 
 
 def _bounded(spec: Mapping[str, Any], resource: str) -> bool:

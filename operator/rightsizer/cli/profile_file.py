@@ -27,18 +27,18 @@ def read_documents(path: Path) -> list[Any]:
         raise InvalidInput(f"{path}: is not YAML: {_where(error)}") from error
 
 
-def read_profile(path: Path) -> Profile:
-    """The one ResourceProfile of a file, by the strict rules. Raises InvalidInput, naming the field."""
+def read_profile(path: Path, *, replayed: bool = False) -> Profile:
+    """The one ResourceProfile of a file, by the strict rules (`load_profile`). Raises InvalidInput, naming the field."""
     documents = read_documents(path)
     manifest = documents[0] if len(documents) == 1 else None
     if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) != KIND:
         raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {_contents(documents)}")
-    return profile_of(manifest, path)
+    return profile_of(manifest, path, replayed=replayed)
 
 
-def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
+def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = False) -> Profile:
     try:
-        return load_profile(manifest)
+        return load_profile(manifest, replayed=replayed)
     except InvalidProfile as error:
         raise InvalidInput(f"{path}: {error}") from error
 

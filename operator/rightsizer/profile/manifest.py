@@ -28,6 +28,7 @@ from rightsizer.profile.rule import (
     LimitRule,
     Mode,
     ResourceRule,
+    RiskBudget,
     half_life_of,
     lowest,
     parse_statistic,
@@ -39,27 +40,46 @@ from rightsizer.workload import ResourceName
 
 API_VERSION = "rightsizer.dev/v1alpha1"
 KIND = "ResourceProfile"
+LIVE_METHOD = "Measured"
+KNOWN_METHODS = (LIVE_METHOD, "Learned")
+ONLY_REPLAYED = "can only be replayed so far, by `rightsizer backtest`"
 _OPERATORS: tuple[Operator, ...] = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
 def parse_profile(manifest: Mapping[str, Any]) -> Profile:
-    """The profile of the API's JSON. What cannot be used is in its `problems`; unknown fields are passed over. Never raises for content."""
+    """The profile of the API's JSON, as the running operator can follow it. Never raises for content.
+
+    What cannot be used is in its `problems`; unknown fields are passed over.
+    """
     findings = Findings()
     profile = _profile(findings.root(manifest), findings)
-    return replace(profile, problems=tuple(findings.problems))
+    _note_what_is_only_replayed(profile, findings)
+    return replace(profile, method=LIVE_METHOD, problems=tuple(findings.problems))
 
 
-def load_profile(manifest: Mapping[str, Any]) -> Profile:
-    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used."""
+def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Profile:
+    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used.
+
+    `replayed`: it is only to be replayed, which other methods can do as well.
+    """
     findings = Findings()
     root = findings.root(manifest)
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         root.require(name, value.one_of(expected))
     root.section("metadata", closed=False).require("name", value.text)
     profile = _profile(root, findings)
+    if not replayed:
+        _note_what_is_only_replayed(profile, findings)
     for problem in (*findings.unknown_fields(), *findings.problems):
         raise InvalidProfile(problem.field, problem.message)
     return profile
+
+
+def _note_what_is_only_replayed(profile: Profile, findings: Findings) -> None:
+    if profile.method != LIVE_METHOD:
+        findings.note("spec.method", f"{profile.method} {ONLY_REPLAYED}: set it to {LIVE_METHOD}")
+    elif profile.risk != RiskBudget():
+        findings.note("spec.risk", f"only the method Learned has a risk budget, and it {ONLY_REPLAYED}: remove it")
 
 
 def _profile(root: Section, findings: Findings) -> Profile:
@@ -84,7 +104,8 @@ def _profile(root: Section, findings: Findings) -> Profile:
         default_rule=default_rule,
         container_rules=_container_rules(spec, default_rule),
         apply=apply_rule,
-        method=spec.take("method", value.one_of("Measured"), "Measured"),
+        method=spec.take("method", value.one_of(*KNOWN_METHODS), LIVE_METHOD),
+        risk=_risk(spec.section("risk")),
         status=status if isinstance(status, Mapping) else {},
     )
 
@@ -217,6 +238,10 @@ def _limit_rule(section: Section, default: LimitRule) -> LimitRule:
         return LimitRule(policy, ratio, max_ratio)
     section.note("maxRatio", f"maxRatio ({max_ratio:g}) is below ratio ({ratio:g}): raise maxRatio to at least the ratio")
     return replace(default, policy=policy)
+
+
+def _risk(section: Section) -> RiskBudget:
+    return RiskBudget(section.take("timeAboveRequest", value.small_share, None), section.take("oomKillsPer1000Days", value.kills, None))
 
 
 def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:

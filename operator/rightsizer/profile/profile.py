@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, Mode
+from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, Mode, RiskBudget
 from rightsizer.profile.selector import LabelSelector
 
+NO_RISK_BUDGET = RiskBudget()
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
@@ -47,6 +48,7 @@ class Profile:
     problems: tuple[Problem, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     method: str = "Measured"
+    risk: RiskBudget = NO_RISK_BUDGET
 
     def rule_for(self, container: str) -> ContainerRule:
         return self.container_rules.get(container, self.default_rule)
