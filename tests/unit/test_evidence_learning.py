@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rightsizer.evidence.learning import GUARD, LearnedState, Learning, explained, forms_of, replay_learned
+from rightsizer.evidence.lanes import LearnedState, Learning, forms_of
+from rightsizer.evidence.learning import GUARD, explained, replay_learned
 from rightsizer.evidence.replay import Cause, Course
 from rightsizer.evidence.rules import learned
 from rightsizer.evidence.sizing import sizing_of

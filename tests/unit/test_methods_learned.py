@@ -114,7 +114,7 @@ def test_the_dial_of_memory(budget: float, set_point: float, start: float) -> No
 
 def test_rollout_raises_nothing_at_once() -> None:
     for resource in ("cpu", "memory"):
-        found = conduct_of(resource, None, fast=False)  # type: ignore[arg-type]
+        found = conduct_of(resource, None, fast=False)
         assert [found.above, found.far_above, found.far_above_young] == [math.inf] * 3
 
 

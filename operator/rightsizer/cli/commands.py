@@ -119,7 +119,9 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.argument("more", metavar="", nargs=-1, type=FILE)
 @click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
-@click.option("--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method.")
+@click.option(
+    "--method", type=click.Choice(["Measured", "Learned"]), help="Instead of the profile's method. Learned keeps to its risk budget."
+)
 @click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
 @click.option(
     "--strategy",

@@ -7,13 +7,13 @@ seen the slot at whose end it is made and is in force for the slots after it. Ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rightsizer.evidence.lanes import Conducts, LearnedState, Learning, beginning, conducts_of, forms_of
 from rightsizer.evidence.replay import Cause, Course, asked_by_kill, seen_enough, undecided, whole_hours
-from rightsizer.evidence.sizing import Sizing
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods import choice, forms
 from rightsizer.methods import pace as speed
@@ -21,13 +21,8 @@ from rightsizer.methods.choice import Tally
 from rightsizer.methods.levels import DAY_SLOTS, Maximum
 from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.ranking import Levels
-from rightsizer.methods.risk import Conduct, conduct_of
-from rightsizer.methods.sizing import PEAK_MARGIN, top_ratio
+from rightsizer.methods.sizing import PEAK_MARGIN
 from rightsizer.methods.statistics import Numbers
-from rightsizer.profile import LimitPolicy
-
-_LONG_AGO = -(2**40)
-"""A slot before all others."""
 
 YOUNG_SLOTS = 2 * DAY_SLOTS
 """For so long after the first decision memory is raised sooner, and before so much was seen no share is believed."""
@@ -52,67 +47,6 @@ _REQUEST = -1
 """The lane of the request itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Learning:
-    """What the method wants of one resource. `sizing`: that of `Measured`, for its bounds, limits and first days; `budget`: share of the
-    time above the request, None for the default; `kill_slots`: for so long the lesson of an OOM kill counts."""
-
-    sizing: Sizing
-    budget: float | None = None
-    kill_slots: int = 0
-
-    @property
-    def limit_ratio(self) -> float:
-        """Limits are as high as the rule allows, always: a higher limit costs nothing that is reserved, and a kill costs most."""
-        return top_ratio(self.sizing.limit) if self.sizing.limit.policy is LimitPolicy.RATIO else np.nan
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedState:
-    """Where a replay stands after its last column, so that it can go on with the next. Shape (lanes, rows), the request in the last lane.
-
-    Requests in force; the slots (from 1970) of the first decision, the last lowering and the last fast raise; how many raises of late,
-    as of the slot of the newest; the margin's logarithm and the saved budget; floors by OOM kills with the last slots in which they
-    count; what was counted. Of shape (rows,): the form in force, and the level of the busy hours by which it was chosen.
-    """
-
-    requests: Levels
-    decided: NDArray[np.int64]
-    lowered: NDArray[np.int64]
-    raised_fast: NDArray[np.int64]
-    raises: Levels
-    raised: NDArray[np.int64]
-    margins: Levels
-    credits: Levels
-    floors: Levels
-    floor_ends: NDArray[np.int64]
-    tally: Tally
-    form: NDArray[np.int64]
-    busy: Numbers
-
-
-def beginning(rows: int, learning: Learning, pace: Pace) -> LearnedState:
-    """Before the first decision."""
-    conducts = _conducts(learning, pace)
-    shape = len(conducts), rows
-    nothing, never = np.full(shape, np.nan), np.full(shape, _LONG_AGO)
-    return LearnedState(
-        requests=nothing,
-        decided=never,
-        lowered=never,
-        raised_fast=never,
-        raises=np.zeros(shape),
-        raised=never,
-        margins=np.tile([[conduct.start] for conduct in conducts], rows),
-        credits=np.tile([[conduct.credit] for conduct in conducts], rows),
-        floors=nothing,
-        floor_ends=never,
-        tally=choice.empty(shape),
-        form=np.zeros(rows, dtype=np.int64),
-        busy=np.full(rows, np.nan),
-    )
-
-
 def replay_learned(
     values: Values, learning: Learning, pace: Pace, *, first_slot: int, begin: int = 0, state: LearnedState | None = None
 ) -> tuple[Course, LearnedState]:
@@ -121,50 +55,10 @@ def replay_learned(
     return walk.course(), walk.state()
 
 
-def forms_of(learning: Learning, pace: Pace) -> tuple[str, ...]:
-    """The forms to choose among. Where a change restarts pods only the first: the others pay by changing often."""
-    every = forms.FORMS[learning.sizing.resource]
-    return every if pace.fast else every[:1]
-
-
 def explained(state: LearnedState, learning: Learning, pace: Pace, *, row: int) -> str:
     """Which form a row has, why, and what came next."""
     names = forms_of(learning, pace)
     return choice.told(names, int(state.form[row]), state.tally.of_forms(len(names)), state.busy, row)
-
-
-def _conducts(learning: Learning, pace: Pace) -> list[Conduct]:
-    """One lane for each form where there is a choice, and the request's."""
-    resource = learning.sizing.resource
-    names = forms_of(learning, pace)
-    plain = replace(conduct_of(resource, None, fast=pace.fast), gain=0.0, start=0.0)
-    every = [plain] * (len(names) if len(names) > 1 else 0) + [conduct_of(resource, learning.budget, fast=pace.fast)]
-    return [
-        replace(one, raise_change=max(one.raise_change, pace.minimum_change), lower_change=max(one.lower_change, pace.minimum_change))
-        for one in every
-    ]
-
-
-class _Conducts:
-    """The conducts of all lanes, each figure of shape (lanes, 1)."""
-
-    def __init__(self, conducts: list[Conduct]) -> None:
-        for item in fields(Conduct):
-            setattr(self, item.name, np.array([[getattr(conduct, item.name)] for conduct in conducts], dtype=np.float64))
-
-    raise_change: Levels
-    lower_change: Levels
-    above: Levels
-    far_above: Levels
-    far_above_young: Levels
-    settle_slots: Levels
-    fast_margin: Levels
-    escalation: Levels
-    steepness: Levels
-    widening: Levels
-    set_point: Levels
-    gain: Levels
-    most_credit: Levels
 
 
 class _Walk:
@@ -175,7 +69,7 @@ class _Walk:
         self._sizing = learning.sizing
         self._memory = self._sizing.resource == "memory"
         self._first_slot, self._begin = first_slot, begin
-        self._conducts = _Conducts(_conducts(learning, pace))
+        self._conducts = Conducts(conducts_of(learning, pace))
         self._names = forms_of(learning, pace)
         self._values = values
         self._slots_first = np.ascontiguousarray(values[:, max(begin - 1, 0) :].T, dtype=np.float64)
@@ -270,10 +164,8 @@ class _Walk:
         self._decided[first] = slot
         self._lowered[lowers] = slot
         self._count_raises(raises, slot)
-        causes: NDArray[np.uint8] = np.select([first, raises, lowers], [Cause.FIRST, Cause.RAISED, Cause.LOWERED], Cause.NONE).astype(
-            np.uint8
-        )
-        return causes
+        causes = np.select([first, raises, lowers], [Cause.FIRST, Cause.RAISED, Cause.LOWERED], Cause.NONE)
+        return causes.astype(np.uint8)
 
     def _wanted(self, hour: int, slot: int) -> tuple[Levels, Levels]:
         """What each lane would raise to and lower to."""

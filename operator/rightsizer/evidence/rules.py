@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from rightsizer.evidence.learning import Learning, explained, replay_learned
+from rightsizer.evidence.lanes import Learning
+from rightsizer.evidence.learning import explained, replay_learned
 from rightsizer.evidence.replay import Course, replay
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, Values

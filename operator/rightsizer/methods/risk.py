@@ -97,8 +97,8 @@ def _patient(conduct: Conduct) -> Conduct:
     return replace(conduct, above=math.inf, far_above=math.inf, far_above_young=math.inf)
 
 
-ROLLOUT_CPU = replace(_patient(CPU), raise_change=0.2, lower_change=0.2, widening=1.04)
-ROLLOUT_MEMORY = replace(_patient(MEMORY), raise_change=0.12, lower_change=0.36, widening=1.03)
+ROLLOUT_CPU = replace(_patient(CPU), raise_change=0.2, lower_change=0.22, widening=1.035)
+ROLLOUT_MEMORY = replace(_patient(MEMORY), raise_change=0.12, lower_change=0.34, widening=1.025)
 """Where a change restarts pods: nothing is raised at once but memory near its limit, and changes have to be worth more."""
 
 MEMORY_DIAL = (
