@@ -62,3 +62,4 @@ def test_the_benchmark_replays_what_it_generates() -> None:
     assert [len(block) for block in blocks] == [5]
     assert np.isnan(blocks[0][0].cpu).any()
     assert measure(3, days=2) > 0
+    assert measure(3, days=2, method="Learned") > 0
