@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rightsizer.evidence.lanes import LearnedState, Learning, forms_of
+from rightsizer.evidence.lanes import LearnedState, Learning, conducts_of, forms_of
 from rightsizer.evidence.learning import GUARD, explained, replay_learned
 from rightsizer.evidence.replay import Cause, Course
 from rightsizer.evidence.rules import learned
@@ -154,6 +154,48 @@ def test_who_overspends_gets_what_measured_would_give() -> None:
     above = (values[:, 1:1500] > plain.requests[:, :1499]).mean()
     assert above > GUARD * 0.003
     assert run(values).requests[0, 1450] == pytest.approx(103 * 1.2)
+
+
+def test_a_third_raise_of_late_goes_further_still() -> None:
+    values = usage(2)
+    values[0, 400:402], values[0, 404:406], values[0, 408:410] = 150, 200, 330
+    assert moves(run(values))[3] == (409, Cause.ABOVE_REQUEST, pytest.approx(330 * 1.99, rel=0.01))
+
+
+def test_what_was_raised_at_once_settles_before_it_is_lowered() -> None:
+    values = usage(2)
+    values[0, 400:402] = 150
+    assert [move[:2] for move in moves(run(values))[1:3]] == [(401, Cause.ABOVE_REQUEST), (419, Cause.LOWERED)]
+
+
+def test_lowering_is_at_most_once_a_day() -> None:
+    values = (1000 * 0.5 ** (np.arange(6 * DAY_SLOTS) / (DAY_SLOTS // 2)))[np.newaxis].astype(np.float32)
+    lowered = {
+        every: [column for column, cause, _ in moves(run(values, CPU, replace(PACE, lower_every_seconds=every))) if cause is Cause.LOWERED]
+        for every in (0, DAY_SECONDS)
+    }
+    assert np.diff(lowered[DAY_SECONDS]).min() >= DAY_SLOTS
+    assert len(lowered[0]) > len(lowered[DAY_SECONDS]) > 1
+
+
+@pytest.mark.parametrize(("column", "raised"), [(400, True), (1200, False)])
+def test_young_memory_is_raised_sooner(column: int, raised: bool) -> None:
+    values = usage(5, level=100 * MI)
+    values[0, column] = 130 * MI
+    assert (Cause.ABOVE_REQUEST in [cause for _, cause, _ in moves(run(values, MEMORY))]) == raised
+
+
+@pytest.mark.parametrize(("level", "request_mebibytes"), [(170, 340), (101, 103.5)])
+def test_a_fast_raise_of_memory_is_at_most_twice_its_usage_and_at_least_a_tenth(level: float, request_mebibytes: float) -> None:
+    values = usage(2, level=100 * MI)
+    values[0, 400:402] = level * MI
+    assert run(values, MEMORY).requests[0, 402] == pytest.approx(request_mebibytes * MI, rel=0.005)
+
+
+def test_rollout_has_a_wider_margin_and_every_change_is_worth_the_profiles_minimum() -> None:
+    assert run(usage(2), CPU, ROLLOUT).requests[0, -1] == pytest.approx(104 * 1.035, rel=0.002)
+    picky = conducts_of(CPU, replace(PACE, minimum_change=0.5))
+    assert {(one.raise_change, one.lower_change) for one in picky} == {(0.5, 0.5)}
 
 
 def test_bounds_hold() -> None:
