@@ -65,6 +65,7 @@ bench-measure: $(READY) testbed ## what measuring costs, beside other ways to as
 
 bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence --method Learned
 
 accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage)
 	@$(BIN)/python -m tests.accuracy.page

@@ -8,10 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rightsizer.evidence.backtest import Verdict
-from rightsizer.evidence.rules import RULES, rule_of
+from rightsizer.evidence.rules import RULES, Rule, rule_of
 from rightsizer.methods.pace import STRATEGIES
 from rightsizer.workload import RESOURCES
-from tests.accuracy.study import FIGURES, FOLDER_VARIABLE, PROFILE, TRACES, judged, read_sources, share_within, summaries, with_statistics
+from tests.accuracy.study import (
+    FIGURES,
+    FOLDER_VARIABLE,
+    PROFILE,
+    TRACES,
+    judged,
+    read_sources,
+    share_within,
+    summaries,
+    with_budget,
+    with_statistics,
+)
 
 
 def main() -> None:
@@ -21,10 +32,12 @@ def main() -> None:
     parser.add_argument("--cpu", default="", help="another statistic for Measured, such as load-p95/24h")
     parser.add_argument("--memory", default="", help="the same for memory")
     parser.add_argument("--measured-only", action="store_true")
+    parser.add_argument("--budget", action="append", type=float, default=[], help="judge Learned with this time above, in %%, too")
     arguments = parser.parse_args()
     sources = read_sources(Path(os.environ.get(FOLDER_VARIABLE, TRACES)))
-    plans = [with_statistics(arguments.cpu, arguments.memory)]
+    plans: list[Rule] = [with_statistics(arguments.cpu, arguments.memory)]
     if not arguments.measured_only:
+        plans += [with_budget(None), *(with_budget(budget / 100) for budget in arguments.budget)]
         plans += [rule_of(name, window_seconds=PROFILE.window_seconds) for name in arguments.rule or RULES]
     for plan in plans:
         tell(plan.name, judged(sources, plan, strategy=arguments.strategy))

@@ -17,7 +17,7 @@ import numpy as np
 from rightsizer.cli.page import HARMS, IDEAL
 from rightsizer.cli.tradeoff import Mark, tradeoff
 from rightsizer.evidence.backtest import Verdict
-from rightsizer.evidence.rules import RULES, Plan, rule_of
+from rightsizer.evidence.rules import RULES, Rule, rule_of
 from rightsizer.methods.pace import STRATEGIES
 from rightsizer.workload import RESOURCES, ResourceName
 from tests.accuracy.study import (
@@ -72,7 +72,7 @@ class Set:
         return [one for one in self.found if one.strategy == strategy]
 
 
-def study(title: str, sources: Sources, plans: Sequence[Plan]) -> Set:
+def study(title: str, sources: Sources, plans: Sequence[Rule]) -> Set:
     """Judges every plan at the speeds of every strategy."""
     return Set(
         title, sources, [Found(plan.name, strategy, judged(sources, plan, strategy=strategy)) for strategy in STRATEGIES for plan in plans]

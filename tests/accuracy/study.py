@@ -14,12 +14,12 @@ import numpy as np
 
 from rightsizer.cli.series_files import read_series
 from rightsizer.evidence.backtest import Series, Verdict, backtest
-from rightsizer.evidence.rules import Plan, measured
+from rightsizer.evidence.rules import LearnedPlan, Plan, Rule, learned, measured
 from rightsizer.evidence.scores import Scores
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
 from rightsizer.methods.statistics import Numbers
-from rightsizer.profile import DAY_SECONDS, Profile, ResourceRule, half_life_of, parse_statistic
+from rightsizer.profile import DAY_SECONDS, Profile, ResourceRule, RiskBudget, half_life_of, parse_statistic
 from rightsizer.quantities import duration_seconds
 from rightsizer.workload import ResourceName
 
@@ -68,15 +68,15 @@ def read_sources(folder: Path) -> Sources:
     return {source: series for source, series in long.items() if series}
 
 
-def judged(sources: Sources, plan: Plan, *, strategy: str) -> dict[str, Verdict]:
+def judged(sources: Sources, plan: Rule, *, strategy: str) -> dict[str, Verdict]:
     """The plan over each source, at the speeds of the strategy."""
     pace = pace_of(PROFILE, strategy=strategy)
     return {source: backtest(series, plan, pace) for source, series in sources.items()}
 
 
-def methods() -> list[Plan]:
+def methods() -> list[Rule]:
     """The methods of the product, with a profile's defaults: what is compared with `RULES`. A further method is a further plan here."""
-    return [with_statistics("", "")]
+    return [with_statistics("", ""), with_budget(None)]
 
 
 def with_statistics(cpu: str, memory: str) -> Plan:
@@ -85,6 +85,12 @@ def with_statistics(cpu: str, memory: str) -> Plan:
     rule = replace(rule, cpu=_with(rule.cpu, cpu, "cpu"), memory=_with(rule.memory, memory, "memory"))
     plan = measured(rule, window_seconds=PROFILE.window_seconds, bounded=(False, False))
     return replace(plan, name=f"{rule.cpu.told_statistic} | {rule.memory.told_statistic}" if cpu or memory else plan.name)
+
+
+def with_budget(budget: float | None) -> LearnedPlan:
+    """`Learned` with this share of the time above the request; None is its own."""
+    plan = learned(PROFILE.default_rule, RiskBudget(budget), window_seconds=PROFILE.window_seconds, bounded=(False, False))
+    return plan if budget is None else replace(plan, name=f"Learned {budget * 100:g} %")
 
 
 def _with(rule: ResourceRule, written: str, resource: ResourceName) -> ResourceRule:
@@ -102,6 +108,12 @@ def summaries(verdicts: Mapping[str, Verdict], resource: ResourceName, figure: F
     for source, found in {**known, "all": np.concatenate(list(known.values()))}.items():
         if len(found):
             yield source, Summary(float(found.mean()), float(np.median(found)), float(found.max()))
+
+
+def misses(verdicts: Mapping[str, Verdict], resource: ResourceName, budget: float) -> float:
+    """How far the measured time above the request is from the promised one, in the mean over all series."""
+    above = np.concatenate([verdict.scores(resource).above for verdict in verdicts.values()])
+    return float(np.nanmean(np.abs(above - budget)))
 
 
 def share_within(verdicts: Mapping[str, Verdict], resource: ResourceName, most: float) -> float:

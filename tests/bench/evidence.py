@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from rightsizer.evidence.backtest import CELLS_AT_ONCE, Series, backtest
-from rightsizer.evidence.rules import measured
+from rightsizer.evidence.rules import Rule, learned, measured
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
 from rightsizer.profile import Profile
 
-GOAL_SECONDS = 60
+GOAL_SECONDS = {"Measured": 60, "Learned": 600}
 GOAL_MEGABYTES = 500
 
 _MEBIBYTE = 2**20
@@ -28,18 +28,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--containers", type=int, default=10_000)
     parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--method", choices=list(GOAL_SECONDS), default="Measured")
     arguments = parser.parse_args()
-    seconds = measure(arguments.containers, days=arguments.days)
+    seconds = measure(arguments.containers, days=arguments.days, method=arguments.method)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{arguments.containers:,} containers x {arguments.days} days, a decision every hour, CPU and memory, method Measured")
-    print(f"  one core  {seconds:6.1f} s   (goal {GOAL_SECONDS} s for 10,000 x 14 days)")
+    print(f"{arguments.containers:,} containers x {arguments.days} days, a decision every hour, CPU and memory, method {arguments.method}")
+    print(f"  one core  {seconds:6.1f} s   (goal {GOAL_SECONDS[arguments.method]} s for 10,000 x 14 days)")
     print(f"  memory    {peak:6.0f} MB  (goal {GOAL_MEGABYTES} MB)")
 
 
-def measure(containers: int, *, days: int) -> float:
+def measure(containers: int, *, days: int, method: str = "Measured") -> float:
     """Seconds of CPU for replaying and judging, without what generating the usage takes."""
     profile = Profile("bench", "bench")
-    plan = measured(profile.default_rule, window_seconds=profile.window_seconds)
+    plan: Rule = measured(profile.default_rule, window_seconds=profile.window_seconds)
+    if method == "Learned":
+        plan = learned(profile.default_rule, profile.risk, window_seconds=profile.window_seconds)
     pace = pace_of(profile, strategy="InPlace")
     seconds = 0.0
     for block in generated(containers, slots=days * DAY_SLOTS):

@@ -110,6 +110,11 @@ REFUSED = [
     ({"memory": {"min": "512m"}}, "spec.memory.min", "a small m means thousandths"),
     ({"memory": {"max": "64GB"}}, "spec.memory.max", "quantity of memory"),
     ({"containers": [APP | {"memory": {"min": "much"}}]}, "spec.containers[0].memory.min", "quantity of memory"),
+    # risk
+    ({"risk": {"timeAboveRequest": "1"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
+    ({"risk": {"timeAboveRequest": "0.01%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
+    ({"risk": {"timeAboveRequest": "10.5%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
+    ({"risk": {"oomKillsPer1000Days": 0}}, "spec.risk.oomKillsPer1000Days", "greater than or equal to 1"),
     # statistics
     ({"cpu": {"statistic": "p49"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
     ({"cpu": {"statistic": "p100"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
@@ -186,6 +191,8 @@ ACCEPTED: list[Manifest] = [
     {"cpu": {"statistic": "mean", "limit": {"policy": "None"}, "min": "1m", "max": "0.5"}},
     {"memory": {"statistic": "max", "limit": {"ratio": 1.5, "maxRatio": 1.5}, "min": "1Mi", "max": "1Mi"}},
     {"memory": {"limit": {"policy": "Keep", "ratio": 2}}},
+    {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 1}},
+    {"method": "Learned", "risk": {"timeAboveRequest": "10%", "oomKillsPer1000Days": 2.5}},
     {"window": "1h", "minimumHistory": {"raise": "0h", "lower": "60m"}},
     {"window": "30d", "minimumHistory": {"raise": "30d", "lower": "720h"}},
     {"window": "036h", "minimumHistory": {"raise": "0m", "lower": "1d"}},

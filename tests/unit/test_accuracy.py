@@ -18,7 +18,6 @@ from tests.accuracy.study import (
     LEAST_DAYS,
     TRACES,
     judged,
-    methods,
     read_sources,
     share_within,
     summaries,
@@ -63,9 +62,9 @@ def test_other_statistics_can_be_tried(cpu: str, memory: str, name: str) -> None
 def test_it_prints_every_source(tmp_path: Path) -> None:
     lines = ["series,unix_ts,cpu_cores,memory_bytes", *(f"a,{300 * slot},0.1,1000000" for slot in range(1, 4 * DAY_SLOTS))]
     (tmp_path / "mine.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
-    command = [sys.executable, "-m", "tests.accuracy", "--rule", "vpa"]
+    command = [sys.executable, "-m", "tests.accuracy", "--rule", "vpa", "--budget", "1"]
     done = subprocess.run(command, env={**os.environ, FOLDER_VARIABLE: str(tmp_path)}, capture_output=True, text=True, check=True)
-    assert [line for line in done.stdout.splitlines() if line and not line.startswith(" ")] == ["Measured", "vpa"]
+    assert [line for line in done.stdout.splitlines() if line and not line.startswith(" ")] == ["Measured", "Learned", "Learned 1 %", "vpa"]
     assert "mine" in done.stdout
 
 
@@ -74,6 +73,7 @@ def test_the_benchmark_replays_what_it_generates() -> None:
     assert [len(block) for block in blocks] == [5]
     assert np.isnan(blocks[0][0].cpu).any()
     assert measure(3, days=2) > 0
+    assert measure(3, days=2, method="Learned") > 0
 
 
 def studied(*plans: Plan, **sources: list[Series]) -> Set:
@@ -81,7 +81,7 @@ def studied(*plans: Plan, **sources: list[Series]) -> Set:
 
 
 def test_the_page_tells_sources_figures_and_losses(tmp_path: Path) -> None:
-    plans = [*methods(), rule_of("max/0.65", window_seconds=14 * 86_400), rule_of("krr", window_seconds=14 * 86_400)]
+    plans = [with_statistics("", ""), rule_of("max/0.65", window_seconds=14 * 86_400), rule_of("krr", window_seconds=14 * 86_400)]
     one = studied(*plans, first=[constant("a", 100)], second=[constant("b", 50), constant("c", 80, memory=False)])
     file = tmp_path / "docs" / "accuracy.md"
     write([one], ["Measured"], file=file)
@@ -98,7 +98,7 @@ def test_the_page_tells_sources_figures_and_losses(tmp_path: Path) -> None:
 def test_what_stands_around_the_figures_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "accuracy.md"
     file.write_text(f"# Mine\n\n{MARKS.begin}\nold\n{MARKS.end}\n\nWhat was tried.\n")
-    write([studied(*methods(), first=[constant("a", 100)])], ["Measured"], file=file)
+    write([studied(with_statistics("", ""), first=[constant("a", 100)])], ["Measured"], file=file)
     text = file.read_text()
     assert text.startswith("# Mine\n")
     assert text.endswith("\n\nWhat was tried.\n")

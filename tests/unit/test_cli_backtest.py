@@ -252,6 +252,22 @@ def test_the_strategy_decides_about_haste(tmp_path: Path) -> None:
     assert trajectory(tmp_path / "out.csv", "--history", history) == found["Rollout"]
 
 
+def test_the_method_that_learns_tells_its_choice(tmp_path: Path, usage: Path) -> None:
+    found = json.loads(fine("--history", usage, "--method", "Learned", "-o", "json"))
+    assert [one["rule"] for one in found] == ["Learned"]
+    assert found[0]["series"][0]["choice"]["cpu"].startswith("steady: ")
+    assert found[0]["series"][0]["choice"]["memory"] == "steady: the only form of this resource"
+    assert "choice" not in json.loads(fine("--history", usage, "-o", "json"))[0]["series"][0]
+
+
+@pytest.mark.parametrize(("budget", "request_cores"), [("0.3%", 0.104), ("3%", 0.104 * 10**-0.045)])
+def test_the_profile_says_how_much_may_be_risked(tmp_path: Path, budget: str, request_cores: float) -> None:
+    history = written(tmp_path / "usage.csv", *rows("web", days=1))
+    spec = profile(tmp_path / "profile.yaml", f"{{method: Learned, risk: {{timeAboveRequest: {budget}}}, apply: {{strategy: Rollout}}}}")
+    found = trajectory(tmp_path / "out.csv", "--history", history, "--profile", spec, "--strategy", "InPlace")
+    assert float(found[0]["cpu_request_cores"]) == pytest.approx(request_cores, rel=0.005)
+
+
 def test_judging_later(usage: Path) -> None:
     found = {
         after: json.loads(fine("--history", usage, "-o", "json", *after))[0]["cpu"]["days"]["mean"]
@@ -263,7 +279,7 @@ def test_judging_later(usage: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--method", "Guess"), "--method Guess: no such method is installed; known are Measured"),
+        (("--method", "Guess"), "--method Guess: no such method is installed; known are Learned, Measured"),
         (("--rule", "best"), "'best' is not one of"),
         (("--score-after", "soon"), "must be a whole number of minutes, hours or days"),
         (("--trajectory", "nowhere/out.csv"), "nowhere/out.csv: cannot be written"),

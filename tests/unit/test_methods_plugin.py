@@ -198,7 +198,7 @@ def test_the_documented_example_is_replayed(tmp_path: Path) -> None:
     refused = cli_files.run("backtest", "--history", history, "--method", "Guess")
     assert (refused.exit_code, refused.stderr) == (
         2,
-        "error: --method Guess: no such method is installed; known are Burst, Measured\n",
+        "error: --method Guess: no such method is installed; known are Burst, Learned, Measured\n",
     )
 
 

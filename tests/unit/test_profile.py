@@ -19,6 +19,7 @@ from rightsizer.profile import (
     Problem,
     Profile,
     Requirement,
+    RiskBudget,
     Statistic,
     effective_mode,
     load_profile,
@@ -26,6 +27,7 @@ from rightsizer.profile import (
     parse_profile,
     parse_statistic,
     select_profile,
+    with_known_method,
 )
 from rightsizer.quantities import GIBIBYTE, MEBIBYTE
 from rightsizer.workload import MODE_ANNOTATION, Workload, WorkloadRef
@@ -111,6 +113,33 @@ def test_an_exception_overrides_only_what_it_sets() -> None:
     assert profile.rule_for("istio-proxy").ignored
 
 
+def test_what_is_only_replayed_is_read_for_a_replay() -> None:
+    spec = {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 2}}
+    profile = load_profile(manifest(**spec), replayed=True)
+    assert (profile.method, profile.risk) == ("Learned", RiskBudget(0.003, 2.0))
+    assert profile.risk.kill_memory_seconds == 500 * 86400
+    assert RiskBudget().kill_memory_seconds == 0
+
+
+def test_the_operator_only_recommends_by_measured_and_says_so() -> None:
+    spec = {"mode": "Apply", "method": "Learned", "risk": {"timeAboveRequest": "1%"}}
+    profile = with_known_method(parse_profile(manifest(**spec)), {"Measured"})
+    assert (profile.method, profile.mode) == ("Measured", Mode.RECOMMEND)
+    assert [problem.field for problem in profile.problems] == ["spec.method"]
+    assert "can only be replayed so far" in profile.problems[0].message
+    assert "set it to Measured; nothing is changed" in profile.problems[0].message
+
+
+def test_a_risk_budget_without_learned_is_told() -> None:
+    spec = {"risk": {"timeAboveRequest": "1%"}}
+    told = "only the method Learned has a risk budget"
+    (problem,) = parse_profile(manifest(**spec)).problems
+    assert problem.field == "spec.risk"
+    assert told in problem.message
+    with pytest.raises(InvalidProfile, match=told):
+        load_profile(manifest(**spec))
+
+
 REFUSED = [
     ("mode", "Off", "must be Ignore, Recommend or Apply, is 'Off'"),
     ("mode", False, "is False"),
@@ -118,6 +147,12 @@ REFUSED = [
     ("method", "", "must be the name of a method"),
     ("method", "m" * 64, "up to 63 letters"),
     ("method", 95, "must be the name of a method"),
+    ("risk.timeAboveRequest", "1", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "0.04%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "11%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", 1, "from 0.05% to 10%"),
+    ("risk.oomKillsPer1000Days", 0, "must be a number from 1 to 1000"),
+    ("risk.oomKillsPer1000Days", "1", "must be a number from 1 to 1000"),
     ("window", "0d", "from 1h to 30d"),
     ("window", "31d", "from 1h to 30d"),
     ("window", "90m", "from 1h to 30d"),

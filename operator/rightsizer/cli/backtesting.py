@@ -21,13 +21,13 @@ from rightsizer.cli.progress import ProgressBar
 from rightsizer.cli.series_files import read_series
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest
-from rightsizer.evidence.rules import Plan, measured, rule_of
+from rightsizer.evidence.rules import Plan, Rule, learned, measured, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods import METHODS, known_methods
 from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
 from rightsizer.methods.plugin import Asked, installed
-from rightsizer.profile import Profile
+from rightsizer.profile import LEARNED, Profile
 from rightsizer.quantities import format_duration, format_percentage
 
 TRAJECTORY_COLUMNS = (
@@ -50,7 +50,8 @@ _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
 def backtest_files(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profile's rule and those to compare with would have done. Raises InvalidInput."""
     profile, bounded = _profile(options["profile"])
-    plans = [_own_plan(profile, options["method"] or profile.method, bounded)]
+    method = options["method"] or profile.method
+    plans: list[Rule] = [_own_plan(profile, method, bounded)]
     plans += [rule_of(name, window_seconds=profile.window_seconds) for name in dict.fromkeys(options["rules"])]
     pace = pace_of(profile, strategy=options["strategy"] or profile.apply.strategy)
     courses: dict[str, Sequence[Decision]] = {}
@@ -60,24 +61,26 @@ def backtest_files(options: Mapping[str, Any]) -> ExitCode:
         found = []
         for number, plan in enumerate(plans):
 
-            def report(done: int, plan: Plan = plan) -> None:
+            def report(done: int, plan: Rule = plan) -> None:
                 bar.report(f"replaying {plan.name}", done, len(series))
 
             found.append(
                 backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else take, report=report)
             )
-    click.echo(_rendered(options["output"], found, series, courses, told=_told(profile, pace)))
+    click.echo(_rendered(options["output"], found, series, courses, told=_told(profile, method, pace)))
     return ExitCode.FINE
 
 
-def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Plan:
+def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Rule:
     """The profile's rule by this method. Raises InvalidInput for one that is not installed."""
+    if method == LEARNED:
+        return learned(profile.default_rule, profile.risk, window_seconds=profile.window_seconds, bounded=bounded)
     plan = measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
     if method in METHODS:
         return plan
     plugin = installed().get(method)
     if plugin is None:
-        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted(known_methods()))}")
+        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted({*known_methods(), LEARNED}))}")
     cpu = replace(plan.cpu, estimator=Asked(plugin, "cpu", plan.cpu.window))
     return Plan(method, cpu, replace(plan.memory, estimator=Asked(plugin, "memory", plan.memory.window)))
 
@@ -86,12 +89,15 @@ def _rendered(output: str, found: Sequence[Verdict], series: Sequence[Series], c
     return as_page(found, series, courses, told=told) if output == "html" else _RENDERINGS[output](found)
 
 
-def _told(profile: Profile, pace: Pace) -> str:
+def _told(profile: Profile, method: str, pace: Pace) -> str:
     """What was replayed, in a sentence."""
     rule, speeds = profile.default_rule, IN_PLACE if pace.fast else "Rollout"
+    what = method
+    if method in METHODS:
+        cpu, memory = (f"{one.told_statistic} + {format_percentage(one.buffer)}" for one in (rule.cpu, rule.memory))
+        what = f"CPU {cpu}, memory {memory}"
     return (
-        f"CPU {rule.cpu.told_statistic} + {format_percentage(rule.cpu.buffer)}, memory {rule.memory.told_statistic} + "
-        f"{format_percentage(rule.memory.buffer)} of {format_duration(profile.window_seconds)}, at the speeds of {speeds}; each decision "
+        f"{what} of {format_duration(profile.window_seconds)}, at the speeds of {speeds}; each decision "
         "saw only what was there by then, and is judged by what came next."
     )
 
@@ -100,7 +106,7 @@ def _profile(path: Path | None) -> tuple[Profile, tuple[bool, bool]]:
     """The profile, and whether it names bounds for CPU and for memory: those of the schema are not meant for a judgement of the rule."""
     if path is None:
         return Profile("default", "default"), (False, False)
-    profile = read_profile(path)
+    profile = read_profile(path, replayed=True)
     spec = read_documents(path)[0].get("spec") or {}
     return profile, (_bounded(spec, "cpu"), _bounded(spec, "memory"))
 

@@ -121,7 +121,9 @@ def explain(workload: str, **options: Any) -> None:
 )
 @click.argument("more", metavar="", nargs=-1, type=FILE)
 @click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
-@click.option("--method", metavar="NAME", help="Instead of the profile's method: Measured, or an installed plug-in.")
+@click.option(
+    "--method", metavar="NAME", help="Instead of the profile's method: Measured, Learned (by its risk budget), or an installed plug-in."
+)
 @click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
 @click.option(
     "--strategy",

@@ -11,7 +11,7 @@ import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
 from rightsizer.methods import known_methods
-from rightsizer.profile import KIND, Profile, load_profile, unknown_method
+from rightsizer.profile import KIND, REPLAYED_METHODS, Profile, load_profile, unknown_method
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,22 +28,22 @@ def read_documents(path: Path) -> list[Any]:
         raise InvalidInput(f"{path}: is not YAML: {_where(error)}") from error
 
 
-def read_profile(path: Path) -> Profile:
-    """The one ResourceProfile of a file, by the strict rules. Raises InvalidInput, naming the field."""
+def read_profile(path: Path, *, replayed: bool = False) -> Profile:
+    """The one ResourceProfile of a file, by the strict rules (`load_profile`). Raises InvalidInput, naming the field."""
     documents = read_documents(path)
     manifest = documents[0] if len(documents) == 1 else None
     if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) != KIND:
         raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {_contents(documents)}")
-    return profile_of(manifest, path)
+    return profile_of(manifest, path, replayed=replayed)
 
 
-def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
+def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = False) -> Profile:
     """Raises InvalidInput, naming the field."""
     try:
-        profile = load_profile(manifest)
+        profile = load_profile(manifest, replayed=replayed)
     except InvalidProfile as error:
         raise InvalidInput(f"{path}: {error}") from error
-    problem = unknown_method(profile.method, known_methods())
+    problem = unknown_method(profile.method, {*known_methods(), *(REPLAYED_METHODS if replayed else ())})
     if problem is not None:
         raise InvalidInput(f"{path}: {problem}")
     return profile

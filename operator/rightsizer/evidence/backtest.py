@@ -6,14 +6,14 @@ there is enough history. Where series come from and where figures go is not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.evidence.replay import Cause, Course, replay
-from rightsizer.evidence.rules import Plan
+from rightsizer.evidence.replay import Cause, Course
+from rightsizer.evidence.rules import Rule
 from rightsizer.evidence.scores import Scores, joined, score, start_of_judging
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.pace import Pace
@@ -54,12 +54,16 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a rule did: figures per series in the order of `names`; those of a resource without any value are NaN."""
+    """How a rule did: figures per series in the order of `names`; those of a resource without any value are NaN.
+
+    `explanations`: how the rule came to its sizes, in the same order; none for a rule that is the same for all.
+    """
 
     plan: str
     names: tuple[str, ...]
     cpu: Scores
     memory: Scores
+    explanations: Mapping[ResourceName, tuple[str, ...]] = field(default_factory=dict)
 
     def scores(self, resource: ResourceName) -> Scores:
         return self.cpu if resource == "cpu" else self.memory
@@ -71,7 +75,7 @@ Take = Callable[[Series, Sequence[Decision]], None]
 
 def backtest(
     series: Sequence[Series],
-    plan: Plan,
+    plan: Rule,
     pace: Pace,
     *,
     starts: Judging = start_of_judging,
@@ -82,19 +86,23 @@ def backtest(
     order = sorted(series, key=lambda one: one.slots)
     names: list[str] = []
     scores: dict[ResourceName, list[Scores]] = {resource: [] for resource in RESOURCES}
+    told: dict[ResourceName, tuple[str, ...]] = dict.fromkeys(RESOURCES, ())
     for block in _blocks(order):
         courses = {}
         for resource in RESOURCES:
             values, lengths = _matrix(block, resource)
             # Slot 1 ends an hour's first five minutes: hours are counted from the series' own begin.
-            courses[resource], _ = replay(values, plan.sizing(resource), plan.paced(pace), first_slot=1)
+            replayed = plan.replayed(resource, values, pace, first_slot=1)
+            courses[resource] = replayed.course
+            told[resource] += replayed.explanations
             scores[resource].append(score(values, courses[resource], starts=starts(lengths), lengths=lengths))
         if take is not None:
             for row, one in enumerate(block):
                 take(one, decisions(one, courses["cpu"], courses["memory"], row=row))
         names += [one.name for one in block]
         report(len(names))
-    return Verdict(plan.name, tuple(names), joined(scores["cpu"]), joined(scores["memory"]))
+    explanations = {resource: texts for resource, texts in told.items() if texts}
+    return Verdict(plan.name, tuple(names), joined(scores["cpu"]), joined(scores["memory"]), explanations)
 
 
 def decisions(one: Series, cpu: Course, memory: Course, *, row: int) -> list[Decision]:

@@ -96,13 +96,13 @@ class _Walk:
         self._lowered, self._raised_fast = state.lowered.copy(), state.raised_fast.copy()
         self._floors, self._floor_ends = state.floors.copy(), state.floor_ends.copy()
         self._held = state.held
-        self._ends = _hours(first_slot, begin, values.shape[1])
+        self._ends = whole_hours(first_slot, begin, values.shape[1])
         self._peaks = Maximum(sizing.window).levels(values, self._ends)
         self._peak = np.full(len(values), np.nan)
-        self._course = _empty(len(values), values.shape[1] - begin)
+        self._course = undecided(len(values), values.shape[1] - begin)
 
     def course(self) -> Course:
-        targets, may_raise, may_lower = self._targets(), *_seen(self._values, self._ends, self._sizing.window, self._pace)
+        targets, may_raise, may_lower = self._targets(), *seen_enough(self._values, self._ends, self._sizing.window, self._pace)
         column = self._begin
         for hour, end in enumerate(self._ends.tolist()):
             self._between(column, end)
@@ -191,9 +191,8 @@ class _Walk:
         self._course.limits[rows, column - self._begin] = self._limits[rows]
 
     def _learn(self, rows: NDArray[np.intp], slot: int, used: Numbers) -> None:
-        """Leaves the floor of an OOM kill: see `rightsizer.methods.sizing.oom_floor`."""
-        limit = self._limits[rows]
-        asked = np.fmax(np.fmax(limit * OOM_FACTOR, limit + OOM_ADDITION), used * PEAK_MARGIN)
+        """Leaves the floor of an OOM kill."""
+        asked = asked_by_kill(self._limits[rows], used)
         self._floors[rows] = np.fmax(asked, np.where(self._floor_ends[rows] >= slot, self._floors[rows], np.nan))
         self._floor_ends[rows] = slot + self._sizing.window
 
@@ -207,14 +206,20 @@ class _Walk:
         self._course.causes[rows[moved], column - self._begin] = causes[moved]
 
 
-def _hours(first_slot: int, begin: int, end: int) -> Columns:
+def asked_by_kill(limits: Numbers, used: Numbers) -> Numbers:
+    """The limits that OOM kills at these limits, with this usage, ask for: see `rightsizer.methods.sizing.oom_floor`."""
+    return np.fmax(np.fmax(limits * OOM_FACTOR, limits + OOM_ADDITION), used * PEAK_MARGIN)
+
+
+def whole_hours(first_slot: int, begin: int, end: int) -> Columns:
     """The columns from `begin` to before `end` at whose end an hour is full."""
     columns = np.arange(begin, end)
     whole: Columns = columns[(first_slot + columns) % HOUR_SLOTS == 0]
     return whole
 
 
-def _empty(rows: int, columns: int) -> Course:
+def undecided(rows: int, columns: int) -> Course:
+    """A course in which nothing was decided yet."""
     shape = rows, columns
     return Course(np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=np.uint8))
 
@@ -225,7 +230,7 @@ def _allowed(now: Numbers, wanted: Numbers, may_raise: Truth, may_lower: Truth) 
     return np.where(np.isnan(wanted) | np.where(lower, ~may_lower, ~may_raise), now, wanted)
 
 
-def _seen(values: Values, ends: Columns, window: int, pace: Pace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def seen_enough(values: Values, ends: Columns, window: int, pace: Pace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether enough was seen at each end to raise, and to lower: shape (rows, ends)."""
     known = ~np.isnan(values)
     columns = np.arange(values.shape[1], dtype=np.int32)

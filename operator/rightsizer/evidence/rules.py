@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from rightsizer.evidence.replay import Course
+from rightsizer.evidence.lanes import Learning
+from rightsizer.evidence.learning import explained, replay_learned
+from rightsizer.evidence.replay import Course, replay
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.levels import (
@@ -28,11 +31,30 @@ from rightsizer.methods.levels import (
 from rightsizer.methods.pace import Pace
 from rightsizer.methods.ranking import Columns, Levels
 from rightsizer.methods.statistics import Numbers
-from rightsizer.profile import ContainerRule, LimitRule
+from rightsizer.profile import ContainerRule, LimitRule, RiskBudget
 from rightsizer.workload import ResourceName
 
 CPU_LIMIT = LimitRule(ratio=2.0)
 MEMORY_LIMIT = LimitRule(ratio=1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was decided, and for each row how the method came to it; nothing where it is the same for all."""
+
+    course: Course
+    explanations: tuple[str, ...] = ()
+
+
+class Rule(Protocol):
+    """What can be replayed."""
+
+    @property
+    def name(self) -> str: ...
+
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
+        """Its decisions over values (rows, slots) in millicores or bytes; slots are counted from 1970."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +69,29 @@ class Plan:
     def sizing(self, resource: ResourceName) -> Sizing:
         return self.cpu if resource == "cpu" else self.memory
 
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
+        course, _ = replay(values, self.sizing(resource), self.paced(pace), first_slot=first_slot)
+        return Replayed(course)
+
     def paced(self, pace: Pace) -> Pace:
         """The speeds at which the rule is followed."""
         if not self.at_once:
             return pace
         return replace(pace, minimum_change=0.0, raise_change=0.0, lower_every_seconds=0, hold_seconds=0, fast=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedPlan:
+    """The method `Learned`: what it wants of both resources."""
+
+    cpu: Learning
+    memory: Learning
+    name: str = "Learned"
+
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
+        learning = self.cpu if resource == "cpu" else self.memory
+        course, state = replay_learned(values, learning, pace, first_slot=first_slot)
+        return Replayed(course, tuple(explained(state, learning, pace, row=row) for row in range(len(values))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +111,13 @@ def measured(rule: ContainerRule, *, window_seconds: int, bounded: tuple[bool, b
         sizing_of("cpu", rule.cpu, window_seconds=window_seconds, bounded=bounded[0]),
         sizing_of("memory", rule.memory, window_seconds=window_seconds, bounded=bounded[1]),
     )
+
+
+def learned(rule: ContainerRule, risk: RiskBudget, *, window_seconds: int, bounded: tuple[bool, bool] = (True, True)) -> LearnedPlan:
+    """The method `Learned` with the bounds and limits of a rule, and the risk budget of its profile."""
+    plan = measured(rule, window_seconds=window_seconds, bounded=bounded)
+    budget, kill_slots = risk.time_above_request, risk.kill_memory_seconds // SLOT_SECONDS
+    return LearnedPlan(Learning(plan.cpu, budget), Learning(plan.memory, budget, kill_slots))
 
 
 def standing(requests: Numbers, limits: Numbers, *, columns: int) -> Course:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rightsizer.methods.measured import Measured
 from rightsizer.methods.plugin import installed
 from rightsizer.methods.recommendation import Method
+from rightsizer.profile import REPLAYED_METHODS
 
 METHODS: Mapping[str, Method] = {method.name: method for method in (Measured(),)}
 """The methods that are always there."""
@@ -14,4 +15,4 @@ METHODS: Mapping[str, Method] = {method.name: method for method in (Measured(),)
 
 def known_methods() -> Mapping[str, Method]:
     """These, and those of the plug-ins that are installed; the name of one of these cannot be taken."""
-    return {**installed(), **METHODS}
+    return {**{name: plugin for name, plugin in installed().items() if name not in REPLAYED_METHODS}, **METHODS}

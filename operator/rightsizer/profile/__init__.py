@@ -7,7 +7,7 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, Problem, Profile, unknown_method, with_known_method
+from rightsizer.profile.profile import DEFAULT_KINDS, LEARNED, REPLAYED_METHODS, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
@@ -18,6 +18,7 @@ from rightsizer.profile.rule import (
     LimitRule,
     Mode,
     ResourceRule,
+    RiskBudget,
     Statistic,
     half_life_of,
     lowest,
@@ -32,6 +33,8 @@ __all__ = [
     "DEFAULT_KINDS",
     "DEFAULT_RULE",
     "KIND",
+    "LEARNED",
+    "REPLAYED_METHODS",
     "ApplyRule",
     "ContainerRule",
     "EffectiveMode",
@@ -44,6 +47,7 @@ __all__ = [
     "Profile",
     "Requirement",
     "ResourceRule",
+    "RiskBudget",
     "Selection",
     "Statistic",
     "effective_mode",

@@ -19,6 +19,8 @@ from rightsizer.profile.profile import (
     DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
+    LEARNED,
+    ONLY_REPLAYED,
     Profile,
 )
 from rightsizer.profile.rule import (
@@ -30,6 +32,7 @@ from rightsizer.profile.rule import (
     LimitRule,
     Mode,
     ResourceRule,
+    RiskBudget,
     half_life_of,
     lowest,
     parse_statistic,
@@ -48,20 +51,31 @@ def parse_profile(manifest: Mapping[str, Any]) -> Profile:
     """The profile of the API's JSON. What cannot be used is in its `problems`; unknown fields are passed over. Never raises for content."""
     findings = Findings()
     profile = _profile(findings.root(manifest), findings)
+    _note_unused_risk(profile, findings)
     return replace(profile, problems=tuple(findings.problems))
 
 
-def load_profile(manifest: Mapping[str, Any]) -> Profile:
-    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used."""
+def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Profile:
+    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used.
+
+    `replayed`: it is only to be replayed, by whatever method.
+    """
     findings = Findings()
     root = findings.root(manifest)
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         root.require(name, value.one_of(expected))
     root.section("metadata", closed=False).require("name", value.text)
     profile = _profile(root, findings)
+    if not replayed:
+        _note_unused_risk(profile, findings)
     for problem in (*findings.unknown_fields(), *findings.problems):
         raise InvalidProfile(problem.field, problem.message)
     return profile
+
+
+def _note_unused_risk(profile: Profile, findings: Findings) -> None:
+    if profile.method != LEARNED and profile.risk != RiskBudget():
+        findings.note("spec.risk", f"only the method {LEARNED} has a risk budget, and it {ONLY_REPLAYED}: remove it")
 
 
 def _profile(root: Section, findings: Findings) -> Profile:
@@ -88,6 +102,7 @@ def _profile(root: Section, findings: Findings) -> Profile:
         apply=apply_rule,
         evidence=_evidence_rule(spec.section("evidence")),
         method=spec.take("method", value.method_name, DEFAULT_METHOD),
+        risk=_risk(spec.section("risk")),
         status=status if isinstance(status, Mapping) else {},
     )
 
@@ -220,6 +235,10 @@ def _limit_rule(section: Section, default: LimitRule) -> LimitRule:
         return LimitRule(policy, ratio, max_ratio)
     section.note("maxRatio", f"maxRatio ({max_ratio:g}) is below ratio ({ratio:g}): raise maxRatio to at least the ratio")
     return replace(default, policy=policy)
+
+
+def _risk(section: Section) -> RiskBudget:
+    return RiskBudget(section.take("timeAboveRequest", value.small_share, None), section.take("oomKillsPer1000Days", value.kills, None))
 
 
 def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:

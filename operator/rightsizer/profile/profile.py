@@ -6,12 +6,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode, lowest
+from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode, RiskBudget, lowest
 from rightsizer.profile.selector import LabelSelector
 
+NO_RISK_BUDGET = RiskBudget()
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
 DEFAULT_METHOD = "Measured"
+LEARNED = "Learned"
+REPLAYED_METHODS = (LEARNED,)
+"""Methods that can be replayed, and not followed yet. No plug-in can have their names."""
+ONLY_REPLAYED = "can only be replayed so far, by `rightsizer backtest`"
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
 DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
@@ -49,6 +54,7 @@ class Profile:
     problems: tuple[Problem, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     method: str = DEFAULT_METHOD
+    risk: RiskBudget = NO_RISK_BUDGET
 
     def rule_for(self, container: str) -> ContainerRule:
         return self.container_rules.get(container, self.default_rule)
@@ -58,6 +64,8 @@ def unknown_method(method: str, known: Collection[str]) -> Problem | None:
     """What is wrong with the name of a method, if it is none of the known ones."""
     if method in known:
         return None
+    if method in REPLAYED_METHODS:
+        return Problem("spec.method", f"{method} {ONLY_REPLAYED}: set it to {DEFAULT_METHOD}")
     return Problem("spec.method", f"no method {method} is installed; known are {', '.join(sorted(known))}")
 
 

@@ -158,3 +158,20 @@ class EvidenceRule:
 
     max_oom_kills: int = 0
     max_time_above_request: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class RiskBudget:
+    """What the method `Learned` may risk; None is its own default.
+
+    `time_above_request`: the share of the time that a container may use more than its request. `oom_kills_per_1000_days`: how often a
+    lesson of an OOM kill may be forgotten, as each that is forgotten may cost one more kill.
+    """
+
+    time_above_request: float | None = None
+    oom_kills_per_1000_days: float | None = None
+
+    @property
+    def kill_memory_seconds(self) -> int:
+        """How long the lesson of an OOM kill counts at least; 0: as long as the window."""
+        return 0 if self.oom_kills_per_1000_days is None else round(1000 * DAY_SECONDS / self.oom_kills_per_1000_days)

@@ -21,6 +21,7 @@ LONGEST_SECONDS = 30 * DAY_SECONDS
 MAX_RATIO = 100
 MAX_OOM_KILLS = 1_000
 METHOD_NAME = "the name of a method, such as Measured: up to 63 letters, digits, '-', '_' and '.', beginning with a letter"
+MAX_KILLS = 1000
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Name = TypeVar("Name", bound=str)
@@ -104,6 +105,22 @@ def share(*, maximum: int) -> Callable[[object], float]:
         return number
 
     return read
+
+
+def small_share(value: object) -> float:
+    """A percentage from 0.05% to 10% with up to two decimals, as a share."""
+    expected = "a percentage from 0.05% to 10%, such as 1% or 0.3%"
+    number = percentage(_written(value, r"[0-9]{1,2}(\.[0-9]{1,2})?%", expected))
+    if not 0.0005 <= number <= 0.1:
+        raise _Unexpected(value, expected)
+    return number
+
+
+def kills(value: object) -> float:
+    """A number of OOM kills in 1000 days."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_KILLS:
+        raise _Unexpected(value, f"a number from 1 to {MAX_KILLS}")
+    return float(value)
 
 
 def ratio(value: object) -> float:
