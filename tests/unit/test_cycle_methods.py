@@ -14,7 +14,8 @@ LEVELS = """
 import numpy as np
 
 def highest(values, ends, *, resource, window):
-    return np.nanmax(values, axis=1)[:, np.newaxis]
+    highest = np.fmax.accumulate(values, axis=1)
+    return highest[:, ends]
 
 def failing(values, ends, *, resource, window):
     raise ValueError("never mind")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -11,9 +11,12 @@ import pytest
 
 from rightsizer.cycle.assignment import Ruled, assign
 from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
-from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch
+from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, Values
+from rightsizer.methods.plugin import Plugin
+from rightsizer.methods.ranking import Columns, Levels
+from rightsizer.methods.recommendation import Method
 from rightsizer.profile import EvidenceRule, Mode, Profile
-from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, WorkloadRef
+from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, ResourceName, WorkloadRef
 from tests.unit.builders import DAY, MI, NOW, WIDE, workload
 from tests.unit.world import World
 
@@ -27,13 +30,17 @@ def ruled(number: int, profile: Profile = PROFILE) -> list[Ruled]:
     return list(assign(found, [profile], {}).ruled.values())
 
 
-def history(workloads: list[Ruled], *, days: float = 2) -> History:
+def history(workloads: list[Ruled], *, days: float = 2, much: Mapping[str, float] | None = None) -> History:
+    """`much`: other memory, by workload."""
     span = Span(END - (int(days * DAY) // SLOT_SECONDS - 1) * SLOT_SECONDS, END)
     found = History(slots=2 * DAY // SLOT_SECONDS)
     keys = [ContainerKey(one.workload.ref, "app") for one in workloads]
     series = tuple(PodSeries("shop", f"{key.workload.name}-pod", "app") for key in keys)
     for resource in RESOURCES:
         values = np.full((len(keys), span.slots), LEVELS[resource], dtype=np.float32)
+        for row, key in enumerate(keys):
+            if resource == "memory" and key.workload.name in (much or {}):
+                values[row] = (much or {})[key.workload.name]
         found.add(UsageBatch(resource, span, series, values), keys)
     return found
 
@@ -118,6 +125,53 @@ class TestProving:
     def test_ignored_workloads_are_left_alone(self) -> None:
         some = ruled(1, replace(PROFILE, mode=Mode.IGNORE))
         assert Proving().refresh(some, history(some), end=END).containers == 0
+
+
+def half_of_it(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+    if (values[:, 0] > 1e12).any():
+        raise ValueError("too much")
+    return np.tile(values[:, :1] / 2, len(ends))
+
+
+class TestPlugin:
+    METHODS: Mapping[str, Method] = {"Half": Plugin("Half", lambda: half_of_it)}
+    PROFILE = replace(PROFILE, method="Half")
+
+    def test_its_own_levels_are_replayed(self) -> None:
+        some = ruled(2, self.PROFILE)
+        proving = Proving(methods=self.METHODS)
+        assert proving.refresh(some, history(some), end=END).containers == 2
+        evidence = proving.of(some[0].workload.ref, ["app"])["app"]
+        # Half of the usage + 20 % is below all of it.
+        assert evidence.cpu.above == 1.0
+        assert evidence.cpu.held == pytest.approx(90)
+
+    def test_another_method_needs_other_evidence(self) -> None:
+        some = ruled(1, self.PROFILE)
+        proving = Proving(methods=self.METHODS)
+        proving.refresh(some, history(some), end=END)
+        proving.refresh(ruled(1), History(slots=10), end=END + SLOT_SECONDS)
+        assert proven(proving, some) == [False]
+
+    def test_where_it_fails_only_that_number_has_no_evidence(self, caplog: pytest.LogCaptureFixture) -> None:
+        some = ruled(3, self.PROFILE)
+        proving = Proving(methods=self.METHODS)
+        proving.refresh(some, history(some, much={"w001": 1e13}), end=END)
+        judged = [proving.of(one.workload.ref, ["app"])["app"] for one in some]
+        assert [found.memory.judged_slots > 0 for found in judged] == [True, False, True]
+        assert all(found.cpu.judged_slots for found in judged)
+        assert judged[1].memory.held is None
+        assert "some numbers have no evidence: method Half failed for memory: ValueError: too much" in caplog.text
+
+    def test_one_that_looks_ahead_proves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        def ahead(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+            return np.full((len(values), len(ends)), float(values.shape[1]))
+
+        some = ruled(1, self.PROFILE)
+        proving = Proving(methods={"Half": Plugin("Half", lambda: ahead)})
+        proving.refresh(some, history(some), end=END)
+        assert proven(proving, some) == [False]
+        assert "method Half looks ahead" in caplog.text
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ class Cycle:
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
-        self._proving = Proving()
+        self._proving = Proving(methods=self._methods)
         self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:

@@ -6,6 +6,7 @@ simply made again.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,14 @@ from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
 from rightsizer.evidence.proof import Basis, Evidence, Figures, prove
 from rightsizer.history import History
+from rightsizer.methods import known_methods
 from rightsizer.methods.pace import pace_of
+from rightsizer.methods.plugin import Plugin
+from rightsizer.methods.recommendation import Method
 from rightsizer.profile import Mode
 from rightsizer.workload import RESOURCES, ContainerKey, ResourceName, WorkloadRef
+
+logger = logging.getLogger(__name__)
 
 RENEWED_SECONDS = 6 * 3_600
 """How old evidence may become. At 2.5 ms for a container, 10,000 of them take 25 s of CPU in this time."""
@@ -49,7 +55,15 @@ class _Proved:
 class Proving:
     """The evidence of each container. Not for several threads at once."""
 
-    def __init__(self, *, budget_seconds: float = BUDGET_SECONDS, stopwatch: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        budget_seconds: float = BUDGET_SECONDS,
+        stopwatch: Callable[[], float] = time.monotonic,
+        methods: Mapping[str, Method] | None = None,
+    ) -> None:
+        """`methods`: those that profiles may name; all that are installed now, where none are given."""
+        self._methods = known_methods() if methods is None else methods
         self._budget_seconds = budget_seconds
         self._stopwatch = stopwatch
         self._proved: dict[ContainerKey, _Proved] = {}
@@ -59,7 +73,7 @@ class Proving:
         """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
         of them not all is known now."""
         began = self._stopwatch()
-        wanted = {key: self._bases.setdefault(basis, basis) for key, basis in _wanted(ruled)}
+        wanted = {key: self._bases.setdefault(basis, basis) for key, basis in _wanted(ruled, self._methods)}
         # With another rule it proves nothing any more.
         self._proved = {
             key: proved
@@ -70,9 +84,12 @@ class Proving:
         while due and (portion := _portion(due, wanted)):
             basis = wanted[portion[0]]
             usage = history.window(portion, end=end, seconds=basis.window_seconds)
-            for key, evidence in zip(portion, prove(usage, basis), strict=True):
+            troubles: list[str] = []
+            for key, evidence in zip(portion, prove(usage, basis, troubles.append), strict=True):
                 self._proved[key] = _Proved(basis, end, evidence)
                 del due[key]
+            for trouble in dict.fromkeys(troubles):
+                logger.warning("some numbers have no evidence: %s", trouble)
             if self._stopwatch() - began >= self._budget_seconds:
                 break
         return ProvingReport(self._stopwatch() - began, sum(proved.evidence is not None for proved in self._proved.values()))
@@ -123,16 +140,18 @@ def prove_all(ruled: Sequence[Ruled], history: History, *, end: int) -> Proving:
     return proving
 
 
-def _wanted(ruled: Iterable[Ruled]) -> Iterator[tuple[ContainerKey, Basis]]:
+def _wanted(ruled: Iterable[Ruled], methods: Mapping[str, Method]) -> Iterator[tuple[ContainerKey, Basis]]:
     for one in ruled:
         if one.mode is Mode.IGNORE:
             continue
         workload, profile = one.workload, one.profile
         pace = pace_of(profile, strategy=profile.apply.strategy)
+        method = methods.get(profile.method)
+        plugin = method if isinstance(method, Plugin) else None
         for container in workload.sizable:
             rule = profile.rule_for(container.name)
             if not rule.ignored:
-                yield ContainerKey(workload.ref, container.name), Basis(rule, workload.guaranteed, profile.window_seconds, pace)
+                yield ContainerKey(workload.ref, container.name), Basis(rule, workload.guaranteed, profile.window_seconds, pace, plugin)
 
 
 def _portion(due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis]) -> list[ContainerKey]:

@@ -6,8 +6,8 @@ them, is not known here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import Pace
+from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
 from rightsizer.profile import ContainerRule
@@ -26,17 +27,19 @@ from rightsizer.workload import ResourceName
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence rests on besides usage: with another one it proves nothing."""
+    """What evidence rests on besides usage: with another one it proves nothing. `plugin`: whose levels count in place of the statistic."""
 
     rule: ContainerRule
     guaranteed: bool
     window_seconds: int
     pace: Pace
+    plugin: Plugin | None = None
 
-    def sizing(self, resource: ResourceName) -> Sizing:
-        return sizing_of(
+    def sizing(self, resource: ResourceName, tell: Callable[[str], None]) -> Sizing:
+        sizing = sizing_of(
             resource, self.rule.resource(resource), window_seconds=self.window_seconds, bounded=True, guaranteed=self.guaranteed
         )
+        return sizing if self.plugin is None else replace(sizing, estimator=Tried(Asked(self.plugin, resource, sizing.window), tell))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,16 @@ class Evidence:
         return self.cpu if resource == "cpu" else self.memory
 
 
-def prove(usage: UsageWindow, basis: Basis) -> list[Evidence | None]:
-    """Replays the rule over each row of `usage`. None for rows too short to judge anything by."""
+def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda trouble: None) -> list[Evidence | None]:
+    """Replays the rule over each row of `usage`. None for rows too short to judge anything by.
+
+    What a plug-in gives no level for, or looks ahead for, is not judged; `tell` gets why.
+    """
     earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
     slots = usage.span.slots
-    cpu, cpu_moves = _of_resource("cpu", usage, basis, starts)
-    memory, memory_moves = _of_resource("memory", usage, basis, starts)
+    cpu, cpu_moves = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
+    memory, memory_moves = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
     moves = (cpu_moves | memory_moves).sum(axis=1)
     days = np.maximum(slots - starts, 0) / DAY_SLOTS
     return [
@@ -95,15 +101,12 @@ def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
     return np.where(there.samples > 0, np.fmin(starts, slots), slots).astype(np.int64)
 
 
-def _of_resource(
-    resource: ResourceName, usage: UsageWindow, basis: Basis, starts: NDArray[np.int64]
-) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
+def _of_resource(usage: UsageWindow, sizing: Sizing, pace: Pace, starts: NDArray[np.int64]) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
     """The figures of each row, and the slots in which it would have been changed."""
-    values = usage.cpu if resource == "cpu" else usage.memory
-    sizing = basis.sizing(resource)
-    course, state = replay(values, sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
+    values = usage.cpu if sizing.resource == "cpu" else usage.memory
+    course, state = replay(values, sizing, pace, first_slot=usage.span.start // SLOT_SECONDS)
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
-    limits = in_force(course.limits) if resource == "memory" else np.full(values.shape, np.nan)
+    limits = in_force(course.limits) if sizing.resource == "memory" else np.full(values.shape, np.nan)
     return _figures(values, in_force(course.requests), limits, inside, _held(state, sizing)), inside & (course.causes > 1)
 
 

@@ -100,6 +100,23 @@ class Asked:
             raise MethodFailed(f"method {self.plugin.name} looks ahead: a level for {self.resource} depends on columns after its own")
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The same, where an error costs only the rows that have it: they have no levels, and `tell` gets why."""
+
+    asked: Asked
+    tell: Callable[[str], None]
+
+    def levels(self, values: Values, ends: Columns) -> Levels:
+        try:
+            return self.asked.levels(values, ends)
+        except MethodFailed as error:
+            if len(values) == 1:
+                self.tell(str(error))
+                return np.full((1, len(ends)), np.nan)
+        return np.concatenate([self.levels(values[row : row + 1], ends) for row in range(len(values))])
+
+
 def installed() -> Mapping[str, Plugin]:
     """The plug-ins that are installed, by name. None of their code runs before they are asked."""
     return {point.name: Plugin(point.name, point.load) for point in entry_points(group=GROUP)}
