@@ -18,7 +18,7 @@ Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
 Told = Mapping[ContainerKey, frozenset[FindingType]]
 
 CONTAINERS_AT_ONCE = 256
-"""How many histories are decoded at a time: 14 days of one take some 50 kB on their way, so this stays below 15 MB."""
+"""How many histories are decoded at a time: 14 days of one take some 66 kB on their way, so this stays below 20 MB."""
 
 
 def recommend(
