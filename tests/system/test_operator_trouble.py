@@ -77,7 +77,10 @@ class TestAWorkloadThatMovesInMidCycle:
 
         with stage.ruled_by(profile("moving")):
             operator = self.run(stage, front, "moving", make_again)
-            assert refused(stage, operator, web) == [409]
+            # The garbage collector may be quicker: then the record of the intent is gone with its owner before its status is written, and
+            # nothing is tried at all.
+            collected = f"{web} went away in mid-cycle" in operator.text()
+            assert refused(stage, operator, web) == ([] if collected else [409])
             assert stage.resources(web) == WORKED_EXAMPLE
             assert len(stage.owned("replicasets", web)) == 2
 
