@@ -244,7 +244,7 @@ def nobody_resizes(stage: Stage, in_namespace: str, *, user: str) -> Iterator[No
 
     stage.bed.apply(*denial(in_namespace, user=user))
     try:
-        stage.bed.wait_for(in_force, 90.0, "the policy in force")
+        stage.bed.wait_for(in_force, 20.0, "the policy in force")
         yield
     finally:
         stage.bed.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "nobody-resizes")
