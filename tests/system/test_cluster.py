@@ -102,7 +102,7 @@ def wait_phase(
         workload = read(cluster, name, kind)
         return workload.generation >= generation and workload.rollout is phase
 
-    bed.wait_for(reached, timeout_seconds=90.0, what=f"{kind}/{name} {phase}")
+    bed.wait_for(reached, timeout_seconds=30.0, what=f"{kind}/{name} {phase}")
     return read(cluster, name, kind)
 
 
@@ -275,7 +275,7 @@ def test_deployment_whose_pods_are_refused_by_quota_fails_at_once(prepared: Test
     def workload() -> Workload:
         return cluster.workloads(["Deployment"], [NAMESPACES[3]]).items[0]
 
-    prepared.wait_for(lambda: workload().rollout is RolloutPhase.FAILED, timeout_seconds=90.0, what="failed rollout")
+    prepared.wait_for(lambda: workload().rollout is RolloutPhase.FAILED, timeout_seconds=20.0, what="failed rollout")
     assert "exceeded quota" in workload().rollout_message
 
 

@@ -42,7 +42,7 @@ def fresh_cluster() -> Iterator[Testbed]:
 def wait_established(bed: Testbed) -> None:
     definitions = [f"crd/{plural}.rightsizer.dev" for plural in PLURALS]
     bed.kubectl("wait", "--for=condition=Established", "--timeout=30s", *definitions)
-    bed.wait_for(lambda: short_names_known(bed), timeout_seconds=90.0, what="short names of the custom resources")
+    bed.wait_for(lambda: short_names_known(bed), timeout_seconds=30.0, what="short names of the custom resources")
 
 
 def short_names_known(bed: Testbed) -> bool:
@@ -421,7 +421,7 @@ def wait_rights(bed: Testbed, *, granted: set[Grant], refused: set[Grant]) -> No
     """The authorizer follows a moment after the roles."""
     bed.wait_for(
         lambda: all(allowed(bed, grant) for grant in granted) and not any(allowed(bed, grant) for grant in refused),
-        timeout_seconds=90.0,
+        timeout_seconds=30.0,
         what="exactly the rights of the roles",
     )
 

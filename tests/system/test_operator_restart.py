@@ -139,11 +139,11 @@ class TestTheApiServerGoesAway:
             assert operator.get("/healthz")[0] == 200
             own.bed.kill_api_server()
             try:
-                own.bed.wait_for(lambda: operator.get("/healthz")[0] == 503, 90.0, "health to fail")
+                own.bed.wait_for(lambda: operator.get("/healthz")[0] == 503, 20.0, "health to fail")
                 assert "no progress" in operator.get("/healthz")[1]
             finally:
                 own.bed.start_api_server()
-            own.bed.wait_for(lambda: operator.get("/healthz")[0] == 200, 90.0, "health to come back")
+            own.bed.wait_for(lambda: operator.get("/healthz")[0] == 200, 30.0, "health to come back")
             own.bed.apply(profile("one", "Apply"))
             own.wait_changed("one/Deployment/web")
             assert own.resources("one/Deployment/web") == WORKED_EXAMPLE
@@ -157,5 +157,5 @@ class TestTheApiServerGoesAway:
             time.sleep(2.0)
             own.bed.start_api_server()
             own.bed.apply(profile("two", "Recommend", cpu={"buffer": "100%"}))
-            own.bed.wait_for(lambda: own.summary("two/Deployment/web")["cpu"] == "500m -> 360m", 90.0, "the edited profile")
+            own.bed.wait_for(lambda: own.summary("two/Deployment/web")["cpu"] == "500m -> 360m", 40.0, "the edited profile")
             assert operator.returncode is None

@@ -77,7 +77,10 @@ class TestAWorkloadThatMovesInMidCycle:
 
         with stage.ruled_by(profile("moving")):
             operator = self.run(stage, front, "moving", make_again)
-            assert refused(stage, operator, web) == [409]
+            # The garbage collector may be quicker: then the record of the intent is gone with its owner before its status is written, and
+            # nothing is tried at all.
+            collected = f"{web} went away in mid-cycle" in operator.text()
+            assert refused(stage, operator, web) == ([] if collected else [409])
             assert stage.resources(web) == WORKED_EXAMPLE
             assert len(stage.owned("replicasets", web)) == 2
 
@@ -241,7 +244,7 @@ def nobody_resizes(stage: Stage, in_namespace: str, *, user: str) -> Iterator[No
 
     stage.bed.apply(*denial(in_namespace, user=user))
     try:
-        stage.bed.wait_for(in_force, 90.0, "the policy in force")
+        stage.bed.wait_for(in_force, 20.0, "the policy in force")
         yield
     finally:
         stage.bed.kubectl("delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "nobody-resizes")

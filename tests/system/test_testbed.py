@@ -54,7 +54,7 @@ def pod_of(bed: Testbed, name: str) -> dict[str, Any]:
         found = bed.get("deployment", name, namespace="shop")
         return found is not None and found.get("status", {}).get("readyReplicas") == 1
 
-    bed.wait_for(ready, timeout_seconds=90.0, what=f"{name} ready")
+    bed.wait_for(ready, timeout_seconds=20.0, what=f"{name} ready")
     return bed.kubectl.items("pods", namespace="shop", selector=f"app={name}")[0]
 
 
@@ -89,7 +89,7 @@ def test_job_finishes_after_the_time_it_is_given(bed: Testbed) -> None:
         found = bed.get("job", "once", namespace="shop")
         return found is not None and found.get("status", {}).get("succeeded") == 1
 
-    bed.wait_for(finished, timeout_seconds=90.0, what="Job finished")
+    bed.wait_for(finished, timeout_seconds=20.0, what="Job finished")
     assert time.monotonic() - started >= 2.0
 
 
@@ -133,7 +133,7 @@ def test_resize_is_carried_out_unless_it_is_held_back(bed: Testbed) -> None:
     bed.apply(deployment("resized"))
     pod = pod_of(bed, "resized")["metadata"]["name"]
     resize(bed, pod, "150m")
-    bed.wait_for(lambda: cpu_in_status(bed, pod) == "150m", 90.0, "resize carried out")
+    bed.wait_for(lambda: cpu_in_status(bed, pod) == "150m", 10.0, "resize carried out")
 
     bed.kubectl("annotate", "pod", pod, "-n", "shop", f"{annotation}=Deferred")
     resize(bed, pod, "200m")
@@ -142,11 +142,11 @@ def test_resize_is_carried_out_unless_it_is_held_back(bed: Testbed) -> None:
         conditions = pod_named(bed, pod)["status"]["conditions"]
         return [one["reason"] for one in conditions if one["type"] == "PodResizePending"]
 
-    bed.wait_for(lambda: pending() == ["Deferred"], 90.0, "resize deferred")
+    bed.wait_for(lambda: pending() == ["Deferred"], 10.0, "resize deferred")
     assert cpu_in_status(bed, pod) == "150m"
 
     bed.kubectl("annotate", "pod", pod, "-n", "shop", f"{annotation}-")
-    bed.wait_for(lambda: cpu_in_status(bed, pod) == "200m", 90.0, "deferred resize carried out")
+    bed.wait_for(lambda: cpu_in_status(bed, pod) == "200m", 10.0, "deferred resize carried out")
     assert pending() == []
 
 
@@ -156,7 +156,7 @@ def test_service_account_gets_what_rbac_grants_and_the_audit_log_tells(bed: Test
     bed.kubectl("create", "rolebinding", "reader", "-n", "shop", "--role=reader", "--serviceaccount=shop:reader")
     own = f"--kubeconfig={bed.kubeconfig_for(namespace='shop', service_account='reader')}"
 
-    bed.wait_for(lambda: bed.kubectl("auth", "can-i", "list", "pods", own).strip() == "yes", 90.0, "role in force")
+    bed.wait_for(lambda: bed.kubectl("auth", "can-i", "list", "pods", own).strip() == "yes", 10.0, "role in force")
     bed.kubectl("get", "pods", own)
     with pytest.raises(KubectlError, match="forbidden") as refused:
         bed.kubectl("get", "secrets", own)
@@ -207,7 +207,7 @@ def test_second_testbed_beside_the_first_survives_the_death_of_its_api_server(be
         second.start_api_server()
         second.apply(deployment("afterwards"))
         pod_of(second, "afterwards")
-        second.wait_for(lambda: query(second.prometheus_url, 'up{job="usage"} == 1'), 90.0, "target scraped")
+        second.wait_for(lambda: query(second.prometheus_url, 'up{job="usage"} == 1'), 20.0, "target scraped")
         folder = second.directory
     assert processes_of(folder) == []
     assert not folder.exists()
@@ -238,7 +238,7 @@ def test_prometheus_serves_given_blocks_and_keeps_them_over_a_restart(bed: Testb
         query(bed.prometheus_url, "up")
     bed.prometheus.start()
     assert query(bed.prometheus_url, count_old)[0]["value"][1] == "30"
-    bed.wait_for(lambda: query(bed.prometheus_url, 'up{job="prometheus"}'), 90.0, "Prometheus scrapes itself")
+    bed.wait_for(lambda: query(bed.prometheus_url, 'up{job="prometheus"}'), 20.0, "Prometheus scrapes itself")
 
 
 # Nothing stays behind
@@ -268,8 +268,8 @@ def test_no_process_and_no_file_outlives_the_testbed(end: Callable[[subprocess.P
             servers = processes_of(folder)
             assert len(servers) == 7, "etcd, API server, controllers, scheduler, kwok, Prometheus and the supervisor"
             end(parent, min(servers))
-            wait_until(lambda: not processes_of(folder), what="all processes ended", timeout_seconds=90.0)
-            wait_until(lambda: not folder.exists(), what="folder deleted", timeout_seconds=90.0)
+            wait_until(lambda: not processes_of(folder), what="all processes ended", timeout_seconds=10.0)
+            wait_until(lambda: not folder.exists(), what="folder deleted", timeout_seconds=10.0)
         finally:
             parent.kill()
 
