@@ -244,7 +244,7 @@ def test_the_largest_profile_stays_within_the_cost_of_the_rules(cluster: Testbed
         ("rp", "recommends for every workload"),
         ("rp.spec.mode", "ENUM:"),
         ("rp.spec.cpu.statistic", "Default load-p94"),
-        ("rp.spec.memory.limit.maxRatio", "1.75 times the recent peak"),
+        ("rp.spec.memory.limit.maxRatio", "twice the recent peak"),
         ("rp.spec.containers.memory.buffer", "Instead of spec.memory.buffer"),
         ("rp.status.conditions", "Ready:"),
         ("rr.status.containers.explanation.cpu.text", "redone by hand"),

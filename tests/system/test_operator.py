@@ -87,7 +87,7 @@ class TestWhatItChanges:
         assert (only["current"], only["recommended"]) == (WORKED_EXAMPLE, WORKED_EXAMPLE)
         assert (only["explanation"]["cpu"]["statistic"], only["explanation"]["memory"]["statistic"]) == (
             "load-p94 (half-life 15h)",
-            "load-p96.5 (half-life 2d)",
+            "load-p96 (half-life 3d)",
         )
         assert (status["summary"]["state"], status["summary"]["reason"]) == ("Applied", "UpToDate")
         assert {one["type"] for one in status["conditions"] if one["status"] == "True"} == {"Measured", "Recommended", "Applied"}

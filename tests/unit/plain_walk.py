@@ -55,6 +55,8 @@ class _Walk:
         if not (above or near):
             return Cause.NONE
         level = (_largest([value, previous]) if above else value) * FAST_MARGIN
+        if memory and value > previous:
+            level = max(level, min(value + 4 * (value - previous), 2 * value))
         if killed:
             level = max(level, self.floor / self._top_ratio)
         return self._raise(slot, level, value, Cause.OOM_KILL if killed else Cause.NEAR_LIMIT if near else Cause.ABOVE_REQUEST)
@@ -68,7 +70,7 @@ class _Walk:
         last_hour = slot // HOUR_SLOTS * HOUR_SLOTS - 1
         peak = self._peak(last_hour) if last_hour >= 0 else NAN
         request = max(self.request, self._bounded(level))
-        limit = max(self.limit, self._limit_of(request, _largest([peak, value]), self.floor if self.floor_end > slot else NAN))
+        limit = max(self.limit, self._limit_of(request, 0.0, _largest([peak, value]), self.floor if self.floor_end > slot else NAN))
         moved = request > self.request or limit > self.limit
         self.request, self.limit = request, limit
         if moved:
@@ -81,7 +83,7 @@ class _Walk:
         if math.isnan(self.request):
             if not may_raise or math.isnan(wanted):
                 return Cause.NONE
-            self.request, self.limit = wanted, self._limit_of(wanted, peak, self._taught(slot))
+            self.request, self.limit = wanted, self._limit_of(wanted, self._level(), peak, self._taught(slot))
             return Cause.FIRST
         before = self.request, self.limit
         worth_lowering = self.request - wanted >= self.pace.minimum_change * self.request and wanted < self.request
@@ -97,17 +99,23 @@ class _Walk:
         return Cause.NONE if (self.request, self.limit) == before else Cause.RAISED
 
     def _move_limit(self, peak: float, floor: float, *, may_raise: bool, may_lower: bool, moved: bool) -> None:
-        limit = self._limit_of(self.request, peak, floor)
+        limit = self._limit_of(self.request, self._level(), peak, floor)
         allowed = (limit < self.limit and may_lower) or (limit > self.limit and may_raise)
-        alone = self.pace.fast and abs(limit - self.limit) >= self.pace.minimum_change * self.limit
+        alone = self.pace.fast and limit - self.limit >= self.pace.minimum_change * self.limit and limit > self.limit
         if allowed and (moved or alone):
             self.limit = limit
 
     def _wanted(self, slot: int) -> float:
         past = np.array([self.usage[: slot + 1]], dtype=np.float32)
         self.targets.append(self.sizing.estimator.levels(past, np.array([slot]))[0, 0] * self.sizing.factor)
-        target = _largest(self.targets[-(self.pace.hold_seconds // 3_600 + 1) :])
-        return self._bounded(_largest([target, self._taught(slot) / self._top_ratio]))
+        held_peak = self._peak(slot) * 1.2 / self._top_ratio if self.sizing.limit.max_ratio else NAN
+        return self._bounded(_largest([self._target(), self._taught(slot) / self._top_ratio, held_peak]))
+
+    def _target(self) -> float:
+        return _largest(self.targets[-(self.pace.hold_seconds // 3_600 + 1) :])
+
+    def _level(self) -> float:
+        return self._target() / self.sizing.factor
 
     def _taught(self, slot: int) -> float:
         return _largest([self.floor, self._peak(slot) * 1.2]) if self.floor_end > slot else NAN
@@ -132,9 +140,9 @@ class _Walk:
         least = max(self.sizing.minimum, 0.1 if self.sizing.resource == "cpu" else MI)
         return level if math.isnan(level) else min(max(level, least), self.sizing.maximum)
 
-    def _limit_of(self, request: float, peak: float, floor: float) -> float:
+    def _limit_of(self, request: float, level: float, peak: float, floor: float) -> float:
         rule = self.sizing.limit
-        asked = _largest([1.75 * peak, floor])
+        asked = _largest([2 * peak if peak > level else NAN, floor])
         lifted = min(asked, request * rule.max_ratio) if rule.max_ratio and not math.isnan(asked) else 0.0
         return max(request * rule.ratio, lifted)
 

@@ -52,7 +52,7 @@ def test_figures_by_source_and_of_all() -> None:
         ("", "", "Measured"),
         ("p90", "mean", "p90 | mean"),
         ("load-p95/24h", "p99", "load-p95 (half-life 24h) | p99"),
-        ("load-p95", "load-p95", "load-p95 (half-life 15h) | load-p95 (half-life 2d)"),
+        ("load-p95", "load-p95", "load-p95 (half-life 15h) | load-p95 (half-life 3d)"),
     ],
 )
 def test_other_statistics_can_be_tried(cpu: str, memory: str, name: str) -> None:

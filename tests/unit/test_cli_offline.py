@@ -124,7 +124,7 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
         "limit 2 x 216m = 432m",
         "Memory: request 1Gi -> 384Mi, limit 2Gi -> 576Mi",
         "limit 1.5 x 384Mi = 576Mi",
-        "spec.memory of the profile: load-p96.5 (half-life 2d) + 20% over 14d",
+        "spec.memory of the profile: load-p96 (half-life 3d) + 20% over 14d",
         "free to change: app.cpu.request, app.cpu.limit, app.memory.request, app.memory.limit",
         "CPU 1 -> 432m (saves 568m), Memory 2Gi -> 768Mi (saves 1280Mi)",
     ):

@@ -26,7 +26,7 @@ SPEC_DEFAULTS = {
     "minimumHistory": {"raise": "24h", "lower": "7d"},
     "cpu": {"statistic": "load-p94", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
     "memory": {
-        "statistic": "load-p96.5",
+        "statistic": "load-p96",
         "buffer": "20%",
         "limit": {"policy": "Ratio", "ratio": 1.5, "maxRatio": 2.0},
         "min": "32Mi",

@@ -286,10 +286,13 @@ def test_memory_near_its_limit_is_raised_at_once(world: World) -> None:
     world.change_usage(memory=530 * MI)
     world.next_slot()
     world.run_cycle()
-    assert world.sizes().memory_request == 636 * MI
+    assert world.sizes().memory_request == 1060 * MI
     explanation = world.recommended()["containers"][0]["explanation"]["memory"]
     assert explanation["clamp"] == "NearLimit"
-    assert "raised to 1.2 x 530Mi = 636Mi, because the memory in use is at 90% of its limit or above" in explanation["text"]
+    assert (
+        "raised to 2 x 530Mi = 1060Mi, because the memory in use is at 90% of its limit or above and climbed by 210Mi in 5 minutes"
+        in explanation["text"]
+    )
 
 
 def test_what_was_raised_at_once_is_not_lowered_for_two_hours(world: World) -> None:
@@ -302,11 +305,11 @@ def test_what_was_raised_at_once_is_not_lowered_for_two_hours(world: World) -> N
     world.next_slot()
     world.run_cycle()
     world.end_rollouts()
-    assert world.sizes().memory_request == 684 * MI
+    assert world.sizes().memory_request == 1140 * MI
     world.change_usage(memory=320 * MI)
     world.pass_time(3_600)
     world.run_cycles(2)
     assert world.told() == ("Blocked", "CoolingDown")
     world.pass_time(3_600)
     world.run_cycle()
-    assert (world.sizes().memory_request or 0) < 684 * MI
+    assert (world.sizes().memory_request or 0) < 1140 * MI

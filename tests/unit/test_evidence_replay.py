@@ -148,12 +148,17 @@ def test_what_was_raised_at_once_settles_before_it_is_lowered() -> None:
 
 def test_memory_near_its_limit_is_raised_under_every_strategy() -> None:
     usage = constant(100 * MI, 24)
-    usage[0, 14] = 180 * MI * NEAR_LIMIT + MI  # the limit is 1.5 x 120Mi
+    usage[0, 13:15] = 180 * MI * NEAR_LIMIT + MI  # the limit is 1.5 x 120Mi
+    usage[0, 13] -= 2 * MI
     for pace in (QUICK, SLOW):
         course = run(usage, MEMORY, pace)
         assert moves(course)[1][:2] == (14, Cause.NEAR_LIMIT)
         assert course.requests[0, 14] == pytest.approx(usage[0, 14] * FAST_MARGIN)
         assert course.limits[0, 14] > usage[0, 14] * 1.5
+    usage[0, 13] -= 20 * MI
+    assert run(usage, MEMORY, SLOW).requests[0, 14] == pytest.approx(usage[0, 14] + 4 * 22 * MI)
+    usage[0, 13] = NAN
+    assert run(usage, MEMORY, SLOW).requests[0, 14] == pytest.approx(usage[0, 14] * FAST_MARGIN)
 
 
 def test_cpu_near_its_limit_is_throttled_and_not_raised_alone() -> None:
@@ -167,7 +172,7 @@ def test_a_kill_leaves_a_floor_for_as_long_as_the_window() -> None:
     usage[0, 14] = 800 * MI  # the limit is 1.5 x 480Mi = 720Mi
     course = run(usage, MEMORY)
     assert moves(course)[1][:2] == (14, Cause.OOM_KILL)
-    assert course.requests[0, 14] == pytest.approx(800 * MI * FAST_MARGIN)
+    assert course.requests[0, 14] == pytest.approx(800 * MI * 2)  # it climbs
     assert course.limits[0, 14] >= 720 * MI * 1.2
     # Until the kill leaves the window of 2 hours, the limit may not fall below 1.2 x 800Mi, which is twice a request of 480Mi.
     assert course.requests[0, 23:38].min() >= 480 * MI
@@ -176,13 +181,24 @@ def test_a_kill_leaves_a_floor_for_as_long_as_the_window() -> None:
 
 
 def test_the_limit_follows_the_peak_without_the_request() -> None:
-    usage = constant(100 * MI, 36)
-    usage[0, 5] = 110 * MI  # 1.75 x 110Mi = 192.5Mi
-    usage[0, 13] = 128 * MI  # 1.75 x 128Mi = 224Mi
-    course = run(usage, MEMORY)
-    assert course.limits[0, 12:24:11].tolist() == pytest.approx([192.5 * MI, 224 * MI])
+    usage = constant(100 * MI, 60)
+    usage[0, 13] = 104 * MI
+    sizing = replace(MEMORY, estimator=Percentile(0.5, 24))
+    course = run(usage, sizing)
+    assert course.limits[0, [12, 23]].tolist() == pytest.approx([180 * MI, 208 * MI])
     assert course.requests[0, 12:24].tolist() == pytest.approx([120 * MI] * 12)
-    assert run(usage, MEMORY, SLOW).limits[0, 23] == pytest.approx(192.5 * MI)
+    # It is not lowered alone, and where a change restarts pods not raised either.
+    assert course.limits[0, -1] == pytest.approx(208 * MI)
+    assert run(usage, sizing, SLOW).limits[0, -1] == pytest.approx(180 * MI)
+
+
+def test_the_request_leaves_room_for_a_limit_that_holds_the_peak() -> None:
+    usage = constant(100 * MI, 60)
+    usage[0, 5] = 300 * MI
+    course = run(usage, replace(MEMORY, estimator=Percentile(0.5, 24)))
+    assert course.requests[0, 11] == pytest.approx(300 * MI * 1.2 / 2)
+    assert course.limits[0, 11] == pytest.approx(300 * MI * 1.2)
+    assert course.requests[0, 47] == pytest.approx(120 * MI)  # two hours later it has left the window
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ class TestRarePeak:
         assert (found.wanted.memory_request, found.wanted.memory_limit) == (480 * MI, 960 * MI)
         assert found.memory is not None
         assert found.memory.request_clamp is Clamp.PEAK
-        words = "+ 20 % = 240Mi; raised to 1.2 x the peak of 800Mi = 960Mi, over 2 = 480Mi, because the limit has to hold a rare peak"
+        words = "+ 20 % = 240Mi; raised to 1.2 x the peak of 800Mi = 960Mi, over 2 = 480Mi, because the limit has to hold the peak"
         assert words in found.memory.text
 
     def test_where_the_limit_has_room_anyway_nothing_is_raised(self) -> None:

@@ -57,8 +57,7 @@ def test_the_worked_example_by_the_default_rule() -> None:
         "load-p94 (half-life 15h) of 14d (4,012 values, 99.5 %, busiest of up to 3 pods) = 180m; + 20 % = 216m; limit 2 x 216m = 432m"
     )
     assert explained(found, "memory").text == (
-        "load-p96.5 (half-life 2d) of 14d (4,012 values, 99.5 %, largest of up to 3 pods) = 320Mi; + 20 % = 384Mi; "
-        "limit 1.5 x 384Mi = 576Mi"
+        "load-p96 (half-life 3d) of 14d (4,012 values, 99.5 %, largest of up to 3 pods) = 320Mi; + 20 % = 384Mi; limit 1.5 x 384Mi = 576Mi"
     )
 
 
@@ -175,28 +174,28 @@ def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str,
         (
             [100, 300],
             {"statistic": "p50"},
-            {"oom_floor": 600 * MI},
-            "+ 20 % = 240Mi; raised to 300Mi: OOM-killed at a limit of 500Mi, + 100Mi = 600Mi, over 2; "
-            "limit 600Mi: OOM-killed at a limit of 500Mi, + 100Mi",
+            {"oom_floor": 612 * MI},
+            "+ 20 % = 240Mi; raised to 306Mi: OOM-killed at a limit of 510Mi, x 1.2 = 612Mi, over 2; "
+            "limit 612Mi: OOM-killed at a limit of 510Mi, x 1.2",
         ),
         (
             [100, 300],
             {"statistic": "p50", "maximum": 250 * MI},
             {"oom_floor": 600 * MI},
-            "+ 20 % = 240Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most for 1.75 x the peak of 300Mi = 525Mi",
+            "+ 20 % = 240Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most for 2 x the peak of 300Mi = 600Mi",
         ),
         (
-            [100, 270],
+            [200, 200],
             {"statistic": "p50", "maximum": 250 * MI},
             {"oom_floor": 600 * MI},
-            "+ 20 % = 222Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most: OOM-killed at a limit of 500Mi, + 100Mi",
+            "+ 20 % = 240Mi; lowered to the maximum 250Mi; limit 2 x 250Mi = 500Mi, the most: OOM-killed at a limit of 500Mi, + 100Mi",
         ),
         (
             [100, 100, 600],
             {"statistic": "p50"},
             {"oom_floor": 1},
             "+ 20 % = 120Mi; raised to 1.2 x the peak of 600Mi = 720Mi, over 2 = 360Mi, because of an OOM kill; "
-            "limit 2 x 360Mi = 720Mi, the most for 1.75 x the peak of 600Mi = 1050Mi",
+            "limit 2 x 360Mi = 720Mi, the most for 2 x the peak of 600Mi = 1200Mi",
         ),
         (
             [100, 600],
@@ -204,12 +203,13 @@ def test_the_way_to_a_cpu_size(cpu: float, rule: dict[str, Any], told: dict[str,
             {"oom_floor": 500 * MI},
             "= 350Mi; + 20 % = 420Mi; raised to 1.2 x the peak of 600Mi = 720Mi, because of an OOM kill; no limit",
         ),
-        ([200, 400], {"statistic": "p50"}, {}, "= 300Mi; + 20 % = 360Mi; limit 1.75 x the peak of 400Mi = 700Mi"),
+        ([300, 320], {"statistic": "p50"}, {}, "= 310Mi; + 20 % = 372Mi; limit 2 x the peak of 320Mi = 640Mi"),
+        ([300, 300], {"statistic": "p50"}, {}, "= 300Mi; + 20 % = 360Mi; limit 1.5 x 360Mi = 540Mi"),
         (
             [200, 600],
             {"statistic": "p50"},
             {},
-            "+ 20 % = 480Mi; limit 2 x 480Mi = 960Mi, the most for 1.75 x the peak of 600Mi = 1050Mi",
+            "+ 20 % = 480Mi; limit 2 x 480Mi = 960Mi, the most for 2 x the peak of 600Mi = 1200Mi",
         ),
         (
             [200, 600],
@@ -331,21 +331,39 @@ class TestNearLimit:
         plain = replace(PLAIN_RULE, memory=replace(PLAIN_RULE.memory, statistic="p50", half_life_seconds=None, limit=rule_limit, **rule))
         return one([180.0] * len(memory), [value * MI for value in memory], sizes=sizes, rule=plain)
 
-    def test_memory_near_its_limit_asks_for_more_at_once(self) -> None:
-        found = self.near(100, 100, 450)
-        assert (found.wanted.memory_request, explained(found, "memory").request_clamp) == (540 * MI, Clamp.NEAR_LIMIT)
-        words = "; raised to 1.2 x 450Mi = 540Mi, because the memory in use is at 90% of its limit or above; limit"
+    @pytest.mark.parametrize(
+        ("memory", "request_", "words"),
+        [
+            ((450, 450, 450), 540, "; raised to 1.2 x 450Mi = 540Mi, because the memory in use is at 90% of its limit or above; limit"),
+            ((100, NAN, 450), 540, "; raised to 1.2 x 450Mi = 540Mi, because the memory in use is at 90% of its limit or above; limit"),
+            (
+                (100, 400, 450),
+                650,
+                "; raised to 450Mi + 4 x 50Mi = 650Mi, because the memory in use is at 90% of its limit or above and climbed by 50Mi in "
+                "5 minutes; limit",
+            ),
+            (
+                (100, 100, 450),
+                900,
+                "; raised to 2 x 450Mi = 900Mi, because the memory in use is at 90% of its limit or above and climbed by 350Mi in "
+                "5 minutes; limit",
+            ),
+        ],
+    )
+    def test_memory_near_its_limit_asks_for_more_at_once(self, memory: tuple[float, ...], request_: int, words: str) -> None:
+        found = self.near(*memory, buffer=0.0)
+        assert (found.wanted.memory_request, explained(found, "memory").request_clamp) == (request_ * MI, Clamp.NEAR_LIMIT)
         assert words in explained(found, "memory").text
 
     @pytest.mark.parametrize("memory", [(100, 100, 449), (100, 450, 100)])
     def test_only_what_is_near_it_now(self, memory: tuple[float, ...]) -> None:
-        assert self.near(*memory).wanted.memory_request == 120 * MI
+        assert explained(self.near(*memory), "memory").request_clamp is Clamp.PEAK
 
     def test_the_last_value_that_is_there_counts(self) -> None:
-        assert self.near(100, 100, 450, NAN).wanted.memory_request == 540 * MI
+        assert self.near(100, 450, 450, NAN, buffer=0.0).wanted.memory_request == 540 * MI
 
     def test_without_a_limit_nothing_is_near(self) -> None:
-        assert self.near(100, 100, 450, limit=None).wanted.memory_request == 120 * MI
+        assert explained(self.near(100, 100, 450, limit=None), "memory").request_clamp is Clamp.PEAK
 
     @pytest.mark.parametrize("policy", [LimitPolicy.KEEP, LimitPolicy.NONE])
     def test_a_limit_that_does_not_follow_is_no_reason(self, policy: LimitPolicy) -> None:

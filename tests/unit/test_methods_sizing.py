@@ -25,6 +25,7 @@ def inputs(
     current_limit: float = NAN,
     guaranteed: bool = False,
     newest: float = NAN,
+    previous: float = NAN,
 ) -> Inputs:
     each = np.ones(len(measured))
     return Inputs(
@@ -34,6 +35,7 @@ def inputs(
         current_limit=each * current_limit,
         guaranteed=np.full(len(measured), guaranteed),
         newest=each * newest,
+        previous=each * previous,
     )
 
 
@@ -87,14 +89,36 @@ def test_memory_request(measured: float, oom_floor: float, peak: float, request_
     ("peak", "limit", "clamp"),
     [
         (320 * MI, 576 * MI, Clamp.NONE),
-        (329 * MI, 576 * MI, Clamp.NONE),
-        (330 * MI, 578 * MI, Clamp.PEAK),
-        (400 * MI, 700 * MI, Clamp.PEAK),
+        (321 * MI, 642 * MI, Clamp.PEAK),
+        (370.3 * MI, 741 * MI, Clamp.PEAK),
         (500 * MI, 768 * MI, Clamp.PEAK),
+        (640 * MI, 768 * MI, Clamp.PEAK),
     ],
 )
 def test_a_peak_lifts_the_memory_limit_up_to_max_ratio(peak: float, limit: float, clamp: Clamp) -> None:
     assert sizes("memory", MEMORY, inputs(320 * MI, peak=peak)) == (384 * MI, Clamp.NONE, limit, clamp)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (MEMORY.limit, (600 * MI, Clamp.PEAK, 1200 * MI, Clamp.PEAK)),
+        (LimitRule(ratio=1.5, max_ratio=1.5), (800 * MI, Clamp.PEAK, 1200 * MI, Clamp.NONE)),
+        (LimitRule(ratio=1.5), (384 * MI, Clamp.NONE, 576 * MI, Clamp.NONE)),
+        (LimitRule(LimitPolicy.NONE), (384 * MI, Clamp.NONE, None, Clamp.NONE)),
+    ],
+)
+def test_the_limit_holds_the_peak(limit: LimitRule, expected: tuple[float, Clamp, float | None, Clamp]) -> None:
+    assert sizes("memory", replace(MEMORY, limit=limit), inputs(320 * MI, peak=1000 * MI)) == expected
+
+
+@pytest.mark.parametrize(
+    ("previous", "request_"),
+    [(NAN, 648), (540, 648), (600, 648), (520, 648), (500, 700), (400, 1080), (100, 1080)],
+)
+def test_memory_that_climbs_to_its_limit_is_raised_for_what_is_coming(previous: float, request_: float) -> None:
+    given = inputs(320 * MI, newest=540 * MI, previous=previous * MI, current_limit=576 * MI)
+    assert requests("memory", MEMORY, given).values[0] == request_ * MI
 
 
 @pytest.mark.parametrize(
@@ -175,6 +199,7 @@ def test_rows_do_not_mix() -> None:
         current_limit=np.array([NAN, NAN, NAN, 500.0]),
         guaranteed=np.array([False, False, False, True]),
         newest=np.full(4, NAN),
+        previous=np.full(4, NAN),
     )
     requested = requests("cpu", CPU, given)
     limited = limits("cpu", CPU.limit, given, requested.values)

@@ -78,9 +78,9 @@ def test_an_empty_spec_is_a_complete_profile() -> None:
 def test_the_default_rules_are_those_of_the_schema() -> None:
     cpu, memory = parse_profile(manifest()).rule_for("app").cpu, parse_profile(manifest()).rule_for("app").memory
     assert (cpu.statistic, cpu.buffer, cpu.minimum, cpu.maximum) == ("load-p94", 0.2, 10, 16_000)
-    assert (cpu.half_life_seconds, memory.half_life_seconds) == (15 * 3600, 48 * 3600)
+    assert (cpu.half_life_seconds, memory.half_life_seconds) == (15 * 3600, 72 * 3600)
     assert cpu.limit == LimitRule(LimitPolicy.RATIO, ratio=2.0, max_ratio=None)
-    assert (memory.statistic, memory.buffer, memory.minimum, memory.maximum) == ("load-p96.5", 0.2, 32 * MEBIBYTE, 64 * GIBIBYTE)
+    assert (memory.statistic, memory.buffer, memory.minimum, memory.maximum) == ("load-p96", 0.2, 32 * MEBIBYTE, 64 * GIBIBYTE)
     assert memory.limit == LimitRule(LimitPolicy.RATIO, ratio=1.5, max_ratio=2.0)
 
 

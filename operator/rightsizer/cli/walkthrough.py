@@ -16,7 +16,7 @@ from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
-from rightsizer.methods.sizing import STEPS
+from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, STEPS
 from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
 from rightsizer.quantities import format_days, format_duration, format_percentage, format_share_up
 from rightsizer.status.change import change_figures
@@ -177,7 +177,7 @@ def _within(resource: ResourceName, rule: ResourceRule, explanation: Explanation
 def _limit_rule(rule: LimitRule) -> str:
     if rule.policy is not LimitPolicy.RATIO:
         return f"policy {rule.policy}"
-    lifted = "" if rule.max_ratio is None else f", up to {rule.max_ratio:g} x where 1.75 x the peak asks for it"
+    lifted = "" if rule.max_ratio is None else f", up to {rule.max_ratio:g} x where {PEAK_LIMIT_RATIO:g} x the peak asks for it"
     return f"policy Ratio: {rule.ratio:g} x the request{lifted}"
 
 

@@ -128,7 +128,7 @@ class _Walk:
         slot = self._first_slot + end
         floors = self._floor(slot)
         least = np.fmax(self._sizing.request_floors(floors), self._sizing.peak_floors(self._peak))
-        wanted = self._sizing.bounded(np.fmax(target, least))
+        wanted = self._sizing.bounded(np.where(np.isnan(target), np.nan, np.fmax(target, least)))
         rested = (slot - self._lowered) * SLOT_SECONDS >= self._pace.lower_every_seconds
         settled = (slot - self._raised_fast) * SLOT_SECONDS >= self._pace.settle_seconds
         may_lower = may_lower & rested & settled
@@ -136,8 +136,9 @@ class _Walk:
         first = np.isnan(self._requests) & ~np.isnan(request)
         resized = first | self._far_enough(self._requests, request)
         request = np.where(resized, request, self._requests)
-        limit = _allowed(self._limits, self._sizing.limits(request, self._peak, floors), may_raise | resized, may_lower)
-        moves = resized | (speed.far_enough(self._limits, limit, self._pace.minimum_change) & self._pace.fast)
+        wanted_limit = self._sizing.limits(request, target / self._sizing.factor, self._peak, floors)
+        limit = _allowed(self._limits, wanted_limit, may_raise | resized, may_lower)
+        moves = resized | self._worth_alone(limit)
         limit = np.where(moves, limit, self._limits)
         lowers = moves & ~first & ((request < self._requests) | (limit < self._limits))
         causes = np.where(first, Cause.FIRST, np.where(lowers, Cause.LOWERED, Cause.RAISED))
@@ -150,6 +151,12 @@ class _Walk:
     def _far_enough(self, now: Numbers, wanted: Numbers) -> Truth:
         least = np.where(wanted > now, self._pace.raise_change, self._pace.minimum_change)
         return speed.far_enough(now, wanted, least)
+
+    def _worth_alone(self, limit: Numbers) -> Truth:
+        """Whether a limit moves without its request: only upwards, as it reserves nothing, and where that restarts nothing."""
+        if not self._pace.fast:
+            return np.zeros(len(limit), dtype=np.bool_)
+        return speed.far_enough(self._limits, limit, self._pace.minimum_change) & (limit > self._limits)
 
     def _floor(self, slot: int) -> Numbers:
         """What OOM kills of the window taught."""
@@ -184,6 +191,8 @@ class _Walk:
         moves = above | near
         if moves.any():
             wanted = np.where(above, np.fmax(previous, newest), newest) * speed.FAST_MARGIN
+            if memory:
+                wanted = np.fmax(wanted, speed.climbing_to(previous, newest))
             wanted = np.fmax(wanted, self._sizing.request_floors(np.where(killed, self._floors[rows], np.nan)))
             causes = np.where(killed, Cause.OOM_KILL, np.where(near, Cause.NEAR_LIMIT, Cause.ABOVE_REQUEST))
             self._raise(rows[moves], column, wanted[moves], newest[moves], causes[moves])
@@ -199,7 +208,9 @@ class _Walk:
     def _raise(self, rows: NDArray[np.intp], column: int, wanted: Numbers, used: Numbers, causes: NDArray[np.int64]) -> None:
         requests = np.fmax(self._requests[rows], self._sizing.bounded(wanted))
         floors = np.where(self._floor_ends[rows] >= self._first_slot + column, self._floors[rows], np.nan)
-        limits = np.fmax(self._limits[rows], self._sizing.limits(requests, np.fmax(self._peak[rows], used), floors))
+        # What is raised at once is above its level.
+        wanted_limits = self._sizing.limits(requests, np.zeros(len(rows)), np.fmax(self._peak[rows], used), floors)
+        limits = np.fmax(self._limits[rows], wanted_limits)
         moved = (requests > self._requests[rows]) | (limits > self._limits[rows])
         self._requests[rows], self._limits[rows] = requests, limits
         self._raised_fast[rows[moved]] = self._first_slot + column

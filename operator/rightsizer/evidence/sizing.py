@@ -13,7 +13,7 @@ import numpy as np
 
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.levels import Estimator, estimator_of
-from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, PEAK_MARGIN, lifted, request_floor
+from rightsizer.methods.sizing import PEAK_MARGIN, asked_by_peak, lifted, peak_floor, request_floor
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE
@@ -50,11 +50,13 @@ class Sizing:
         return floors if self.guaranteed else request_floor(self.limit, floors)
 
     def peak_floors(self, peaks: Numbers) -> Numbers:
-        """The least requests that peaks leave, where nothing but the request keeps a container from being killed; NaN for none."""
-        return peaks * PEAK_MARGIN if self.guaranteed and self.resource == "memory" else np.full(peaks.shape, np.nan)
+        """The least memory requests whose limits can hold the peaks; NaN for none."""
+        if self.resource == "cpu":
+            return np.full(peaks.shape, np.nan)
+        return peaks * PEAK_MARGIN if self.guaranteed else peak_floor(self.limit, peaks)
 
-    def limits(self, requests: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
-        """The limits of these requests, lifted by peaks and by what OOM kills taught (NaN: nothing); NaN for none.
+    def limits(self, requests: Numbers, levels: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
+        """The limits of these requests, lifted by peaks above the level and by what OOM kills taught (NaN: nothing); NaN for none.
 
         What is kept cannot be known of a past without sizes: none.
         """
@@ -62,7 +64,7 @@ class Sizing:
             return requests
         if self.limit.policy is not LimitPolicy.RATIO:
             return np.full(requests.shape, np.nan)
-        asked = peaks * PEAK_LIMIT_RATIO
+        asked = asked_by_peak(levels, peaks)
         if self.resource == "memory":
             asked = np.fmax(asked, floors)
         return np.fmax(requests * self.limit.ratio, lifted(self.limit, requests, asked))

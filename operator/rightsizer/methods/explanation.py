@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rightsizer.methods.pace import FAST_MARGIN, NEAR_LIMIT, ROLLOUT_HOLD_SECONDS
+from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods.pace import CLIMB_MOST, CLIMB_SLOTS, FAST_MARGIN, NEAR_LIMIT, ROLLOUT_HOLD_SECONDS
 from rightsizer.methods.recommendation import Clamp, Measurement
 from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, UNTHROTTLED_MOST, top_ratio
 from rightsizer.profile import LimitPolicy, LimitRule
@@ -105,7 +106,7 @@ def _moved(steps: Steps) -> str:
     """What a bound made of the target."""
     match steps.request_clamp:
         case Clamp.PEAK:
-            return _raised_for_rare_peak(steps)
+            return _raised_for_peak(steps)
         case Clamp.LEAK:
             return _held_for_leak(steps)
         case Clamp.THROTTLED:
@@ -133,10 +134,10 @@ def _moved_by_profile(steps: Steps) -> str:
             return f"lowered to the limit {_size(steps, steps.request)}, which is kept"
 
 
-def _raised_for_rare_peak(steps: Steps) -> str:
+def _raised_for_peak(steps: Steps) -> str:
     ratio, wanted = top_ratio(steps.limit_rule), steps.measurement.peak * PEAK_MARGIN
     share = f"{_size(steps, wanted / ratio)}{_rounding(steps, wanted / ratio, steps.request)}"
-    return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because the limit has to hold a rare peak"
+    return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because the limit has to hold the peak"
 
 
 def _held_for_leak(steps: Steps) -> str:
@@ -172,10 +173,22 @@ def _raised_after_oom_kill(steps: Steps) -> str:
 
 
 def _raised_near_limit(steps: Steps) -> str:
-    used = steps.measurement.last_value
-    asked = used * FAST_MARGIN
-    times = f"{FAST_MARGIN:g} x {_size(steps, used)} = {_size(steps, asked)}{_rounding(steps, asked, steps.request)}"
-    return f"raised to {times}, because the memory in use is at {NEAR_LIMIT:.0%} of its limit or above"
+    used, before = steps.measurement.last_value, steps.measurement.previous_value
+    why = f"because the memory in use is at {NEAR_LIMIT:.0%} of its limit or above"
+    climbed = 0.0 if before is None else used - before
+    factor = min(1 + CLIMB_SLOTS * climbed / used, CLIMB_MOST) if used else 0.0
+    if factor <= FAST_MARGIN:
+        return f"raised to {_times(steps, FAST_MARGIN, used)}, {why}"
+    pace = f"climbed by {_size(steps, climbed)} in {SLOT_SECONDS // 60} minutes"
+    if factor == CLIMB_MOST:
+        return f"raised to {_times(steps, CLIMB_MOST, used)}, {why} and {pace}"
+    asked = used * factor
+    sum_ = f"{_size(steps, used)} + {CLIMB_SLOTS} x {_size(steps, climbed)} = {_size(steps, asked)}{_rounding(steps, asked, steps.request)}"
+    return f"raised to {sum_}, {why} and {pace}"
+
+
+def _times(steps: Steps, factor: float, used: float) -> str:
+    return f"{factor:g} x {_size(steps, used)} = {_size(steps, used * factor)}{_rounding(steps, used * factor, steps.request)}"
 
 
 def _floor_ratio(steps: Steps) -> float:

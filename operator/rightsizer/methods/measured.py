@@ -77,7 +77,6 @@ def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], 
             pods,
             np.zeros(len(memory)),
             recognised.leak_start,
-            rare=recognised.rare_memory,
             given=_given(given, "memory", rows),
         ),
     }
@@ -128,7 +127,7 @@ class _Seen:
     """What was seen of one resource: values of shape (containers, slots); most pods at once and throttled share by container.
 
     `leak_start`: from what a leak climbs anew, NaN without one. `unthrottled`: the values of the throttled containers as if they were not.
-    `rare`: where the peaks are rare. `given`: what counts in place of the rule's statistic, of this resource only.
+    `given`: what counts in place of the rule's statistic, of this resource only.
     """
 
     resource: ResourceName
@@ -138,7 +137,6 @@ class _Seen:
     throttled: Numbers
     leak_start: Numbers
     unthrottled: Values | None = None
-    rare: Truth | None = None
     given: Given | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
@@ -150,7 +148,6 @@ class _Seen:
             throttled=self.throttled[rows],
             leak_start=self.leak_start[rows],
             unthrottled=None if self.unthrottled is None else self.unthrottled[rows],
-            rare=None if self.rare is None else self.rare[rows],
             given=given,
         )
 
@@ -224,6 +221,7 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
     # What is held stands in for no level: where the method has none, there is nothing to say.
     measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
+    before = np.where(there.last > 0, values[np.arange(len(values)), there.last - 1], np.nan) if values.shape[1] else latest
     return [
         Measurement(
             statistic=rule.told_statistic if seen.given is None else seen.given.told,
@@ -238,6 +236,7 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
             throttled=float(seen.throttled[row]),
             latest=float(latest[row]) if measured[row] > latest[row] else None,
             last_value=float(last[row]),
+            previous_value=None if np.isnan(before[row]) else float(before[row]),
         )
         for row in range(len(values))
     ]
@@ -257,9 +256,9 @@ def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement]
         current_limit=_numbers([fact.container.sizes.limit(resource) for fact in facts]),
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
         newest=np.array([found.last_value for found in measurements]),
+        previous=_numbers([found.previous_value for found in measurements]),
         leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(_numbers(_requested(facts)), seen.leak_start, rule.buffer),
         unthrottled=None if unthrottled_levels is None else _as_shown(resource, unthrottled_levels),
-        rare=seen.rare,
     )
 
 

@@ -31,6 +31,11 @@ HISTORY_SLACK = 0.01
 FAST_MARGIN = 1.2
 """What a fast raise leaves above the largest of the values that asked for it."""
 
+CLIMB_SLOTS = 4
+CLIMB_MOST = 2.0
+"""Memory that is raised at once while it climbs gets what it would use if it climbed so for 20 minutes more, up to twice what it uses: most
+kills come where memory doubles within two or three slots, and too much is lowered again after hours."""
+
 RAISE_CHANGES = 2.0
 """At a full hour a size is raised only by so many times the minimum change: half of the small raises would not be needed a day later, and
 what is urgent is raised by its own rules."""
@@ -109,6 +114,12 @@ def far_enough(before: Numbers, after: Numbers, least: float | Numbers) -> Truth
 def above_request(previous: Numbers, newest: Numbers, request: Numbers, far_above: float) -> Truth:
     """Whether two values in a row are above the request, or the newest one is far above it. A gap is above nothing."""
     return ((previous > request) & (newest > request)) | (newest > request * far_above)
+
+
+def climbing_to(previous: Numbers, newest: Numbers) -> Numbers:
+    """What memory that climbs is about to use; NaN where it does not climb, or the value before the newest is not known."""
+    ahead = np.fmin(newest + CLIMB_SLOTS * (newest - previous), newest * CLIMB_MOST)
+    return np.where(newest > previous, ahead, np.nan)
 
 
 def near_limit(newest: Numbers, limit: Numbers) -> Truth:

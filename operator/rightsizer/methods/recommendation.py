@@ -58,7 +58,8 @@ class Measurement:
     `coverage`: share of the window's slots with a value. `history_seconds`: from the first value to the last. `newest`: slot of the last
     value, unix seconds. `pods`: the largest number of pods seen at once. `throttled`: share of the samples in which the container was
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
-    `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value.
+    `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value;
+    `previous_value`: that of the slot before it, None for a gap.
     """
 
     statistic: str
@@ -73,6 +74,7 @@ class Measurement:
     throttled: float = 0.0
     latest: float | None = None
     last_value: float = 0.0
+    previous_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

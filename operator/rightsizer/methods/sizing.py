@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.history import Values
-from rightsizer.methods.pace import FAST_MARGIN, near_limit
+from rightsizer.methods.pace import FAST_MARGIN, climbing_to, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
@@ -25,14 +25,15 @@ STEPS: Mapping[ResourceName, int] = {"cpu": 1, "memory": MEBIBYTE}
 """Sizes are rounded up to whole millicores and whole mebibytes."""
 
 PEAK_MARGIN = 1.2
-"""Memory of a container that was killed for it, or whose limit is its request, is never below this multiple of the peak."""
+"""What the memory limit holds at least, as a multiple of the recent peak, as far as it follows from the request or is it."""
 
 OOM_FACTOR = 1.2
 OOM_ADDITION = 100 * MEBIBYTE
 """An OOM kill asks for the larger of limit x 1.2 and limit + 100Mi."""
 
-PEAK_LIMIT_RATIO = 1.75
-"""What a memory limit should leave above the peak, as far as `max_ratio` lets it."""
+PEAK_LIMIT_RATIO = 2.0
+"""What a memory limit should be as a multiple of the peak, as far as `max_ratio` lets it: a process that is replaced by a new one beside
+it needs twice its memory. Usage without peaks above the measured level asks for nothing."""
 
 
 UNTHROTTLED_MOST = 2.0
@@ -44,9 +45,8 @@ it was too low. Twice is what the limit is above the request by default; what is
 class Inputs:
     """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
 
-    `newest`: the last value that was seen. `leak_hold`: the request that a leak is left with, NaN without a leak. `unthrottled`: what
-    would have been measured without throttling, NaN where there is hardly any. `rare`: where the peak comes rarely, so that no statistic
-    has it. None: in none of them.
+    `newest`: the last value that was seen; `previous`: that of the slot before it. `leak_hold`: the request that a leak is left with, NaN
+    without a leak. `unthrottled`: what would have been measured without throttling, NaN where there is hardly any. None: in none of them.
     """
 
     measured: Numbers
@@ -55,9 +55,9 @@ class Inputs:
     current_limit: Numbers
     guaranteed: NDArray[np.bool_]
     newest: Numbers
+    previous: Numbers
     leak_hold: Numbers | None = None
     unthrottled: Numbers | None = None
-    rare: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,23 @@ def request_floor(rule: LimitRule, floors: Numbers) -> Numbers:
     return floors / top_ratio(rule)
 
 
+def asked_by_peak(levels: Numbers, peaks: Numbers) -> Numbers:
+    """What memory limits should be for the recent peaks; NaN where no peak is above the level that was measured.
+
+    level  peak   limit
+    320Mi  320Mi  -
+    320Mi  400Mi  800Mi
+    """
+    return np.where(peaks > levels, peaks * PEAK_LIMIT_RATIO, np.nan)
+
+
+def peak_floor(rule: LimitRule, peaks: Numbers) -> Numbers:
+    """The least memory requests whose limits can hold the recent peaks; NaN for none. Only where the rule lifts limits for peaks."""
+    if rule.policy is not LimitPolicy.RATIO or rule.max_ratio is None:
+        return np.full(peaks.shape, np.nan)
+    return request_floor(rule, peaks * PEAK_MARGIN)
+
+
 def with_buffer(measured: Numbers, buffer: float) -> Numbers:
     """The target: 180 + 20 % = 216."""
     return measured * (1 + buffer)
@@ -147,7 +164,7 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         200Mi     20 %    600Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
         3m        20 %    -          -      10m   16     10m    Minimum
 
-        200Mi     20 %    -          800Mi  32Mi  64Gi   480Mi  Peak (a rare one: 1.2 x 800Mi, over 2)
+        200Mi     20 %    -          800Mi  32Mi  64Gi   480Mi  Peak (1.2 x 800Mi, over 2)
 
     A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
@@ -158,9 +175,8 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
         sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
-        if inputs.rare is not None and rule.limit.policy is LimitPolicy.RATIO:
-            # The limit that belongs to it holds the peak: it is no surprise that it will come again.
-            sized = raised(sized, np.where(inputs.rare, request_floor(rule.limit, inputs.peak * PEAK_MARGIN), np.nan), Clamp.PEAK)
+        # The limit that belongs to it holds the peak: it is no surprise that it will come again.
+        sized = raised(sized, peak_floor(rule.limit, inputs.peak), Clamp.PEAK)
     elif inputs.unthrottled is not None:
         sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
         sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
@@ -190,7 +206,7 @@ def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, r
         return unbounded(inputs.current_limit)
     step = STEPS[resource]
     limit = rounded_up(unbounded(requested * rule.ratio), step)
-    limit = raised(limit, round_up_array(lifted(rule, requested, inputs.peak * PEAK_LIMIT_RATIO), step), Clamp.PEAK)
+    limit = raised(limit, round_up_array(lifted(rule, requested, asked_by_peak(inputs.measured, inputs.peak)), step), Clamp.PEAK)
     if resource == "cpu":
         return limit
     return raised(limit, round_up_array(lifted(rule, requested, _oom_floor(inputs)), step), Clamp.OOM_KILL)
@@ -232,7 +248,7 @@ def _oom_floor(inputs: Inputs) -> Numbers:
 def _near_limit_floor(rule: LimitRule, inputs: Inputs) -> Numbers:
     """The requests that memory asks for at once, because it comes near a limit that can be moved; NaN for none."""
     near = near_limit(inputs.newest, inputs.current_limit) & (rule.policy is LimitPolicy.RATIO)
-    return np.where(near, inputs.newest * FAST_MARGIN, np.nan)
+    return np.where(near, np.fmax(inputs.newest * FAST_MARGIN, climbing_to(inputs.previous, inputs.newest)), np.nan)
 
 
 def _below_kept_limit(sized: Sized, inputs: Inputs) -> Sized:

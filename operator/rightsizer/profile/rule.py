@@ -77,7 +77,7 @@ def parse_statistic(text: str) -> Statistic:
     return Statistic(text, float(match["percentile"]), by_load=match["load"] is not None)
 
 
-LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 15 * 3_600, "memory": 48 * 3_600}
+LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 15 * 3_600, "memory": 72 * 3_600}
 """After how long a value counts half in a `load-` percentile, where the profile does not say."""
 
 
@@ -132,7 +132,7 @@ class ContainerRule:
 DEFAULT_RULE = ContainerRule(
     cpu=ResourceRule("load-p94", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000, half_life_seconds=LOAD_HALF_LIFE_SECONDS["cpu"]),
     memory=ResourceRule(
-        "load-p96.5",
+        "load-p96",
         0.2,
         LimitRule(ratio=1.5, max_ratio=2.0),
         minimum=32 * MEBIBYTE,
