@@ -103,7 +103,9 @@ def _rows(verdict: Verdict) -> Iterable[dict[str, Any]]:
         yield {
             "name": verdict.names[row],
             **{resource: {figure: _number(_values(verdict, resource, figure)[row]) for figure in FIGURES} for resource in RESOURCES},
-            **({"choice": choices} if (choices := {name: texts[row] for name, texts in verdict.explanations.items()}) else {}),
+            **(
+                {"choice": choices} if (choices := {name: texts[row] for name, texts in verdict.explanations.items() if texts[row]}) else {}
+            ),
         }
 
 
