@@ -363,3 +363,10 @@ def test_html_is_one_page_and_the_trajectory_goes_beside_it(usage: Path, tmp_pat
     assert "load-p94 (half-life 15h) + 20%" in page
     assert "at the speeds of Rollout" in page
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_resource_that_nobody_recorded_has_no_table(tmp_path: Path) -> None:
+    lines = [",".join([*row.split(",")[:3], ""]) for row in rows("web", days=3)]
+    text = fine("--history", written(tmp_path / "usage.csv", *lines))
+    assert text.startswith("CPU, 1 series")
+    assert text.endswith("\n\nmemory: nothing was judged\n")

@@ -111,7 +111,7 @@ class _Terms:
         if self.method in METHODS:
             cpu, memory = (f"{one.told_statistic} + {format_percentage(one.buffer)}" for one in (self.rule.cpu, self.rule.memory))
             what = f"CPU {cpu}, memory {memory}"
-        return f"{what} of {format_duration(self.window_seconds)}, at the speeds of {speeds}"
+        return f"{what} over {format_duration(self.window_seconds)}, at the speeds of {speeds}"
 
 
 def _terms(profile: Profile, rule: ContainerRule, options: Mapping[str, Any]) -> _Terms:
