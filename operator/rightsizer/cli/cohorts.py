@@ -26,10 +26,11 @@ from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Series
 from rightsizer.evidence.rules import Plan, Rule, learned, measured
 from rightsizer.history import SLOT_SECONDS, History, last_slot
-from rightsizer.methods import METHODS, known_methods
+from rightsizer.methods import known_methods
 from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
 from rightsizer.methods.plugin import Asked, installed
 from rightsizer.profile import LEARNED, ContainerRule, Mode, Profile, RiskBudget
+from rightsizer.profile.profile import DEFAULT_METHOD
 from rightsizer.quantities import format_duration, format_percentage
 from rightsizer.workload import ContainerKey, Sizes
 
@@ -97,7 +98,7 @@ class _Terms:
         if self.method == LEARNED:
             return learned(self.rule, self.risk, window_seconds=window, bounded=self.bounded, guaranteed=self.guaranteed)
         plan = measured(self.rule, window_seconds=window, bounded=self.bounded, guaranteed=self.guaranteed)
-        if self.method in METHODS:
+        if self.method == DEFAULT_METHOD:
             return plan
         plugin = installed().get(self.method)
         if plugin is None:
@@ -108,7 +109,7 @@ class _Terms:
 
     def _told(self) -> str:
         speeds, what = IN_PLACE if self.pace.fast else "Rollout", self.method
-        if self.method in METHODS:
+        if self.method == DEFAULT_METHOD:
             cpu, memory = (f"{one.told_statistic} + {format_percentage(one.buffer)}" for one in (self.rule.cpu, self.rule.memory))
             what = f"CPU {cpu}, memory {memory}"
         return f"{what} over {format_duration(self.window_seconds)}, at the speeds of {speeds}"
