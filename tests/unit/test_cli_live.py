@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -323,12 +324,15 @@ def test_backtest_of_some_workloads_and_by_a_profile_file(desk: Desk, tmp_path: 
     )
 
 
-def test_backtest_knows_modes_methods_speeds_and_guaranteed_pods(desk: Desk) -> None:
+def test_backtest_knows_modes_methods_speeds_and_guaranteed_pods(desk: Desk, tmp_path: Path) -> None:
     same = Sizes(1000, 1000, 2**30, 2**30)
     desk.world.add_deployment(sizes=same)
     desk.world.add_deployment("left", annotations={"rightsizer.dev/mode": "Ignore"})
-    (own,) = desk.replayed()
+    (own,) = desk.replayed("--trajectory", tmp_path / "out.csv")
     assert list(slack_by_series(own)) == ["shop/Deployment/web/app"]
+    (decided,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert decided["cpu_limit_cores"] == decided["cpu_request_cores"]
+    assert decided["memory_limit_bytes"] == decided["memory_request_bytes"]
     page = run("backtest", "-o", "html", "--strategy", "InPlace").stdout
     assert "at the speeds of InPlace" in page
     assert "<h3>shop/Deployment/web/app</h3>" in page
