@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from demo import cost
 from demo.cost import Cost
-from demo.places import OPERATOR_LOG, from_root
+from demo.places import OPERATOR_LOG, RIGHTSIZER, from_root
 from demo.results import Key, Manifest, Scene, findings
 from demo.screen import Screen
 from tests.testbed import Testbed
@@ -28,7 +28,7 @@ def look_around(bed: Testbed, screen: Screen) -> None:
     screen.heading("It stays up until Ctrl-C. In another terminal:")
     screen.say(
         f"export KUBECONFIG={bed.kubeconfig}",
-        f"alias kubectl={bed.kubectl.binary}",
+        f"alias kubectl={bed.kubectl.binary} rightsizer={RIGHTSIZER}",
         "",
         f"Prometheus:          {bed.prometheus_url}",
         f"the operator's log:  tail -f {from_root(OPERATOR_LOG)}",
@@ -43,6 +43,9 @@ def look_around(bed: Testbed, screen: Screen) -> None:
         "# kill a container for its memory: the recommendation rises when the 5-minute slot has ended",
         "pod=$(kubectl get pod -n shop -l app=docs -o name)",
         "kubectl annotate -n shop $pod testbed.rightsizer.dev/oom=app",
+        "",
+        "# the rule beside others over the past of every container, as a page for a browser",
+        f"rightsizer backtest -A --prometheus-url {bed.prometheus_url} --rule vpa --rule p95+20 -o html > page.html",
         "",
         "# what a change did, and the values before it",
         "kubectl get rr deployment-web -n shop -o yaml",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from demo.cast import EXAMPLE, EXAMPLE_SIZES, KILLED, KILLED_LIMIT, PAUSED, SCALED_ON_CPU, SHOWS
+from demo.cast import EXAMPLE, EXAMPLE_SIZES, KILLED, KILLED_LIMIT, PAUSED, SCALED_ON_CPU, SHOWS, YOUNG
 from rightsizer.quantities import GIBIBYTE, cpu_millicores, memory_bytes
 
 Manifest = Mapping[str, Any]
@@ -48,8 +48,15 @@ def by_workload(recommendations: Iterable[Manifest]) -> dict[Key, Manifest]:
 
 
 def unfinished(scene: Scene) -> list[str]:
-    """Workloads without a recommendation, or with a change on its way."""
-    return sorted(name for namespace, name in scene.workloads if _is_unfinished(scene.recommendations.get((namespace, name))))
+    """Workloads without a recommendation or its evidence, or with a change on its way."""
+    waiting = {name for namespace, name in scene.workloads if _is_unfinished(scene.recommendations.get((namespace, name)))}
+    return sorted(waiting.union(_unproved(scene)))
+
+
+def _unproved(scene: Scene) -> list[str]:
+    """Workloads without evidence, but for the one that is too young for it."""
+    known = {key for key, recommendation in scene.recommendations.items() if recommendation.get("status", {}).get("evidence")}
+    return sorted(name for key, name in _names(scene) if key not in known and name != YOUNG)
 
 
 def _is_unfinished(recommendation: Manifest | None) -> bool:
@@ -79,8 +86,14 @@ def _became(recommendation: Manifest) -> str:
         held = "" if summary["state"] == "Applied" else f"; {wanted} held back: {summary['reason']}"
         return f"rolled out: {_changed(change)}{held}"
     if summary["state"] == "Recommended":
-        return f"recommended: {wanted}"
+        return f"recommended: {wanted}{_told(status)}"
     return f"held back ({summary['reason']}): {wanted}" if wanted else "fits as it is"
+
+
+def _told(status: Manifest) -> str:
+    """What was found in the usage, where it keeps numbers as they are."""
+    found = sorted({finding["type"] for container in status["containers"] for finding in container.get("findings", [])})
+    return f"; found: {', '.join(found)}" if found else ""
 
 
 def _moves(resource: str, summary: Mapping[str, str]) -> str:
@@ -126,6 +139,8 @@ def findings(scene: Scene, before: Mapping[Key, Manifest]) -> Iterator[Finding]:
     """What the demo promises. `before`: the workloads as they were when the operator started."""
     missing = sorted(name for key, name in _names(scene) if not _recommended(scene.recommendations.get(key, {})))
     yield Finding(f"all {len(scene.workloads)} workloads have a recommendation{_listed(missing)}", not missing)
+    unproved = _unproved(scene)
+    yield Finding(f"every workload but the new one has evidence{_listed(unproved)}", not unproved)
     example = scene.workloads[EXAMPLE]
     yield Finding(f"web requests and limits are {_sizes(_resources(example))}", _resources(example) == EXAMPLE_SIZES)
     yield Finding("web rolled out: every pod is new and ready", _rolled_out(example))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario import WORKED_EXAMPLE, WRITING_VERBS, Stage
+from tests.scenario import WORKED_EXAMPLE, WRITING_VERBS, Stage, profile
 
 pytestmark = pytest.mark.system
 
@@ -109,6 +110,37 @@ def test_explain_live_by_environment(stage: Stage, reader: Path) -> None:
     assert "2. buffer   180m + 20 % = 216m" in done.stdout
     assert "limit 1.5 x 384Mi = 576Mi" in done.stdout
     assert f"Prometheus {stage.bed.prometheus_url}" in done.stdout
+
+
+def test_backtest_live_beside_the_sizes_in_force(stage: Stage, reader: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "out.csv"
+    done = rightsizer(
+        *("backtest", "--workload", "deploy/web", "--prometheus-url", stage.bed.prometheus_url, "-o", "json"),
+        *("--rule", "current", "--rule", "vpa", "--trajectory", decisions),
+        kubeconfig=reader,
+    )
+    assert done.returncode == 0, done.stderr
+    own, current, vpa = json.loads(done.stdout)
+    assert [one["rule"] for one in (own, current, vpa)] == ["Measured", "current", "vpa"]
+    assert [one["name"] for one in own["series"]] == ["view/Deployment/web/app"]
+    slacks = [one["cpu"]["slack"]["mean"] for one in (own, current, vpa)]
+    assert slacks == pytest.approx([1 - 180 / 216, 1 - 180 / 500, 1 - 1 / 1.15], abs=0.005)
+    assert current["memory"]["slack"]["mean"] == pytest.approx(1 - 320 / 1024, abs=0.005)
+    (decided,) = csv.DictReader(decisions.read_text().splitlines())
+    assert float(decided["cpu_request_cores"]) == pytest.approx(0.216, rel=0.005)
+    assert not [event["requestURI"] for event in stage.bed.audit_events(READER_NAME) if event["verb"] in WRITING_VERBS]
+
+
+def test_backtest_of_a_namespace_by_the_profiles_in_it(stage: Stage) -> None:
+    generous = profile("rules", "Recommend", cpu={"buffer": "100%"}, containers=[{"name": "istio-proxy", "mode": "Ignore"}])
+    with stage.ruled_by(generous):
+        done = rightsizer(
+            "backtest", "-n", "rules", "--prometheus-url", stage.bed.prometheus_url, "-o", "csv", kubeconfig=stage.bed.kubeconfig
+        )
+    assert done.returncode == 0, done.stderr
+    found = [row for row in csv.DictReader(done.stdout.splitlines()) if row["resource"] == "cpu"]
+    assert [row["series"] for row in found] == [f"rules/Deployment/{name}/app" for name in ("kept", "mesh", "unlimited")]
+    assert [float(row["slack"]) for row in found] == pytest.approx([0.5] * 3, abs=0.005)
 
 
 def test_as_a_plug_in_of_kubectl(stage: Stage) -> None:

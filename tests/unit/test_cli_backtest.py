@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from rightsizer.cli import main
 from rightsizer.cli.series_files import read_series
+from tests.unit import cli_files
 
 HEADER = "series,unix_ts,cpu_cores,memory_bytes"
 MI = 2**20
@@ -292,8 +293,60 @@ def test_options_that_cannot_be_followed(usage: Path, arguments: Sequence[str], 
     assert told in result.stderr
 
 
-def test_a_history_is_needed() -> None:
-    assert "'--history'" in refused()
+def test_a_cluster_or_a_history_is_needed() -> None:
+    told = cli_files.run("backtest")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--manifests DIR with --history FILE" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-n", "shop"), "--namespace goes with a cluster or with --manifests"),
+        (("-A",), "--all-namespaces goes with"),
+        (("--workload", "deploy/web"), "--workload goes with"),
+        (("--context", "east"), "--context goes with"),
+        (("--prometheus-insecure",), "--prometheus-insecure goes with"),
+        (("--prometheus-header", "a=b"), "--prometheus-header goes with"),
+        (("--now", "1769860800"), "--now goes with"),
+        (("--rule", "current"), "--rule current: a file of series does not tell the sizes in force; a cluster does, or --manifests DIR"),
+    ],
+)
+def test_what_a_file_of_series_knows_nothing_of(usage: Path, arguments: Sequence[str], told: str) -> None:
+    assert told in refused("--history", usage, *arguments)
+
+
+def of_manifests(tmp_path: Path, *arguments: object, rows: Sequence[str] = ()) -> Result:
+    history = cli_files.write_history(tmp_path / "pods.csv", rows or cli_files.steady_rows(hours=72))
+    manifests = cli_files.write_manifests(tmp_path / "deploy", cli_files.deployment(), cli_files.deployment("idle"))
+    return cli_files.run("backtest", "--manifests", manifests, "--history", history, *arguments)
+
+
+def test_workloads_from_manifests_beside_the_sizes_in_them(tmp_path: Path) -> None:
+    result = of_manifests(tmp_path, "-o", "json", "--rule", "current", "--trajectory", tmp_path / "out.csv")
+    own, current = json.loads(result.stdout)
+    assert (own["rule"], current["rule"]) == ("Measured", "current")
+    assert [one["name"] for one in own["series"]] == ["shop/Deployment/web/app"]
+    assert own["cpu"]["slack"]["mean"] == pytest.approx(1 - 180 / 216, rel=1e-3)
+    assert (current["cpu"]["slack"]["mean"], current["memory"]["slack"]["mean"]) == pytest.approx((1 - 180 / 500, 1 - 320 / 1024), rel=1e-3)
+    (decided,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert decided["series"] == "shop/Deployment/web/app"
+    assert float(decided["cpu_request_cores"]) == pytest.approx(0.216)
+    assert result.stderr.splitlines() == [
+        "note: left out, because nothing was measured of them: shop/Deployment/idle/app",
+        "note: no profile fits any workload: the default profile is used",
+    ]
+
+
+def test_one_file_of_pods_goes_with_manifests(tmp_path: Path, usage: Path) -> None:
+    result = of_manifests(tmp_path, "--history", usage)
+    assert (result.exit_code, result.stderr) == (2, "error: --history: with --manifests it is one file\n")
+
+
+def test_nothing_measured_is_exit_code_5(tmp_path: Path) -> None:
+    result = of_manifests(tmp_path, "--workload", "deploy/idle")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.splitlines()[-1] == "error: nothing was measured of any of these containers"
 
 
 def test_the_help_tells_the_figures_and_what_is_left_out() -> None:
@@ -310,3 +363,10 @@ def test_html_is_one_page_and_the_trajectory_goes_beside_it(usage: Path, tmp_pat
     assert "load-p94 (half-life 15h) + 20%" in page
     assert "at the speeds of Rollout" in page
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_resource_that_nobody_recorded_has_no_table(tmp_path: Path) -> None:
+    lines = [",".join([*row.split(",")[:3], ""]) for row in rows("web", days=3)]
+    text = fine("--history", written(tmp_path / "usage.csv", *lines))
+    assert text.startswith("CPU, 1 series")
+    assert text.endswith("\n\nmemory: nothing was judged\n")

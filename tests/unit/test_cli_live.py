@@ -1,7 +1,8 @@
-"""`recommend` and `explain` of a cluster and a usage source, both faked: which profile counts, and every trouble with its exit code."""
+"""The commands of a cluster and a usage source, both faked: which profile counts, and every trouble with its exit code."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from rightsizer.errors import (
 )
 from rightsizer.ports import Listing, Recorded
 from rightsizer.profile import Profile
-from rightsizer.workload import OwnerRef, WorkloadRef
+from rightsizer.workload import OwnerRef, Sizes, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
 from tests.unit.world import World
@@ -50,7 +51,7 @@ class Desk:
         self.source = self.world.source
         self.world.restart()
         self.namespaces: Sequence[str] | None = ("shop",)
-        for command in ("recommending", "explaining"):
+        for command in ("recommending", "explaining", "cohorts"):
             monkeypatch.setattr(f"rightsizer.cli.{command}.open_origin", self._origin)
 
     def _origin(self, options: Mapping[str, Any], report: Any) -> Live:
@@ -72,6 +73,12 @@ class Desk:
 
     def recommended(self, *options: object) -> list[dict[str, Any]]:
         result = self.recommend("-o", "json", *options)
+        assert result.exit_code == 0, result.stderr
+        found: list[dict[str, Any]] = json.loads(result.stdout)
+        return found
+
+    def replayed(self, *options: object) -> list[dict[str, Any]]:
+        result = run("backtest", "-o", "json", *options)
         assert result.exit_code == 0, result.stderr
         found: list[dict[str, Any]] = json.loads(result.stdout)
         return found
@@ -265,3 +272,95 @@ def test_explain_names_near_ones_without_reading_usage(desk: Desk) -> None:
     result = run("explain", "deploy/wab")
     assert (result.exit_code, result.stderr) == (5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n")
     assert not desk.source.calls
+
+
+def slack_by_series(verdict: Mapping[str, Any], resource: str = "cpu") -> dict[str, float]:
+    return {one["name"]: one[resource]["slack"] for one in verdict["series"]}
+
+
+def test_backtest_follows_each_containers_own_rule(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("api", labels={"tier": "api"})
+    desk.world.add_deployment("proxy", labels={"tier": "api"}, container="side")
+    desk.world.apply_profile(
+        workloads={"selector": {"matchLabels": {"tier": "api"}}},
+        cpu={"buffer": "50%"},
+        containers=[{"name": "side", "cpu": {"min": "360m"}}],
+    )
+    own, current = desk.replayed("--rule", "current")
+    assert slack_by_series(own) == pytest.approx(
+        {"shop/Deployment/api/app": 1 / 3, "shop/Deployment/proxy/side": 1 / 2, "shop/Deployment/web/app": 1 / 6}, rel=1e-3
+    )
+    assert list(slack_by_series(current).values()) == pytest.approx([1 - 180 / 500] * 3, rel=1e-3)
+    assert own["cpu"]["days"]["mean"] == pytest.approx(7, abs=0.01)
+
+
+def test_backtest_reads_only_and_tells_what_recommend_tells(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("idle", days=0)
+    before = desk.cluster.writes
+    result = run("backtest")
+    assert (result.exit_code, desk.cluster.writes) == (0, before)
+    assert result.stdout.startswith("CPU, 1 series: mean / median / worst\n")
+    assert result.stderr.splitlines() == [
+        "note: left out, because nothing was measured of them: shop/Deployment/idle/app",
+        "note: no profile fits any workload: the default profile is used",
+    ]
+
+
+def test_backtest_of_some_workloads_and_by_a_profile_file(desk: Desk, tmp_path: Path) -> None:
+    for name in ("api", "cart", "web"):
+        desk.world.add_deployment(name)
+    desk.world.apply_profile(cpu={"buffer": "50%"}, window="7d")
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(json.dumps(profile({"cpu": {"buffer": "100%"}, "window": "10d"})))
+    (own,) = desk.replayed("--workload", "deploy/web", "--workload", "Deployment/api", "--profile", rule)
+    assert slack_by_series(own) == pytest.approx({"shop/Deployment/api/app": 1 / 2, "shop/Deployment/web/app": 1 / 2}, rel=1e-3)
+    assert own["cpu"]["days"]["mean"] == pytest.approx(3, abs=0.01)
+    unknown = run("backtest", "--workload", "deploy/wab")
+    assert (unknown.exit_code, unknown.stderr) == (
+        5,
+        "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n",
+    )
+
+
+def test_backtest_knows_modes_methods_speeds_and_guaranteed_pods(desk: Desk, tmp_path: Path) -> None:
+    same = Sizes(1000, 1000, 2**30, 2**30)
+    desk.world.add_deployment(sizes=same)
+    desk.world.add_deployment("left", annotations={"rightsizer.dev/mode": "Ignore"})
+    (own,) = desk.replayed("--trajectory", tmp_path / "out.csv")
+    assert list(slack_by_series(own)) == ["shop/Deployment/web/app"]
+    (decided,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert decided["cpu_limit_cores"] == decided["cpu_request_cores"]
+    assert decided["memory_limit_bytes"] == decided["memory_request_bytes"]
+    page = run("backtest", "-o", "html", "--strategy", "InPlace").stdout
+    assert "at the speeds of InPlace" in page
+    assert "<h3>shop/Deployment/web/app</h3>" in page
+    assert [one["rule"] for one in desk.replayed("--method", "Learned")] == ["Learned"]
+
+
+def test_backtest_of_different_rules_says_so_on_the_page(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("api", labels={"tier": "api"})
+    desk.world.apply_profile(workloads={"selector": {"matchLabels": {"tier": "api"}}}, cpu={"buffer": "50%"})
+    assert "each container by the rule of its own profile, 2 in all" in run("backtest", "-o", "html").stdout
+
+
+def test_backtest_flags_throttled_usage(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=3.5)
+    (own,) = desk.replayed()
+    assert own["cpu"]["censored"]["mean"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_backtest_with_a_namespace_in_trouble(desk: Desk) -> None:
+    desk.namespaces = ("bank", "shop")
+    for namespace in desk.namespaces:
+        desk.world.add_deployment(namespace=namespace)
+    desk.source.fail(UsageSourceOverloaded(422, "too many samples"), call="usage", namespace="bank")
+    result = run("backtest", "-o", "csv")
+    assert (result.exit_code, "shop/Deployment/web/app" in result.stdout) == (4, True)
+    assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceOverloaded: HTTP 422: too many samples"
+    desk.namespaces = ("bank",)
+    alone = run("backtest")
+    assert (alone.exit_code, alone.stdout) == (4, "")

@@ -33,6 +33,10 @@ def series(name: str, *, days: int = 4, step: float = 0.0, memory: bool = True) 
     return Series(name, FIRST, level, level * np.float32(MEBIBYTE) if memory else np.full_like(level, np.nan))
 
 
+def cut(one: Series, slots: int) -> Series:
+    return Series(one.name, one.first_slot, one.cpu[:slots], one.memory[:slots])
+
+
 def decision(slot: int, size: float) -> Decision:
     return Decision((FIRST + slot) * SLOT_SECONDS + 1, size, 2 * size, size * MEBIBYTE, 2 * size * MEBIBYTE, "")
 
@@ -101,8 +105,12 @@ def test_a_page_has_plots_tables_and_the_worst() -> None:
     found = Reader(page(series("calm"), series("jumpy", step=3)))
     assert [name for name in found.words["h3"] if name.strip()] == ["jumpy", "calm"]
     assert (found.number("table"), found.number("article"), found.number("svg")) == (2, 2, 3 + 2 * 2)
-    assert found.words["td"][0] == "Measured"
-    assert {"mean+20", "perfect"} <= set(found.words["td"])
+    rows = [attributes for name, attributes in found.found if name == "th" and attributes["scope"] == "row"]
+    assert len(rows) == 2 * 3
+    assert found.words["th"][:8] == [
+        *("CPU, 2 series", "slack %", "above request %", "unmet %", "above limit %", "changes/day", "Measured", "mean+20"),
+    ]
+    assert "OOM-free days %" in found.words["th"]
     assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in found.found
 
 
@@ -128,6 +136,28 @@ def test_a_resource_without_values_is_left_out() -> None:
     found = Reader(page(series("a", memory=False)))
     assert found.words["h3"] == ["a"]
     assert found.number("svg") == 1 + 1  # one plot of slack, one line over time
+    assert (found.number("table"), "Memory: nothing was judged." in found.words["p"]) == (1, True)
+
+
+def test_nothing_judged_is_told() -> None:
+    found = Reader(page(cut(series("a", days=1), 100)))
+    assert found.number("table") == 0
+    assert {"CPU: nothing was judged.", "nothing was judged"} <= set(found.words["p"])
+    assert any(words.startswith("Nothing could be judged") for words in found.words["p"])
+
+
+@pytest.mark.parametrize(("rules", "line", "future"), [((), False, False), (("mean+20",), True, False), (("perfect",), False, True)])
+def test_only_what_is_drawn_is_explained(rules: tuple[str, ...], line: bool, future: bool) -> None:
+    told = " ".join(Reader(page(series("a", step=0.3), rules=rules)).words["p"])
+    assert ("dashed line" in told, "hollow mark" in told) == (line, future)
+
+
+def test_wide_tables_can_be_scrolled_by_keys() -> None:
+    found = Reader(page(series("a")))
+    regions = [attributes for name, attributes in found.found if name == "div" and attributes.get("class") == "wide"]
+    assert {(one["tabindex"], one["role"]) for one in regions} == {("0", "region")}
+    assert [one["aria-label"] for one in regions] == ["CPU: figures of each rule", "Memory: figures of each rule"]
+    assert found.number("main") == 1
 
 
 def test_the_worst_have_most_harm_of_all_kinds() -> None:
@@ -175,9 +205,56 @@ def test_tradeoff_draws_every_rule_inside_the_frame() -> None:
     assert root.find(f"{SVG}style") is not None
 
 
-def test_one_rule_alone_is_drawn_too() -> None:
-    root = ET.fromstring(tradeoff("CPU", "harm", [Mark("only", 20, 0, "ours")]))
+def test_one_rule_alone_is_drawn_too_on_an_axis_of_some_width() -> None:
+    root = ET.fromstring(tradeoff("CPU", "harm", [Mark("only", 20.123, 0, "ours")]))
     assert len(list(root.iter(f"{SVG}circle"))) == 1
+    assert [text.text for text in root.iter(f"{SVG}text")][1:8] == ["17", "18", "19", "20", "21", "22", "23"]
+
+
+def test_what_lies_far_out_is_drawn_at_the_edge_which_says_so() -> None:
+    root = ET.fromstring(tradeoff("CPU", "harm", [Mark("far", -255, 8), Mark("a", 20, 1, "ours"), Mark("b", 40, 0)]))
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert "≤-60" in words
+    assert "≤0.01" in words
+    far = next(circle for circle in root.iter(f"{SVG}circle") if (circle[0].text or "").startswith("far: slack -255.00 %"))
+    assert far.attrib["cx"] == "58.0"
+
+
+def boxes(root: ET.Element, names: set[str]) -> dict[str, tuple[float, float, float, float]]:
+    """What the names cover, by a letter of 6 x 9 pixels."""
+    found = {}
+    for text in root.iter(f"{SVG}text"):
+        if text.text in names:
+            x, y, width = float(text.attrib["x"]), float(text.attrib["y"]), 6.0 * len(text.text)
+            left = x - {"start": 0, "middle": width / 2, "end": width}[text.attrib["text-anchor"]]
+            found[text.text] = (left, y - 9, left + width, y)
+    return found
+
+
+def apart(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [(10.0, 1.0)] * 6,  # all in one spot
+        [(10.0 + number / 10, 1.0) for number in range(6)],
+        [(10.0, 1.0), (60.0, 0.0), (60.0, 15.0), (-40.0, 15.0), (-300.0, 0.0), (58.0, 0.0)],  # at the edges
+    ],
+)
+def test_names_cover_neither_each_other_nor_a_mark_nor_leave_the_drawing(places: list[tuple[float, float]]) -> None:
+    names = ["Measured", "autopilot", "hour-of-day", "p95+20", "vpa", "perfect"]
+    marks = [Mark(name, *place, "rule" if number else "ours") for number, (name, place) in enumerate(zip(names, places, strict=True))]
+    root = ET.fromstring(tradeoff("CPU", "harm", marks))
+    found = boxes(root, set(names))
+    circles = [(float(one.attrib["cx"]), float(one.attrib["cy"])) for one in root.iter(f"{SVG}circle")]
+    spots = [(x - 4, y - 4, x + 4, y + 4) for x, y in circles]
+    assert len(found) == len(names)
+    for number, box in enumerate(found.values()):
+        assert all(apart(box, other) for other in [*list(found.values())[:number], *spots])
+        assert box[0] >= 0
+        assert box[2] <= 420
 
 
 def test_a_track_keeps_peaks_and_the_request_in_force_at_them() -> None:
@@ -251,3 +328,18 @@ def test_a_stepped_path_holds_its_height() -> None:
         path([(0, 5), (1, 5), (2, 7), (3, math.nan), (4, 8)], "k", stepped=True) == '<path d="M0.0 5.0h0H1.0H2.0V7.0M4.0 8.0h0" class="k"/>'
     )
     assert path([(0, math.nan)], "k") == ""
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [
+        (1, ["2022-04-15 05:20", "2022-04-16 05:15"]),
+        (7, ["2022-04-15", "04-18", "04-19", "04-20", "2022-04-22"]),
+        (14, ["2022-04-15", "04-20", "04-22", "04-24", "2022-04-29"]),
+        (100, ["2022-04-15", "05-14", "05-28", "06-11", "06-25", "2022-07-24"]),
+    ],
+)
+def test_days_are_told_as_far_as_there_is_room(days: int, words: list[str]) -> None:
+    root = ET.fromstring(timeline("CPU", track(series("a", days=days), [], "cpu"), "cpu", shows_limit=False))
+    found = [text for text in root.iter(f"{SVG}text") if text.attrib["y"] == "143.0"]
+    assert sorted(text.text or "" for text in found) == sorted(words)

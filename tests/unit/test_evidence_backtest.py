@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rightsizer.evidence import backtest as module
-from rightsizer.evidence.backtest import Decision, Series, backtest
-from rightsizer.evidence.rules import Plan, measured, rule_of
+from rightsizer.evidence.backtest import Decision, Series, backtest, merged
+from rightsizer.evidence.rules import Plan, learned, measured, rule_of
 from rightsizer.methods.pace import Pace
-from rightsizer.profile import DEFAULT_RULE
+from rightsizer.profile import DEFAULT_RULE, RiskBudget
 
 about: Any = pytest.approx
 
@@ -93,3 +93,24 @@ def test_progress_and_the_begin_of_judging() -> None:
     verdict = backtest(series, PLAN, PACE, starts=lambda lengths: lengths - 10, report=told.append)
     assert told == [2]
     assert verdict.cpu.days.tolist() == about([10 / DAY] * 2)
+
+
+def test_throttled_slots_are_flagged_where_they_are_known() -> None:
+    unknown = one("a")
+    share = np.full(unknown.slots, np.nan, dtype=np.float32)
+    share[DAY : 2 * DAY] = 0.5
+    known = Series("b", unknown.first_slot, unknown.cpu, unknown.memory, share)
+    verdict = backtest([known], PLAN, PACE)
+    assert verdict.cpu.censored.tolist() == [0.5]
+    assert np.isnan(verdict.memory.censored).all()
+    assert np.isnan(backtest([unknown], PLAN, PACE).cpu.censored).all()
+
+
+def test_verdicts_on_several_sets_are_one() -> None:
+    plain = backtest([one("a"), one("b")], PLAN, PACE)
+    choosing = backtest([one("c")], learned(DEFAULT_RULE, RiskBudget(), window_seconds=86_400), PACE)
+    verdict = merged([plain, choosing])
+    assert (verdict.plan, verdict.names) == ("Learned / p95+20", ("a", "b", "c"))
+    assert verdict.cpu.slack.tolist() == [*plain.cpu.slack, *choosing.cpu.slack]
+    assert verdict.explanations["cpu"] == ("", "", *choosing.explanations["cpu"])
+    assert (merged([plain, plain]).plan, merged([plain]).explanations) == ("p95+20", {})

@@ -7,10 +7,10 @@ import pytest
 
 from rightsizer.cli.options import RULE_NAMES
 from rightsizer.evidence.replay import replay
-from rightsizer.evidence.rules import RULES, measured, rule_of, standing
+from rightsizer.evidence.rules import CURRENT, RULES, Current, learned, measured, rule_of, standing
 from rightsizer.methods.pace import Pace
-from rightsizer.profile import DEFAULT_RULE
-from rightsizer.workload import ResourceName
+from rightsizer.profile import DEFAULT_RULE, RiskBudget
+from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 DAY = 288
 MI = 2**20
@@ -92,7 +92,7 @@ def test_all_have_the_same_limits(name: str) -> None:
 def test_each_has_its_name_its_words_and_its_place_in_the_help(name: str) -> None:
     assert rule_of(name, window_seconds=86_400).name == name
     assert RULES[name].__doc__
-    assert tuple(RULES) == RULE_NAMES
+    assert (*RULES, CURRENT) == RULE_NAMES
 
 
 def test_measured_is_the_profiles_rule() -> None:
@@ -106,3 +106,20 @@ def test_sizes_that_stand_are_the_same_in_every_slot() -> None:
     course = standing(np.array([5.0]), np.array([9.0]), columns=3)
     assert (course.requests.tolist(), course.limits.tolist()) == ([[5, 5, 5]], [[9, 9, 9]])
     assert not course.causes.any()
+
+
+def test_the_sizes_in_force_by_name_and_a_request_that_is_left_out_is_the_limit() -> None:
+    current = Current({"a": Sizes(100, 200, 5, None), "b": Sizes(None, 300, None, None)})
+    found = {resource: current.replayed(resource, DAYS[[0, 0], :2], PACE, first_slot=1, names=["b", "a"]).course for resource in RESOURCES}
+    assert (found["cpu"].requests.tolist(), found["cpu"].limits.tolist()) == ([[300, 300], [100, 100]], [[300, 300], [200, 200]])
+    assert np.array_equal(found["memory"].requests[:, 0], [np.nan, 5], equal_nan=True)
+    assert np.isnan(found["memory"].limits).all()
+
+
+def test_a_guaranteed_pod_stays_so_under_both_methods() -> None:
+    plan = measured(DEFAULT_RULE, window_seconds=86_400, guaranteed=True)
+    learning = learned(DEFAULT_RULE, RiskBudget(), window_seconds=86_400, guaranteed=True)
+    assert plan.cpu.guaranteed
+    assert plan.memory.guaranteed
+    assert learning.cpu.sizing.guaranteed
+    assert learning.memory.sizing.guaranteed

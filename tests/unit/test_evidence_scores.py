@@ -46,6 +46,7 @@ def decided(values: Table, requests: list[tuple[float, int]], causes: dict[int, 
         (usage((50, DAY), (NAN, DAY - 11), (99, 11)), "slack", 0.5),  # less than an hour of values is no day
         (usage((50, DAY), (NAN, DAY - 12), (80, 12)), "slack", 0.35),
         (usage((NAN, DAY)), "slack", NAN),
+        (usage((NAN, DAY)), "oom_events", NAN),
         (usage((50, 10)), "footprint", 2),
         (usage((50, 10), (NAN, 10)), "footprint", 2),
         (usage((0, 10)), "footprint", NAN),

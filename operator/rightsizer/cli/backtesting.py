@@ -1,4 +1,4 @@
-"""`rightsizer backtest`: what a rule would have done over recorded usage, beside other rules."""
+"""`rightsizer backtest`: what rules would have done over the usage of a cluster or of files."""
 
 from __future__ import annotations
 
@@ -6,29 +6,25 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from rightsizer.cli import verdicts
-from rightsizer.cli.exits import ExitCode
+from rightsizer.cli import verdicts as renderings
+from rightsizer.cli.cohorts import Cohort, Replayable, of_files, of_workloads
+from rightsizer.cli.exits import ExitCode, NothingMatched
+from rightsizer.cli.options import one_history, refuse_for_series
 from rightsizer.cli.page import Courses, as_page
-from rightsizer.cli.profile_file import read_documents, read_profile
-from rightsizer.cli.progress import ProgressBar
-from rightsizer.cli.series_files import read_series
+from rightsizer.cli.progress import ProgressBar, Report
+from rightsizer.cli.recommending import tell_failures, tell_notes
 from rightsizer.errors import InvalidInput
-from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest
-from rightsizer.evidence.rules import Plan, Rule, learned, measured, rule_of
+from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest, merged
+from rightsizer.evidence.rules import CURRENT, Current, Rule, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
-from rightsizer.methods import METHODS, known_methods
-from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
-from rightsizer.methods.plugin import Asked, installed
-from rightsizer.profile import LEARNED, Profile
-from rightsizer.quantities import format_duration, format_percentage
+from rightsizer.workload import Sizes
 
 TRAJECTORY_COLUMNS = (
     "series",
@@ -41,78 +37,72 @@ TRAJECTORY_COLUMNS = (
 )
 _MILLICORES_PER_CORE = 1000.0
 _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
-    "table": verdicts.as_table,
-    "json": verdicts.as_json,
-    "csv": verdicts.as_csv,
+    "table": renderings.as_table,
+    "json": renderings.as_json,
+    "csv": renderings.as_csv,
 }
 
 
-def backtest_files(options: Mapping[str, Any]) -> ExitCode:
-    """Prints how the profile's rule and those to compare with would have done. Raises InvalidInput."""
-    profile, bounded = _profile(options["profile"])
-    method = options["method"] or profile.method
-    plans: list[Rule] = [_own_plan(profile, method, bounded)]
-    plans += [rule_of(name, window_seconds=profile.window_seconds) for name in dict.fromkeys(options["rules"])]
-    pace = pace_of(profile, strategy=options["strategy"] or profile.apply.strategy)
+def backtest_all(options: Mapping[str, Any]) -> ExitCode:
+    """Prints how the profiles' rules and those to compare with would have done. Raises RightsizerError where nothing can be told."""
+    names = list(dict.fromkeys(options["rules"]))
     courses: dict[str, Sequence[Decision]] = {}
     with ProgressBar() as bar, _trajectory(options["trajectory"]) as write:
+        found = _read(options, names, bar.report)
+        if not found.series:
+            return _nothing(found)
         take = _kept(courses, write) if options["output"] == "html" else write
-        series = read_series(options["history"], bar.report)
-        found = []
-        for number, plan in enumerate(plans):
-
-            def report(done: int, plan: Rule = plan) -> None:
-                bar.report(f"replaying {plan.name}", done, len(series))
-
-            found.append(
-                backtest(series, plan, pace, starts=_judging(options["score_after"]), take=None if number else take, report=report)
-            )
-    click.echo(_rendered(options["output"], found, series, courses, told=_told(profile, method, pace)))
-    return ExitCode.FINE
+        starts = _judging(options["score_after"])
+        verdicts = [_verdict(found, None, starts, take, bar.report), *(_verdict(found, name, starts, None, bar.report) for name in names)]
+    click.echo(_rendered(options["output"], verdicts, found, courses))
+    return _end(found)
 
 
-def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Rule:
-    """The profile's rule by this method. Raises InvalidInput for one that is not installed."""
-    if method == LEARNED:
-        return learned(profile.default_rule, profile.risk, window_seconds=profile.window_seconds, bounded=bounded)
-    plan = measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
-    if method in METHODS:
-        return plan
-    plugin = installed().get(method)
-    if plugin is None:
-        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted({*known_methods(), LEARNED}))}")
-    cpu = replace(plan.cpu, estimator=Asked(plugin, "cpu", plan.cpu.window))
-    return Plan(method, cpu, replace(plan.memory, estimator=Asked(plugin, "memory", plan.memory.window)))
+def _read(options: Mapping[str, Any], rules: Sequence[str], report: Report) -> Replayable:
+    """Raises InvalidInput for options that do not go together."""
+    if not options["history"] or options["manifests"]:
+        return of_workloads(one_history(options), report)
+    refuse_for_series(options)
+    if CURRENT in rules:
+        raise InvalidInput(f"--rule {CURRENT}: a file of series does not tell the sizes in force; a cluster does, or --manifests DIR")
+    return of_files(options, report)
 
 
-def _rendered(output: str, found: Sequence[Verdict], series: Sequence[Series], courses: Courses, *, told: str) -> str:
-    return as_page(found, series, courses, told=told) if output == "html" else _RENDERINGS[output](found)
+def _nothing(found: Replayable) -> ExitCode:
+    code = _end(found)
+    if code is ExitCode.FINE:
+        raise NothingMatched("nothing was measured of any of these containers")
+    return code
 
 
-def _told(profile: Profile, method: str, pace: Pace) -> str:
-    """What was replayed, in a sentence."""
-    rule, speeds = profile.default_rule, IN_PLACE if pace.fast else "Rollout"
-    what = method
-    if method in METHODS:
-        cpu, memory = (f"{one.told_statistic} + {format_percentage(one.buffer)}" for one in (rule.cpu, rule.memory))
-        what = f"CPU {cpu}, memory {memory}"
-    return (
-        f"{what} of {format_duration(profile.window_seconds)}, at the speeds of {speeds}; each decision "
-        "saw only what was there by then, and is judged by what came next."
-    )
+def _end(found: Replayable) -> ExitCode:
+    """Tells on stderr what there is to say about the reading."""
+    if found.declared is None or found.usage is None:
+        return ExitCode.FINE
+    tell_notes(found.ruled, found.declared, found.usage)
+    return tell_failures(found.declared, found.usage)
 
 
-def _profile(path: Path | None) -> tuple[Profile, tuple[bool, bool]]:
-    """The profile, and whether it names bounds for CPU and for memory: those of the schema are not meant for a judgement of the rule."""
-    if path is None:
-        return Profile("default", "default"), (False, False)
-    profile = read_profile(path, replayed=True)
-    spec = read_documents(path)[0].get("spec") or {}
-    return profile, (_bounded(spec, "cpu"), _bounded(spec, "memory"))
+def _verdict(found: Replayable, name: str | None, starts: Judging, take: Take | None, report: Report) -> Verdict:
+    """On the rule of this name, or on each container's own."""
+    verdicts, before, total = [], 0, len(found.series)
+    for cohort in found.cohorts:
+        plan = cohort.own if name is None else _rule(name, cohort, found.sizes or {})
+
+        def told(done: int, plan: Rule = plan, before: int = before) -> None:
+            report(f"replaying {plan.name}", before + done, total)
+
+        verdicts.append(backtest(cohort.series, plan, cohort.pace, starts=starts, take=take, report=told))
+        before += len(cohort.series)
+    return merged(verdicts)
 
 
-def _bounded(spec: Mapping[str, Any], resource: str) -> bool:
-    return any((spec.get(resource) or {}).get(bound) is not None for bound in ("min", "max"))
+def _rule(name: str, cohort: Cohort, sizes: Mapping[str, Sizes]) -> Rule:
+    return Current(sizes) if name == CURRENT else rule_of(name, window_seconds=cohort.window_seconds)
+
+
+def _rendered(output: str, found: Sequence[Verdict], replayed: Replayable, courses: Courses) -> str:
+    return as_page(found, replayed.series, courses, told=replayed.told) if output == "html" else _RENDERINGS[output](found)
 
 
 def _judging(after_seconds: int | None) -> Judging:

@@ -35,7 +35,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Measures what the containers of Kubernetes workloads use and says what they should request and be limited to.
 
-    `recommend` and `explain` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
+    `recommend`, `explain` and `backtest` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
     With kubectl-rightsizer on the PATH, each is also `kubectl rightsizer COMMAND`.
     """
 
@@ -109,22 +109,19 @@ def explain(workload: str, **options: Any) -> None:
         _end(explain_one(workload, options))
 
 
-@main.command(epilog=EPILOG, short_help="Replay a rule over recorded usage, and judge it.")
-@click.option(
-    "--history",
-    metavar="FILE",
-    type=FILE,
-    multiple=True,
-    required=True,
-    help="Usage from this file (CSV, plain or gzip, or Parquet) with the columns series, unix_ts, cpu_cores, memory_bytes; "
-    "several may follow.",
-)
+@main.command(epilog=EPILOG, short_help="Replay the rule over past usage, beside other rules, and judge it.")
 @click.argument("more", metavar="", nargs=-1, type=FILE)
-@click.option("--profile", type=FILE, help="A ResourceProfile manifest whose rule and speeds count. [default: all defaults]")
+@click.option("--workload", "workloads", metavar="KIND/NAME", multiple=True, help="Only this workload; may be repeated.")
 @click.option(
     "--method", metavar="NAME", help="Instead of the profile's method: Measured, Learned (by its risk budget), or an installed plug-in."
 )
-@click.option("--rule", "rules", type=click.Choice(RULE_NAMES), multiple=True, help="Another rule to compare with; may be repeated.")
+@click.option(
+    "--rule",
+    "rules",
+    type=click.Choice(RULE_NAMES),
+    multiple=True,
+    help="Another rule to compare with; may be repeated. current: the sizes in force today.",
+)
 @click.option(
     "--strategy",
     type=click.Choice(["InPlace", "Rollout"]),
@@ -142,27 +139,36 @@ def explain(workload: str, **options: Any) -> None:
 @click.option(
     "--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file."
 )
-@debug_option()
+@origin_options(several_namespaces=True, replayed=True)
 def backtest(more: tuple[Path, ...], **options: Any) -> None:
-    """Replay a rule over recorded usage, each decision seeing only what was there by then, and judge it by what came next.
+    """Replay the rule over past usage, each decision seeing only what was there by then, and judge it by what came next.
 
     \b
-      rightsizer backtest --history usage.csv.gz --strategy InPlace --rule p95+20 --rule vpa
+    The containers of a cluster over the window of their profiles, beside the sizes in force today:
+      rightsizer backtest -n shop --rule current --rule vpa
+      rightsizer backtest -n shop --workload deploy/web --strategy InPlace
+    The same from files:
+      rightsizer backtest --manifests deploy/ --history usage.csv.gz --rule current
+    Any usage, by the rule of one profile:
+      rightsizer backtest --history series.csv.gz --strategy InPlace --rule p95+20 --rule vpa
 
-    One row of the history is one sample, at any spacing; a missing row or an empty number is a gap, and is neither filled nor counted.
-    CPU is averaged over 5 minutes, memory is the highest. Sizes are not rounded (that costs at most 1m or 1Mi), and the bounds min
-    and max count only for a resource for which the profile writes one: it is the rule that is judged. Exceptions by container
-    name have no meaning here.
+    Each container follows the rule of its own profile, as for recommend; its series is called namespace/Kind/name/container.
+
+    A file of series knows no workloads: one row is one sample, at any spacing; a missing row or an empty number is a gap, and is neither
+    filled nor counted. CPU is averaged over 5 minutes, memory is the highest. The bounds min and max count only for a resource for which
+    the profile writes one: it is the rule that is judged. Exceptions by container name have no meaning there.
+
+    Sizes are not rounded; that costs at most 1m or 1Mi.
 
     \b
     SLACK          requested but not used: 1 - p95 of a day's usage / mean of its request, mean over the days
     ABOVE REQUEST  share of the time in which more was used than requested
     UNMET          what was used above the request, as a share of all usage
     """
-    from rightsizer.cli.backtesting import backtest_files
+    from rightsizer.cli.backtesting import backtest_all
 
     with _logging():
-        _end(backtest_files({**options, "history": (*options["history"], *more)}))
+        _end(backtest_all({**options, "history": (*options["history"], *more)}))
 
 
 def _end(code: ExitCode) -> None:

@@ -15,6 +15,7 @@ STYLE = """
 .drawing .title { font-weight: 600; font-size: 13px; fill: #16202b; }
 .drawing .grid { stroke: #dde3e9; }
 .drawing .front { stroke: #9aa7b4; stroke-dasharray: 4 3; fill: none; }
+.drawing .leader { stroke: #9aa7b4; }
 .drawing .rule { fill: #5b7fa6; }
 .drawing .ours { fill: #c2410c; }
 .drawing .ideal { fill: none; stroke: #5b7fa6; stroke-width: 1.5; }
@@ -26,7 +27,7 @@ STYLE = """
   .drawing text { fill: #b4c0cc; stroke: #161b22; }
   .drawing .title { fill: #eef2f6; }
   .drawing .grid { stroke: #333e4a; }
-  .drawing .front { stroke: #6d7b89; }
+  .drawing .front, .drawing .leader { stroke: #6d7b89; }
   .drawing .rule, .drawing text.rule { fill: #8fb4dd; }
   .drawing .ours, .drawing text.ours { fill: #ff9b63; }
   .drawing .ideal { stroke: #8fb4dd; }
@@ -83,9 +84,9 @@ def text(words: str, x: float, y: float, *, anchor: str = "start", kind: str = "
     return f'<text {place} text-anchor="{anchor}"{name}>{escape(words)}</text>'
 
 
-def line(x1: float, y1: float, x2: float, y2: float) -> str:
-    """A line of the grid."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="grid"/>'
+def line(x1: float, y1: float, x2: float, y2: float, kind: str = "grid") -> str:
+    """A straight line; of the grid, unless it is said what else."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
 def path(points: Iterable[Sequence[float]], kind: str, *, stepped: bool = False) -> str:

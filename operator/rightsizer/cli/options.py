@@ -20,11 +20,19 @@ from rightsizer.status.times import unix_seconds
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-RULE_NAMES = ("mean+20", "p95+20", "p99+15", "krr", "vpa", "autopilot", "hour-of-day", "max/0.65", "perfect")
-"""The names of `rightsizer.evidence.rules.RULES`, which takes too long to load for --help."""
+RULE_NAMES = ("mean+20", "p95+20", "p99+15", "krr", "vpa", "autopilot", "hour-of-day", "max/0.65", "perfect", "current")
+"""The names of `rightsizer.evidence.rules.RULES` and its `CURRENT`, which takes too long to load for --help."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LIVE_ONLY = ("kubeconfig", "context", "all_namespaces")
+_PODS = (
+    "with --manifests: usage from this CSV file, plain or gzip, with the columns namespace, workload (Deployment/web), pod, container, "
+    "unix_ts, cpu_cores, memory_bytes; an empty number is a gap."
+)
+_SERIES = (
+    "without --manifests: usage from this file (CSV, plain or gzip, or Parquet) with the columns series, unix_ts, cpu_cores, "
+    "memory_bytes; several may follow. With --manifests: one CSV file, as for recommend."
+)
 
 
 def debug_option() -> Decorator:
@@ -44,7 +52,7 @@ def prometheus_options() -> Decorator:
         click.option(
             "--prometheus-url",
             metavar="URL",
-            help="The Prometheus API, up to, not including, /api/v1. [recommend, explain: default one found in the cluster]",
+            help="The Prometheus API, up to, not including, /api/v1. [but for run: default one found in the cluster]",
         ),
         click.option("--prometheus-bearer-token-file", metavar="FILE", type=FILE, help="A file with a token to get in."),
         click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
@@ -84,8 +92,8 @@ def prometheus_options() -> Decorator:
     )
 
 
-def origin_options(*, several_namespaces: bool) -> Decorator:
-    """Everything that says where values come from."""
+def origin_options(*, several_namespaces: bool, replayed: bool = False) -> Decorator:
+    """Everything that says where values come from. `replayed`: also from files of series."""
     may_repeat = "; may be repeated" if several_namespaces else ""
     namespaces = [
         click.option(
@@ -102,7 +110,7 @@ def origin_options(*, several_namespaces: bool) -> Decorator:
         namespaces.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
     return _together(
         *namespaces,
-        click.option("--profile", type=FILE, help="A ResourceProfile manifest that rules every namespace asked for, and no other does."),
+        click.option("--profile", type=FILE, help="A ResourceProfile manifest that rules all that is asked for, and no other does."),
         kubeconfig_option(),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]"),
         prometheus_options(),
@@ -112,13 +120,7 @@ def origin_options(*, several_namespaces: bool) -> Decorator:
             type=click.Path(exists=True, path_type=Path),
             help="Offline, with --history: workloads from the YAML files in this folder, or from this file.",
         ),
-        click.option(
-            "--history",
-            metavar="FILE",
-            type=FILE,
-            help="Offline, with --manifests: usage from this CSV file, plain or gzip, with the columns namespace, workload "
-            "(Deployment/web), pod, container, unix_ts, cpu_cores, memory_bytes; an empty number is a gap.",
-        ),
+        click.option("--history", metavar="FILE", type=FILE, multiple=replayed, help=f"Offline, {_SERIES if replayed else _PODS}"),
         click.option(
             "--now",
             metavar="TIME",
@@ -127,6 +129,22 @@ def origin_options(*, several_namespaces: bool) -> Decorator:
         ),
         debug_option(),
     )
+
+
+def one_history(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options with the one file of `--history`, or None, in place of all. Raises InvalidInput for several."""
+    if len(options["history"]) > 1:
+        raise InvalidInput("--history: with --manifests it is one file")
+    return {**options, "history": next(iter(options["history"]), None)}
+
+
+def refuse_for_series(options: Mapping[str, Any]) -> None:
+    """Raises InvalidInput for what says nothing about files of series."""
+    asked = [name for name in (*_LIVE_ONLY, "namespaces", "workloads") if options[name]]
+    asked += [name for name, value in prometheus_settings(options).items() if value is not None]
+    asked += ["now"] if options["now"] is not None else []
+    if asked:
+        raise InvalidInput(f"{_flag(asked[0])} goes with a cluster or with --manifests, not with a file of series alone: leave it out")
 
 
 def open_origin(options: Mapping[str, Any], report: Report) -> Origin:
@@ -187,8 +205,14 @@ def prometheus_settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flag(name: str) -> str:
-    names = {"prometheus_verify": "insecure", "prometheus_headers": "header", "prometheus_timeout_seconds": "timeout"}
-    return f"--prometheus-{names[name]}" if name in names else f"--{name.replace('_', '-')}"
+    names = {
+        "prometheus_verify": "prometheus-insecure",
+        "prometheus_headers": "prometheus-header",
+        "prometheus_timeout_seconds": "prometheus-timeout",
+        "namespaces": "namespace",
+        "workloads": "workload",
+    }
+    return f"--{names.get(name, name).replace('_', '-')}"
 
 
 def _together(*options: Decorator) -> Decorator:

@@ -13,7 +13,7 @@ import pandas as pd
 from rightsizer.cli import verdicts as figures
 from rightsizer.cli.drawing import STYLE
 from rightsizer.cli.timeline import timeline, track
-from rightsizer.cli.tradeoff import Mark, tradeoff
+from rightsizer.cli.tradeoff import Mark, front, tradeoff
 from rightsizer.evidence.backtest import Decision, Series, Verdict
 from rightsizer.evidence.scores import Scores
 from rightsizer.methods.statistics import Numbers
@@ -33,21 +33,22 @@ p { max-width: 75ch; margin: 4px 0 12px; } .quiet { color: #5a6673; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 16px; }
 .plots svg { width: 100%; height: auto; max-width: 560px; }
 .wide { overflow-x: auto; }
+.wide { margin: 0 0 20px; } .wide:focus-visible { outline: 2px solid #5b7fa6; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { padding: 4px 12px 4px 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #dde3e9; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
-thead th { font-weight: 600; vertical-align: bottom; } tr.ours td { font-weight: 600; }
+th, td { padding: 4px 0 4px 24px; text-align: right; white-space: nowrap; border-bottom: 1px solid #dde3e9; }
+th { font-weight: 400; } thead th, .ours th, .ours td { font-weight: 600; }
+th:first-child { text-align: left; padding: 4px 0; position: sticky; left: 0; background: #fff; }
 article { margin: 0 0 20px; break-inside: avoid; }
 .key { display: inline-block; width: 18px; border-top: 2px solid; vertical-align: middle; }
 .key.used { border-color: #5b7fa6; } .key.request { border-color: #c2410c; } .key.limit { border-color: #7a8794; border-top-style: dotted; }
 @media screen and (prefers-color-scheme: dark) {
-  body, th:first-child, td:first-child { color: #dfe6ed; background: #161b22; } .quiet { color: #93a1af; }
+  body, th:first-child { color: #dfe6ed; background: #161b22; } .quiet { color: #93a1af; }
   th, td { border-color: #333e4a; }
   .key.used { border-color: #8fb4dd; } .key.request { border-color: #ff9b63; }
 }
 @media print {
   body { max-width: none; padding: 0; font-size: 11px; color: #000; background: #fff; } .wide { overflow: visible; }
-  table { font-size: 9px; } th:first-child, td:first-child { background: none; color: #000; } .plots, table { break-inside: avoid; }
+  table { font-size: 9px; } th:first-child { background: none; color: #000; } .plots, table { break-inside: avoid; }
 }
 """
 
@@ -60,6 +61,7 @@ _HEAD = f"""<!DOCTYPE html>
 <style>{_STYLE}{STYLE}</style>
 </head>
 <body>
+<main>
 """
 
 
@@ -91,23 +93,18 @@ def as_page(verdicts: Sequence[Verdict], series: Sequence[Series], courses: Cour
         "<h1>Backtest</h1>",
         f'<p class="quiet">{escape(told)}</p>',
         "<h2>Slack against violations</h2>",
-        "<p>Mean over the series; the nearer to the lower left, the better. The dashed line joins the rules that no other beats in both; "
-        "the hollow mark knows the future.</p>",
-        f'<div class="plots">{"".join(_plots(verdicts))}</div>',
+        *_plots(verdicts),
         "<h2>Figures</h2>",
         "<p>Mean / median / worst series. Slack: requested but not used. Unmet: used above the request, as a share of all usage.</p>",
         *(_table(verdicts, resource) for resource in RESOURCES),
         f"<h2>The worst containers under {escape(verdicts[0].plan)}</h2>",
-        f"<p>The {WORST} with most time above the request and most days with an OOM kill, worst first. Of each stretch of time the highest "
-        'usage is drawn: <span class="key used"></span> used, <span class="key request"></span> requested, '
+        f"<p>{f'The {WORST} with' if len(series) > WORST else 'By'} most time above the request and most days with an OOM kill, worst "
+        "first. Of each stretch of time the highest usage is drawn: "
+        '<span class="key used"></span> used, <span class="key request"></span> requested, '
         '<span class="key limit"></span> memory limit.</p>',
         *_worst_articles(verdicts[0], {one.name: one for one in series}, courses),
     ]
-    head = (
-        '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Rightsizer backtest</title>'
-    )
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n<style>{_STYLE}{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>'
+    return _HEAD + "\n".join(parts) + "\n</main>\n</body>\n</html>"
 
 
 def marks_of(verdicts: Sequence[Verdict], harm: Harm) -> list[Mark]:
@@ -127,19 +124,38 @@ def _mean(values: Numbers) -> float:
 
 
 def _plots(verdicts: Sequence[Verdict]) -> list[str]:
-    found = [(harm, marks_of(verdicts, harm)) for harm in HARMS]
-    return [f"<figure>{tradeoff(harm.heading, harm.title, marks)}</figure>" for harm, marks in found if marks]
+    """The plots with what there is to say about them."""
+    found = [(harm, marks) for harm in HARMS if (marks := marks_of(verdicts, harm))]
+    if not found:
+        return ["<p>Nothing could be judged: the series are too short, or too much of them is missing.</p>"]
+    sentences = ["Mean over the series; the nearer to the lower left, the better."]
+    if any(len(front(marks)) > 1 for _, marks in found):
+        sentences.append("The dashed line joins the rules that no other beats in both.")
+    if any(mark.kind == "ideal" for _, marks in found for mark in marks):
+        sentences.append("The hollow mark knows the future.")
+    drawn = "".join(f"<figure>{tradeoff(harm.heading, harm.title, marks)}</figure>" for harm, marks in found)
+    return [f"<p>{' '.join(sentences)}</p>", f'<div class="plots">{drawn}</div>']
 
 
 def _table(verdicts: Sequence[Verdict], resource: ResourceName) -> str:
-    head, *rows = figures.rows(verdicts, resource)
-    frame = pd.DataFrame(rows, columns=head)
-    titles = "".join(f"<th>{escape(title.lower() if number else _TITLES[resource])}</th>" for number, title in enumerate(frame.columns))
+    title, judged = _TITLES[resource], figures.judged(verdicts, resource)
+    if not judged:
+        return f"<p>{title}: nothing was judged.</p>"
+    (_, *heads), *rows = figures.rows(verdicts, resource)
+    corner = f'<th scope="col">{title}, {judged} series</th>'
+    columns = "".join(f'<th scope="col">{escape(head.lower().replace("oom", "OOM"))}</th>' for head in heads)
     lines = [
-        ("<tr>" if number else '<tr class="ours">') + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for number, row in enumerate(frame.itertuples(index=False))
+        ("<tr>" if number else '<tr class="ours">')
+        + f'<th scope="row">{escape(name)}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for number, (name, *cells) in enumerate(rows)
     ]
-    return f'<div class="wide"><table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n' + "\n".join(lines) + "\n</tbody></table></div>"
+    # With the focus on it, the keys scroll what is too wide.
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{title}: figures of each rule"><table>\n'
+        f"<thead><tr>{corner}{columns}</tr></thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
+    )
 
 
 def worst(verdict: Verdict, *, most: int = WORST) -> pd.DataFrame:

@@ -12,12 +12,19 @@ from rightsizer.cli.drawing import Axis, drawing, line, path, text, ticks
 from rightsizer.evidence.backtest import Decision, Series
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.statistics import Numbers
+from rightsizer.profile import DAY_SECONDS
 from rightsizer.quantities import GIBIBYTE, MEBIBYTE
 from rightsizer.workload import ResourceName
 
 MOST_POINTS = 500
 WIDTH, HEIGHT = 420, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 26, 24
+_SHORT_SECONDS = 3 * DAY_SECONDS
+_DAY_STEPS = (1, 2, 7, 14, 28, 91)
+_MOST_DAYS = 8
+_DATE_ROOM = 90
+"""What the date at an end takes, and half of one between."""
+
 _UNITS: Mapping[ResourceName, Sequence[tuple[int, str]]] = {
     "cpu": ((1_000, " cores"), (1, "m")),
     "memory": ((GIBIBYTE, "Gi"), (MEBIBYTE, "Mi")),
@@ -63,7 +70,7 @@ def timeline(title: str, found: Track, resource: ResourceName, *, shows_limit: b
     up = Axis(0, high[-1] * unit, HEIGHT - _BOTTOM, _TOP)
     across = Axis(float(found.times[0]), float(found.times[-1]) + 1, _LEFT, WIDTH - _RIGHT)
     x = [across.at(moment) for moment in found.times.tolist()]
-    parts = [text(title, _LEFT, 16, kind="title"), *_dates(found)]
+    parts = [text(title, _LEFT, 16, kind="title"), *_dates(found, across)]
     for value in high:
         height = up.at(value * unit)
         parts += [line(_LEFT, height, WIDTH - _RIGHT, height), text(f"{value:g}{suffix}", _LEFT - 5, height + 4, anchor="end")]
@@ -79,6 +86,24 @@ def _heights(values: Numbers, up: Axis) -> list[float]:
     return [up.at(value) if value == value else value for value in values.tolist()]
 
 
-def _dates(found: Track) -> list[str]:
-    first, last = (np.datetime64(int(moment), "s").astype("datetime64[D]") for moment in (found.times[0], found.times[-1]))
-    return [text(str(first), _LEFT, HEIGHT - 7), text(str(last), WIDTH - _RIGHT, HEIGHT - 7, anchor="end")]
+def _dates(found: Track, across: Axis) -> list[str]:
+    """When it begins and ends, to the minute where it is short, and the days between as far as there is room."""
+    first, last = int(found.times[0]), int(found.times[-1])
+    short = last - first < _SHORT_SECONDS
+    told = [str(np.datetime64(moment, "s").astype("datetime64[m]" if short else "datetime64[D]")) for moment in (first, last)]
+    ends = [words.replace("T", " ") for words in told]
+    y = HEIGHT - 7
+    parts = [text(ends[0], _LEFT, y), text(ends[1], WIDTH - _RIGHT, y, anchor="end")]
+    for day in _days_between(first, last) if not short else ():
+        x = across.at(day)
+        parts.append(line(x, HEIGHT - _BOTTOM, x, HEIGHT - _BOTTOM + 4))
+        if _LEFT + _DATE_ROOM <= x <= WIDTH - _RIGHT - _DATE_ROOM:
+            parts.append(text(str(np.datetime64(day, "s").astype("datetime64[D]"))[5:], x, y, anchor="middle"))
+    return parts
+
+
+def _days_between(first: int, last: int) -> range:
+    """The beginnings of days, weeks and so on, at most so many that their names have room."""
+    days = (last - first) / DAY_SECONDS
+    step = next((step for step in _DAY_STEPS if days / step <= _MOST_DAYS), _DAY_STEPS[-1]) * DAY_SECONDS
+    return range(-(-first // DAY_SECONDS) * DAY_SECONDS, last, step)

@@ -53,13 +53,19 @@ def as_table(verdicts: Sequence[Verdict]) -> str:
     return "\n\n".join(_table_of(verdicts, resource) for resource in RESOURCES)
 
 
+def judged(verdicts: Sequence[Verdict], resource: ResourceName) -> int:
+    """Of how many series the first rule could be judged."""
+    return int(np.isfinite(verdicts[0].scores(resource).above).sum())
+
+
 def _table_of(verdicts: Sequence[Verdict], resource: ResourceName) -> str:
-    judged = int(np.isfinite(verdicts[0].scores(resource).above).sum())
+    name, number = "CPU" if resource == "cpu" else "memory", judged(verdicts, resource)
+    if not number:
+        return f"{name}: nothing was judged"
     cells = rows(verdicts, resource)
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    name = "CPU" if resource == "cpu" else "memory"
-    return "\n".join([f"{name}, {judged} series: mean / median / worst", *lines])
+    return "\n".join([f"{name}, {number} series: mean / median / worst", *lines])
 
 
 def rows(verdicts: Sequence[Verdict], resource: ResourceName) -> list[list[str]]:
@@ -103,7 +109,9 @@ def _rows(verdict: Verdict) -> Iterable[dict[str, Any]]:
         yield {
             "name": verdict.names[row],
             **{resource: {figure: _number(_values(verdict, resource, figure)[row]) for figure in FIGURES} for resource in RESOURCES},
-            **({"choice": choices} if (choices := {name: texts[row] for name, texts in verdict.explanations.items()}) else {}),
+            **(
+                {"choice": choices} if (choices := {name: texts[row] for name, texts in verdict.explanations.items() if texts[row]}) else {}
+            ),
         }
 
 

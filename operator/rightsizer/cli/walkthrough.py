@@ -115,6 +115,8 @@ def _mean(container: Container, resource: ResourceName, request: float) -> str:
     if not today:
         return mean
     share = (today - request) / today
+    if round(share, 2) == 0:
+        return f"{mean}, as today"
     return f"{mean}, {abs(share):.0%} {'less' if share >= 0 else 'more'} than the {_size(resource, today)} of today"
 
 

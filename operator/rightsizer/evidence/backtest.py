@@ -25,12 +25,16 @@ CELLS_AT_ONCE = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The usage of one container: values of shape (slots,) in millicores and bytes, NaN for gaps; `first_slot` counted from 1970."""
+    """The usage of one container: values of shape (slots,) in millicores and bytes, NaN for gaps; `first_slot` counted from 1970.
+
+    `throttled`: the share of the CFS periods in which it was throttled, 0 to 1; None where that is not known.
+    """
 
     name: str
     first_slot: int
     cpu: Values
     memory: Values
+    throttled: Values | None = None
 
     @property
     def slots(self) -> int:
@@ -56,7 +60,7 @@ class Decision:
 class Verdict:
     """How a rule did: figures per series in the order of `names`; those of a resource without any value are NaN.
 
-    `explanations`: how the rule came to its sizes, in the same order; none for a rule that is the same for all.
+    `explanations`: how the rule came to its sizes, in the same order; none, or an empty one, for a rule that is the same for all.
     """
 
     plan: str
@@ -90,12 +94,13 @@ def backtest(
     for block in _blocks(order):
         courses = {}
         for resource in RESOURCES:
-            values, lengths = _matrix(block, resource)
+            values, lengths = _matrix([one.usage(resource) for one in block])
             # Slot 1 ends an hour's first five minutes: hours are counted from the series' own begin.
-            replayed = plan.replayed(resource, values, pace, first_slot=1)
+            replayed = plan.replayed(resource, values, pace, first_slot=1, names=[one.name for one in block])
             courses[resource] = replayed.course
             told[resource] += replayed.explanations
-            scores[resource].append(score(values, courses[resource], starts=starts(lengths), lengths=lengths))
+            throttled = _throttled(block) if resource == "cpu" else None
+            scores[resource].append(score(values, courses[resource], starts=starts(lengths), lengths=lengths, throttled=throttled))
         if take is not None:
             for row, one in enumerate(block):
                 take(one, decisions(one, courses["cpu"], courses["memory"], row=row))
@@ -103,6 +108,22 @@ def backtest(
         report(len(names))
     explanations = {resource: texts for resource, texts in told.items() if texts}
     return Verdict(plan.name, tuple(names), joined(scores["cpu"]), joined(scores["memory"]), explanations)
+
+
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdicts on several sets of series as one; at least one is given. Rules of different names are named side by side."""
+    explanations = {
+        resource: tuple(told for one in verdicts for told in one.explanations.get(resource, ("",) * len(one.names)))
+        for resource in RESOURCES
+        if any(resource in one.explanations for one in verdicts)
+    }
+    return Verdict(
+        " / ".join(sorted({one.plan for one in verdicts})),
+        tuple(name for one in verdicts for name in one.names),
+        joined([one.cpu for one in verdicts]),
+        joined([one.memory for one in verdicts]),
+        explanations,
+    )
 
 
 def decisions(one: Series, cpu: Course, memory: Course, *, row: int) -> list[Decision]:
@@ -151,9 +172,16 @@ def _blocks(series: Sequence[Series]) -> Iterator[list[Series]]:
         yield block
 
 
-def _matrix(block: Sequence[Series], resource: ResourceName) -> tuple[Values, NDArray[np.int64]]:
-    lengths = np.array([one.slots for one in block], dtype=np.int64)
-    values = np.full((len(block), int(lengths.max())), np.nan, dtype=np.float32)
-    for row, one in enumerate(block):
-        values[row, : one.slots] = one.usage(resource)
+def _matrix(rows: Sequence[Values]) -> tuple[Values, NDArray[np.int64]]:
+    """Rows side by side, NaN behind the end of each, and their lengths."""
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    values = np.full((len(rows), int(lengths.max())), np.nan, dtype=np.float32)
+    for number, row in enumerate(rows):
+        values[number, : len(row)] = row
     return values, lengths
+
+
+def _throttled(block: Sequence[Series]) -> Values | None:
+    known = [one.throttled for one in block if one.throttled is not None]
+    # Of one block all or none are known: they come from one place.
+    return _matrix(known)[0] if len(known) == len(block) else None

@@ -5,7 +5,7 @@ All get the same limits (CPU 2 x, memory 1.5 x the request): what is compared is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -32,8 +32,9 @@ from rightsizer.methods.pace import Pace
 from rightsizer.methods.ranking import Columns, Levels
 from rightsizer.methods.statistics import Numbers
 from rightsizer.profile import ContainerRule, LimitRule, RiskBudget
-from rightsizer.workload import ResourceName
+from rightsizer.workload import ResourceName, Sizes
 
+CURRENT = "current"
 CPU_LIMIT = LimitRule(ratio=2.0)
 MEMORY_LIMIT = LimitRule(ratio=1.5)
 
@@ -52,8 +53,8 @@ class Rule(Protocol):
     @property
     def name(self) -> str: ...
 
-    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
-        """Its decisions over values (rows, slots) in millicores or bytes; slots are counted from 1970."""
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
+        """Its decisions over values (rows, slots) in millicores or bytes; slots are counted from 1970. `names`: whose the rows are."""
         ...
 
 
@@ -69,7 +70,7 @@ class Plan:
     def sizing(self, resource: ResourceName) -> Sizing:
         return self.cpu if resource == "cpu" else self.memory
 
-    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
         course, _ = replay(values, self.sizing(resource), self.paced(pace), first_slot=first_slot)
         return Replayed(course)
 
@@ -88,10 +89,28 @@ class LearnedPlan:
     memory: Learning
     name: str = "Learned"
 
-    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int) -> Replayed:
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
         learning = self.cpu if resource == "cpu" else self.memory
         course, state = replay_learned(values, learning, pace, first_slot=first_slot)
         return Replayed(course, tuple(explained(state, learning, pace, row=row) for row in range(len(values))))
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The sizes that are in force today, as if they always had been. A container without a request has none to be judged by."""
+
+    sizes: Mapping[str, Sizes]
+    name: str = CURRENT
+
+    def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
+        requests = _numbers(self.sizes[name].request(resource) for name in names)
+        limits = _numbers(self.sizes[name].limit(resource) for name in names)
+        # A request that is left out is set to the limit by the API server.
+        return Replayed(standing(np.where(np.isnan(requests), limits, requests), limits, columns=values.shape[1]))
+
+
+def _numbers(sizes: Iterable[int | None]) -> Numbers:
+    return np.array([np.nan if size is None else size for size in sizes], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +123,25 @@ class NextDay:
         return ahead[:, ends]
 
 
-def measured(rule: ContainerRule, *, window_seconds: int, bounded: tuple[bool, bool] = (True, True)) -> Plan:
+def measured(rule: ContainerRule, *, window_seconds: int, bounded: tuple[bool, bool] = (True, True), guaranteed: bool = False) -> Plan:
     """The method `Measured` with the rule of a profile. `bounded`: whether the bounds of CPU and memory count."""
     return Plan(
         "Measured",
-        sizing_of("cpu", rule.cpu, window_seconds=window_seconds, bounded=bounded[0]),
-        sizing_of("memory", rule.memory, window_seconds=window_seconds, bounded=bounded[1]),
+        sizing_of("cpu", rule.cpu, window_seconds=window_seconds, bounded=bounded[0], guaranteed=guaranteed),
+        sizing_of("memory", rule.memory, window_seconds=window_seconds, bounded=bounded[1], guaranteed=guaranteed),
     )
 
 
-def learned(rule: ContainerRule, risk: RiskBudget, *, window_seconds: int, bounded: tuple[bool, bool] = (True, True)) -> LearnedPlan:
+def learned(
+    rule: ContainerRule,
+    risk: RiskBudget,
+    *,
+    window_seconds: int,
+    bounded: tuple[bool, bool] = (True, True),
+    guaranteed: bool = False,
+) -> LearnedPlan:
     """The method `Learned` with the bounds and limits of a rule, and the risk budget of its profile."""
-    plan = measured(rule, window_seconds=window_seconds, bounded=bounded)
+    plan = measured(rule, window_seconds=window_seconds, bounded=bounded, guaranteed=guaranteed)
     budget, kill_slots = risk.time_above_request, risk.kill_memory_seconds // SLOT_SECONDS
     return LearnedPlan(Learning(plan.cpu, budget), Learning(plan.memory, budget, kill_slots))
 
