@@ -17,7 +17,7 @@ from rightsizer import __version__
 from tests.bench.goals import CPU_STEP_SECONDS, Goal, judged
 from tests.bench.plot import Panel, svg
 from tests.bench.record import ARMS, Phase, Record, find, read_records, sizes_of
-from tests.testbed.pins import module_file, prometheus_release, required_version
+from tests.testbed.pins import module_file, prometheus_version, required_version
 
 ROOT = Path(__file__).parents[2]
 RESULT_FOLDER = ROOT / "build" / "bench"
@@ -122,13 +122,12 @@ def _panel(records: Sequence[Record], phase: Phase, title: str) -> Panel:
 
 def machine() -> dict[str, str]:
     """What was measured, where and when."""
-    prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
     return {
         "date": datetime.now(tz=UTC).strftime("%Y-%m-%d"),
         "processor": f"{_cores()} cores, {_first(Path('/proc/cpuinfo'), 'model name')}",
         "memory": f"{int(_first(Path('/proc/meminfo'), 'MemTotal').split()[0]) / 1_048_576:.0f} GiB",
         "system": f"Linux {platform.release()}, Python {platform.python_version()}",
-        "versions": f"Rightsizer {__version__}, Prometheus {prometheus_release(prometheus)}, Kubernetes {_kubernetes()}",
+        "versions": f"Rightsizer {__version__}, Prometheus {prometheus_version()}, Kubernetes {_kubernetes()}",
     }
 
 
