@@ -14,14 +14,17 @@ PURE_COVERAGE := 97
 PURE_TESTS := $(wildcard $(PURE:%=tests/unit/test_%*.py))
 COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(PURE_COVERAGE)
 
+# What asks a Prometheus, of the tests against the real parts.
+PROMETHEUS_TESTS := $(wildcard $(addprefix tests/system/test_,prometheus*.py operator_prometheus.py measuring*.py recording_rules.py exactness.py operator.py cli.py))
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure bench-evidence accuracy
+.PHONY: help demo test check unit system test-prometheus-2 static testbed format lock picture clean bench-measure bench-evidence accuracy
 
 help: ## print this
 	@echo "make TARGET, one of:"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-17s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo "Start with \`make demo\`. CI=true lets the demo check its results and end by itself."
 
@@ -46,6 +49,11 @@ unit-edge: $(COMPILED)
 
 system: $(COMPILED) testbed ## tests against the real control plane and Prometheus
 	@$(BIN)/pytest -m system --timeout=$(SYSTEM_TIMEOUT)
+
+# Prometheus 2 is built here only, and named as the folder of prebuilt programs.
+test-prometheus-2: $(COMPILED) ## the tests of what is asked of Prometheus, against 2.45, the oldest that is promised (built once, 3 minutes)
+	@folder=$$($(BIN)/python -m tests.testbed.build --prometheus-2) && $$folder/prometheus --version | head -n 1 && \
+	  RIGHTSIZER_TESTBED_ASSETS=$$folder $(BIN)/pytest $(PROMETHEUS_TESTS) -k "not victoria_metrics" --timeout=$(SYSTEM_TIMEOUT)
 
 static: $(READY) ## lint, format, types, direction of imports
 	@$(BIN)/ruff check --quiet .

@@ -16,7 +16,7 @@ from tests.bench.goals import CPU_STEP_SECONDS, Goal, judged
 from tests.bench.plot import Panel, svg
 from tests.bench.record import ARMS, Phase, Record, find, read_records, sizes_of
 from tests.made_page import Marks, machine_line
-from tests.testbed.pins import module_file, prometheus_release, required_version
+from tests.testbed.pins import module_file, prometheus_version, required_version
 
 ROOT = Path(__file__).parents[2]
 RESULT_FOLDER = ROOT / "build" / "bench"
@@ -121,9 +121,8 @@ def _panel(records: Sequence[Record], phase: Phase, title: str) -> Panel:
 
 def machine() -> dict[str, str]:
     """What was measured, where and when."""
-    prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
     kubernetes = required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes").removeprefix("v")
-    return made_page.machine(f"Prometheus {prometheus_release(prometheus)}, Kubernetes {kubernetes}")
+    return made_page.machine(f"Prometheus {prometheus_version()}, Kubernetes {kubernetes}")
 
 
 def section(records: Sequence[Record], measured_on: Mapping[str, str]) -> str:
