@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.ports import EventTarget, Listing, Load, Namespace, OomSeries, PodOwners, Recorded
 from rightsizer.profile import Profile, parse_profile
 from rightsizer.quantities import cpu_millicores, memory_bytes
+from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
 from rightsizer.workload import (
     Autoscaler,
@@ -215,7 +217,7 @@ class _Stored:
     status_history: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-WRITES = ("apply", "write_recommendation", "delete_recommendation", "write_profile_status")
+WRITES = ("apply", "write_recommendation", "delete_recommendation", "write_profile_status", "write_pod_sizes")
 
 
 class FakeCluster(Faults):
@@ -234,6 +236,11 @@ class FakeCluster(Faults):
         self.events: list[Event] = []
         self.applied: list[tuple[Patch, bool]] = []
         """The patches that changed a workload, and whether ownership was forced."""
+        self.stored_pod_sizes: dict[str, PodSizes] = {}
+        self.stored_limit_ranges: list[LimitRange] = []
+        self.stored_quotas: list[Quota] = []
+        self.missing_policy = ""
+        """Why pods are not sized at their creation, if so."""
 
     @property
     def writes(self) -> int:
@@ -272,6 +279,27 @@ class FakeCluster(Faults):
         self.called("recommendations")
         ours = (stored.recorded for stored in self.stored_recommendations.values())
         return tuple(_copied(recorded) for recorded in (*ours, *self.foreign_recommendations))
+
+    def limit_ranges(self, namespaces: Sequence[str]) -> Listing[LimitRange]:
+        failed = self._failed("limit_ranges", namespaces)
+        return Listing(tuple(one for one in self.stored_limit_ranges if one.namespace in namespaces), failed)
+
+    def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]:
+        failed = self._failed("quotas", namespaces)
+        return Listing(tuple(one for one in self.stored_quotas if one.namespace in namespaces), failed)
+
+    def pod_sizes(self) -> tuple[PodSizes, ...]:
+        self.called("pod_sizes")
+        return tuple(self.stored_pod_sizes.values())
+
+    def write_pod_sizes(self, wanted: PodSizes) -> None:
+        self.called("write_pod_sizes", [wanted.namespace], " ".join(wanted.entries))
+        self.stored_pod_sizes[wanted.namespace] = wanted
+        self.raise_fault("write_pod_sizes", [wanted.namespace], after=True)
+
+    def policy_trouble(self) -> str:
+        self.called("policy_trouble")
+        return self.missing_policy
 
     def apply(self, patch: Patch, *, force: bool) -> Workload:
         namespace = [patch.workload.namespace]

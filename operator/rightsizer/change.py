@@ -12,9 +12,12 @@ from enum import StrEnum
 
 from rightsizer.checks.differences import sizes_after
 from rightsizer.checks.facts import Direction, FieldChange
+from rightsizer.profile import ON_CREATE
 from rightsizer.workload import RESOURCES, Container, FieldPath, RolloutPhase, SizeField, Sizes, Workload
 
 _FIELDS: tuple[SizeField, ...] = ("request", "limit")
+
+IN_FORCE = "in force for pods that are created from now on; those that run keep theirs"
 
 
 class Outcome(StrEnum):
@@ -80,12 +83,14 @@ def observe(change: Change, workload: Workload) -> Change:
         IN_PROGRESS   as applied     InProgress     IN_PROGRESS
         IN_PROGRESS   as applied     Complete       SUCCEEDED
         IN_PROGRESS   as applied     Failed         FAILED
+
+    A change of what pods get at their creation has no rollout: STARTED and found made, it is SUCCEEDED.
     """
     if change.outcome.ended:
         return change
     difference = _first_difference(change, workload)
     if change.outcome is Outcome.STARTED:
-        return _made(change) if difference is None else _abandoned(change)
+        return made(change) if difference is None else _abandoned(change)
     if difference is not None:
         return replace(change, outcome=Outcome.SUPERSEDED, message=f"somebody else changed {difference} since")
     return _by_rollout(change, workload)
@@ -102,7 +107,12 @@ def raises(change: Change) -> bool:
     )
 
 
-def _made(change: Change) -> Change:
+def made(change: Change) -> Change:
+    """The change after it was made."""
+    if change.strategy == ON_CREATE:
+        return replace(
+            change, outcome=Outcome.SUCCEEDED, message="in force for pods that are created from now on; those that run keep theirs"
+        )
     return replace(change, outcome=Outcome.IN_PROGRESS, message="made, the pods are being replaced")
 
 

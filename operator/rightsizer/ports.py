@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.errors import ClusterError
 from rightsizer.history import PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.profile import Profile
+from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
 from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload, WorkloadRef
 
@@ -148,6 +150,22 @@ class Cluster(Protocol):
 
         `existing` is the recommendation as it was last read; its spec is not sent again where it is the same.
         """
+        ...
+
+    def limit_ranges(self, namespaces: Sequence[str]) -> Listing[LimitRange]: ...
+
+    def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]: ...
+
+    def pod_sizes(self) -> tuple[PodSizes, ...]:
+        """The sizes in force for new pods, of every namespace that has any."""
+        ...
+
+    def write_pod_sizes(self, wanted: PodSizes) -> None:
+        """All entries of a namespace at once: those that are not among them go."""
+        ...
+
+    def policy_trouble(self) -> str:
+        """Why the admission policies that read the PodSizes do not work, in a sentence; empty where they are in place."""
         ...
 
     def delete_recommendation(self, recorded: Recorded) -> None: ...

@@ -18,6 +18,7 @@ SizeField = Literal["request", "limit"]
 
 MODE_ANNOTATION = "rightsizer.dev/mode"
 PAUSED_ANNOTATION = "rightsizer.dev/paused"
+ANNOTATION_PREFIX = "rightsizer.dev/"
 
 _REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")
 
@@ -117,6 +118,7 @@ class Workload:
     `replicas` is the number of pods wanted now. `rollout_message` says why a rollout is not complete, in the API's words.
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
+    `pod_annotations`: those of the pod template that are ours.
     """
 
     ref: WorkloadRef
@@ -134,6 +136,7 @@ class Workload:
     owned: frozenset[FieldPath] = frozenset()
     managers: Mapping[FieldPath, str] = field(default_factory=dict)
     sized_at: float | None = None
+    pod_annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sizable(self) -> tuple[Container, ...]:

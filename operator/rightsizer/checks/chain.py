@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from rightsizer.checks.creation import admission_policy_missing, needs_rollout, qos_class_would_change, quota_exceeded
 from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
+from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.moment import moment
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
@@ -140,6 +142,7 @@ def change_too_small(facts: CheckFacts) -> Objection | None:
 
 CHAIN: Sequence[Check] = (
     paused,
+    admission_policy_missing,
     rollout_in_progress,
     backing_off,
     stale_metrics,
@@ -147,7 +150,11 @@ CHAIN: Sequence[Check] = (
     no_evidence,
     evidence_too_weak,
     hpa_on_same_resource,
+    limit_range_forbids,
+    quota_exceeded,
     owned_by_gitops,
+    needs_rollout,
+    qos_class_would_change,
     cooling_down,
     change_too_small,
 )

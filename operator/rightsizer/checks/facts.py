@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rightsizer.checks.confines import Confines
 from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.profile import Profile
@@ -16,6 +17,7 @@ class Reason(StrEnum):
     """The one word that stands in status, event, metric and log alike, in the order of the chain."""
 
     PAUSED = "Paused"
+    ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     BACKING_OFF = "BackingOff"
     STALE_METRICS = "StaleMetrics"
@@ -23,7 +25,11 @@ class Reason(StrEnum):
     NO_EVIDENCE = "NoEvidence"
     EVIDENCE_TOO_WEAK = "EvidenceTooWeak"
     HPA_ON_SAME_RESOURCE = "HpaOnSameResource"
+    LIMIT_RANGE_FORBIDS = "LimitRangeForbids"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     OWNED_BY_GITOPS = "OwnedByGitOps"
+    NEEDS_ROLLOUT = "NeedsRollout"
+    QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"
     COOLING_DOWN = "CoolingDown"
     CHANGE_TOO_SMALL = "ChangeTooSmall"
 
@@ -56,6 +62,9 @@ class FieldChange:
         return Direction.LOWER if self.after < self.before else Direction.RAISE
 
 
+NO_CONFINES = Confines()
+
+
 @dataclass(frozen=True, slots=True)
 class CheckFacts:
     """All that the chain looks at for one workload. Times in unix seconds.
@@ -63,7 +72,8 @@ class CheckFacts:
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
     `last_failed`: when the newest change of it failed, if it did, and `failure` why. `history_read`: whether the whole window of its
     namespace has been read from the usage source; while it has not, more may have been used than is known. `evidence`: by container, of
-    those whose past was replayed. `last_raised`: when the newest change of it raised something, if it did.
+    those whose past was replayed. `last_raised`: when the newest change of it raised something, if it did. `confines`: what its
+    namespace and the API server allow its pods.
     """
 
     now: float
@@ -78,6 +88,7 @@ class CheckFacts:
     history_read: bool = True
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     last_raised: float | None = None
+    confines: Confines = NO_CONFINES
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,12 @@ EVENTS = Endpoint("v1", "Event", "events")
 AUTOSCALERS = Endpoint("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 PROFILES = Endpoint(GROUP_VERSION, "ResourceProfile", "resourceprofiles")
 RECOMMENDATIONS = Endpoint(GROUP_VERSION, "ResourceRecommendation", "resourcerecommendations")
+POD_SIZES = Endpoint(GROUP_VERSION, "PodSizes", "podsizes")
+LIMIT_RANGES = Endpoint("v1", "LimitRange", "limitranges")
+QUOTAS = Endpoint("v1", "ResourceQuota", "resourcequotas")
+ADMISSION = "admissionregistration.k8s.io/v1"
+ADMISSION_POLICIES = Endpoint(ADMISSION, "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
+ADMISSION_BINDINGS = Endpoint(ADMISSION, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
 
 _WORKLOADS = {endpoint.kind: endpoint for endpoint in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)}
 

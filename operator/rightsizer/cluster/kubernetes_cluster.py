@@ -11,14 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from rightsizer.checks.confines import LimitRange, Quota
+from rightsizer.cluster.admission import policy_trouble
 from rightsizer.cluster.autoscaler_json import parse_autoscaler
+from rightsizer.cluster.confines_json import parse_limit_range, parse_pod_sizes, parse_quota
 from rightsizer.cluster.connection import ApiConnection, configuration
 from rightsizer.cluster.endpoint import (
     AUTOSCALERS,
     EVENTS,
+    LIMIT_RANGES,
     NAMESPACES,
+    POD_SIZES,
     PODS,
     PROFILES,
+    QUOTAS,
     RECOMMENDATIONS,
     REPLICA_SETS,
     SERVICES,
@@ -37,6 +43,8 @@ from rightsizer.cluster.writing import Writer
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected
 from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
 from rightsizer.profile import Profile, parse_profile
+from rightsizer.strategies import on_create
+from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
 from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload
 
@@ -104,6 +112,31 @@ class KubernetesCluster:
     def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]:
         """For callers that may not list those of the whole cluster."""
         return self._lister.of_namespaces(RECOMMENDATIONS, parse_recommendation, namespaces)
+
+    def limit_ranges(self, namespaces: Sequence[str]) -> Listing[LimitRange]:
+        return self._lister.of_namespaces(LIMIT_RANGES, parse_limit_range, namespaces)
+
+    def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]:
+        return self._lister.of_namespaces(QUOTAS, parse_quota, namespaces)
+
+    def pod_sizes(self) -> tuple[PodSizes, ...]:
+        """Empty where their definition is not installed."""
+        try:
+            return tuple(self._lister.whole(POD_SIZES, parse_pod_sizes))
+        except ClusterNotFound:
+            return ()
+
+    def write_pod_sizes(self, wanted: PodSizes) -> None:
+        body = {
+            "apiVersion": POD_SIZES.api_version,
+            "kind": POD_SIZES.kind,
+            "metadata": {"name": on_create.NAME, "namespace": wanted.namespace},
+            "spec": on_create.render(wanted),
+        }
+        self._writer.apply(POD_SIZES, body, namespace=wanted.namespace, name=on_create.NAME, force=True)
+
+    def policy_trouble(self) -> str:
+        return policy_trouble(self._transport)
 
     def apply(self, patch: Patch, *, force: bool) -> Workload:
         endpoint = workload_endpoint(patch.workload.kind)

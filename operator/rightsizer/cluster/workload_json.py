@@ -15,7 +15,7 @@ from rightsizer.cluster.rollout import (
     wanted_replicas,
 )
 from rightsizer.cluster.template import containers_of
-from rightsizer.workload import Workload, WorkloadRef
+from rightsizer.workload import ANNOTATION_PREFIX, Workload, WorkloadRef
 
 _STANDINGS: dict[str, Callable[[Item], Standing]] = {
     "Deployment": deployment_standing,
@@ -45,7 +45,13 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         owned=owned_fields(managed_fields),
         managers=other_managers(managed_fields),
         sized_at=sized_at(managed_fields),
+        pod_annotations=_own_annotations(spec["template"]),
     )
+
+
+def _own_annotations(template: Item) -> dict[str, str]:
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    return {name: value for name, value in annotations.items() if name.startswith(ANNOTATION_PREFIX)}
 
 
 def _replicas(kind: str, item: Item) -> int:

@@ -10,12 +10,11 @@ from rightsizer.change import Change, Outcome, start
 from rightsizer.checks.facts import FieldChange
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale, ClusterUnreachable
 from rightsizer.ports import Cluster
+from rightsizer.profile import ROLLOUT
 from rightsizer.strategies.rollout import render
 from rightsizer.workload import Workload
 
 logger = logging.getLogger(__name__)
-
-STRATEGY = "Rollout"
 
 Record = Callable[[Change], None]
 
@@ -44,7 +43,7 @@ def act(
 
     Raises ClusterError only from `record`: then nothing was made.
     """
-    change = start(workload, allowed, now=now, strategy=STRATEGY, last_lowered=last_lowered)
+    change = start(workload, allowed, now=now, strategy=ROLLOUT, last_lowered=last_lowered)
     record(change)
     # The checks let only fields pass that nobody holds or that may be taken over.
     force = any(one.path in workload.managers for one in allowed)
@@ -52,11 +51,12 @@ def act(
         changed = cluster.apply(render(workload, allowed), force=force)
     except ClusterError as error:
         logger.warning("%s/%s could not be changed: %s", workload.ref.namespace, workload.ref, error)
-        return Acted(_refused(change, error, last_lowered=last_lowered, again=again), workload)
+        return Acted(refused(change, error, last_lowered=last_lowered, again=again), workload)
     return Acted(replace(change, outcome=Outcome.IN_PROGRESS, message="made, the pods are being replaced"), changed)
 
 
-def _refused(change: Change, error: ClusterError, *, last_lowered: float | None, again: bool) -> Change:
+def refused(change: Change, error: ClusterError, *, last_lowered: float | None, again: bool) -> Change:
+    """The change after the API server did not do it, or did not say so. For `last_lowered` and `again` see `act`."""
     if isinstance(error, ClusterStale | ClusterUnreachable) and not again:
         # It may have been made and the answer lost: a retry is then refused as stale. It stays an intent, that the next cycle judges by
         # the workload, as after a crash.

@@ -48,5 +48,8 @@ def assign(workloads: Iterable[Workload], profiles: Iterable[Profile], annotatio
 
 def _mode(profile: Profile, workload: Workload, annotations: Mapping[str, Mapping[str, str]]) -> EffectiveMode:
     return effective_mode(
-        profile, workload_annotations=workload.annotations, namespace_annotations=annotations.get(workload.ref.namespace, {})
+        profile,
+        workload_annotations=workload.annotations,
+        namespace_annotations=annotations.get(workload.ref.namespace, {}),
+        pod_annotations=workload.pod_annotations,
     )

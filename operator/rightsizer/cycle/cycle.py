@@ -11,10 +11,11 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
+from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
 from rightsizer.cycle.recommending import Recommendations, recommend
@@ -50,6 +51,9 @@ all is read, what moved by nothing else is renewed only so often."""
 WRITES_AT_ONCE = 4
 """How many recommendations are written at a time; changes to workloads are made one after the other. It hides the latency of the API
 server: with 10 ms more for a request, 600 first writes take 6 s instead of 20 s. The server's own work, some 7 ms each, stays."""
+
+POLICIES_SEEN_FOR_SECONDS = 300
+"""Where pods are sized at their creation, the policies that do it are looked for so often; as long as one is missing, in each cycle."""
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
@@ -89,6 +93,7 @@ class _Seen:
     autoscalers: Mapping[WorkloadRef, tuple[Autoscaler, ...]]
     recorded: Mapping[WorkloadRef, Recorded]
     assignment: Assignment
+    creating: Creating
 
 
 class Cycle:
@@ -112,6 +117,7 @@ class Cycle:
         self._settling = Settling(cluster)
         self._proving = Proving(methods=self._methods)
         self._renewed_at = -math.inf
+        self._policies_seen_at = -math.inf
 
     def run(self) -> CycleReport:
         """One cycle. Raises ClusterError where the cluster could not be read at all."""
@@ -145,20 +151,40 @@ class Cycle:
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.
         failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
+        applying = sorted({profile.namespace for profile in active if profile.mode is Mode.APPLY} - set(failed))
+        limit_ranges, quotas = self._cluster.limit_ranges(applying), self._cluster.quotas(applying)
+        failed |= _not_listed("LimitRangesNotListed", limit_ranges.failed) | _not_listed("QuotasNotListed", quotas.failed)
         for namespace, trouble in failed.items():
             logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
         present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
+        # Of a copy that somebody made under another name, nothing is believed.
+        recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
+        assignment = assign(present, profiles, annotations)
+        creating = Creating(
+            self._cluster.pod_sizes(),
+            limit_ranges=limit_ranges.items,
+            quotas=quotas.items,
+            policy_trouble=self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else "",
+        )
+        ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in assignment.ruled.items()}
         return _Seen(
             profiles=profiles,
             workloads=present,
             failed_namespaces=failed,
             autoscalers=_by_target(autoscalers.items),
-            # Of a copy that somebody made under another name, nothing is believed.
-            recorded={
-                found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)
-            },
-            assignment=assign(present, profiles, annotations),
+            recorded=recorded,
+            assignment=replace(assignment, ruled=ruled),
+            creating=creating,
         )
+
+    def _policy_trouble(self) -> str:
+        """Why new pods are not sized, if so. Policies that were there a short while ago are not looked for again."""
+        now = self._clock.now()
+        if now - self._policies_seen_at < POLICIES_SEEN_FOR_SECONDS:
+            return ""
+        trouble = self._cluster.policy_trouble()
+        self._policies_seen_at = -math.inf if trouble else now
+        return trouble
 
     def _measure(self, seen: _Seen, now: float) -> MeasuringReport:
         by_namespace: dict[str, list[Workload]] = {profile.namespace: [] for profile in seen.profiles if profile.mode is not Mode.IGNORE}
@@ -195,10 +221,12 @@ class Cycle:
                     writing=writing,
                     history_read=measured.read.get(ref.namespace, 0.0) >= 1,
                     patient=patient,
+                    creating=seen.creating,
                 )
                 for ref, ruled in seen.assignment.ruled.items()
                 if ruled.profile.mode is not Mode.IGNORE
             ]
+            seen.creating.write(self._cluster, left_alone=seen.failed_namespaces)
         return [one.result() for one in settled]
 
     def _delete_orphans(self, seen: _Seen) -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rightsizer.change import Change, Outcome, observe, raises
+from rightsizer.change import Change, Outcome, made, observe, raises, start
 from rightsizer.checks.chain import judge
+from rightsizer.checks.confines import Confines
 from rightsizer.checks.differences import differences
-from rightsizer.checks.facts import CheckFacts
+from rightsizer.checks.facts import NO_CONFINES, CheckFacts
+from rightsizer.checks.limit_range import within_bounds
 from rightsizer.cycle import telling
-from rightsizer.cycle.acting import Acted, act
+from rightsizer.cycle.acting import Acted, act, refused
 from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.recommending import Recommendations
-from rightsizer.cycle.writing import Writing, done
+from rightsizer.cycle.writing import Writing, done, handed_on
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.evidence.proof import Evidence
 from rightsizer.ports import Cluster, Recorded
-from rightsizer.profile import Mode, Profile
+from rightsizer.profile import ON_CREATE, Mode, Profile
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import change_figures, change_from_status
 from rightsizer.status.conditions import Trouble
@@ -68,8 +71,9 @@ class Settling:
         writing: Writing,
         history_read: bool = True,
         patient: bool = False,
+        creating: Creating | None = None,
     ) -> Future[Settled]:
-        """Judges one workload and acts; what became of it is written by `writing`.
+        """Judges one workload and acts; what became of it is written by `writing`, for new pods once `creating` has written their sizes.
 
         A trouble with the cluster is logged and counted, and leaves the next workload alone. `patient`: what is written is left alone
         where nothing but its numbers moved.
@@ -80,7 +84,9 @@ class Settling:
         if trouble is not None:
             recommendations = _not_written_yet(recommendations, old)
 
-        def look_again(change: Change | None) -> Standing:
+        creating = Creating() if creating is None else creating
+
+        def look_again(change: Change | None, ruled: Ruled = ruled) -> Standing:
             return look(
                 ruled,
                 recommendations,
@@ -91,11 +97,15 @@ class Settling:
                 trouble=trouble,
                 now=now,
                 history_read=history_read,
+                confines=confines,
             )
 
+        confines = creating.confines(ruled.workload.ref)
         standing = look_again(before)
         settled = _settled(ruled, standing, changed_now=False, failed=False)
         try:
+            if _to_be_changed(standing) and at_creation(ruled):
+                return self._create(ruled, standing, recorded, before=before, now=now, look=look_again, writing=writing, creating=creating)
             if _to_be_changed(standing):
                 acted = self._change(ruled, standing, recorded, before=before, now=now)
                 standing = replace(standing, workload=acted.workload, change=acted.change)
@@ -125,6 +135,42 @@ class Settling:
             again=before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED),
             record=record,
         )
+
+    def _create(
+        self,
+        ruled: Ruled,
+        standing: Standing,
+        recorded: Recorded | None,
+        *,
+        before: Change | None,
+        now: float,
+        look: Callable[[Change | None, Ruled], Standing],
+        writing: Writing,
+        creating: Creating,
+    ) -> Future[Settled]:
+        """Records the intent and has the sizes for new pods written with those of the whole namespace; then the outcome.
+
+        Raises ClusterError only where the intent could not be recorded: then nothing is wanted.
+        """
+        last_lowered = ruled.workload.sized_at if standing.change is None else standing.change.last_lowered
+        allowed = standing.verdict.allowed
+        change = start(ruled.workload, allowed, now=now, strategy=ON_CREATE, last_lowered=last_lowered)
+        intent = _recorded(ruled, replace(standing, change=change), recorded, now=now)
+        self._cluster.write_recommendation(intent, ruled.workload, existing=recorded)
+        again = before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED)
+        settled: Future[Settled] = Future()
+
+        def written(error: ClusterError | None) -> None:
+            after = made(change) if error is None else refused(change, error, last_lowered=last_lowered, again=again)
+            now_ruled = replace(ruled, workload=sized) if error is None else ruled
+            found = look(after, now_ruled)
+            wanted = _recorded(now_ruled, found, intent, now=now)
+            outcome = _settled(now_ruled, found, changed_now=error is None, failed=False)
+            write = partial(self._write, now_ruled, found, wanted, intent, before=before, settled=outcome)
+            handed_on(writing.later(write), settled)
+
+        sized = creating.want(ruled.workload.ref, allowed, recommendation=intent.name, since=change.time, then=written)
+        return settled
 
     def _write(
         self,
@@ -199,13 +245,14 @@ def look(
     trouble: Trouble | None,
     now: float,
     history_read: bool = True,
+    confines: Confines = NO_CONFINES,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
     observed = None if change is None else observe(change, workload)
     failed = observed if observed is not None and observed.outcome is Outcome.FAILED else None
     held = hold(old, recommendations, minimum_change=profile.apply.minimum_change)
-    changes = differences(held, workload)
+    changes = within_bounds(differences(held, workload), confines.limit_ranges)
     facts = CheckFacts(
         now=now,
         workload=workload,
@@ -220,6 +267,7 @@ def look(
         history_read=history_read,
         evidence=evidence,
         last_raised=observed.time if observed is not None and raises(observed) else None,
+        confines=confines,
     )
     return Standing(
         workload=workload,

@@ -34,6 +34,20 @@ class Writing:
             self._pool.shutdown(cancel_futures=kind is not None)
 
 
+def handed_on(inner: Future[Outcome], outer: Future[Outcome]) -> None:
+    """What becomes of `inner` becomes of `outer`."""
+
+    def pass_on(ended: Future[Outcome]) -> None:
+        if ended.cancelled():
+            outer.cancel()
+        elif (error := ended.exception()) is not None:
+            outer.set_exception(error)
+        else:
+            outer.set_result(ended.result())
+
+    inner.add_done_callback(pass_on)
+
+
 def done(outcome: Outcome) -> Future[Outcome]:
     """What needs no more doing."""
     future: Future[Outcome] = Future()

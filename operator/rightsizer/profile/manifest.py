@@ -25,6 +25,8 @@ from rightsizer.profile.profile import (
 )
 from rightsizer.profile.rule import (
     DEFAULT_RULE,
+    ON_CREATE,
+    ROLLOUT,
     ApplyRule,
     ContainerRule,
     EvidenceRule,
@@ -244,9 +246,9 @@ def _risk(section: Section) -> RiskBudget:
 def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
     """The rule, and whether its strategy is known: one that is not may be wanted because it restarts nothing."""
     default = ApplyRule()
-    strategy = section.take("strategy", value.one_of(default.strategy), default.strategy, instead="")
+    strategy = section.take("strategy", value.one_of(ROLLOUT, ON_CREATE), default.strategy, instead="")
     rule = ApplyRule(
-        strategy=default.strategy,
+        strategy=strategy or default.strategy,
         minimum_change=section.take("minimumChange", value.share(maximum=100), default.minimum_change),
         lower_at_most_every_seconds=section.take("lowerAtMostEvery", value.duration, default.lower_at_most_every_seconds),
     )

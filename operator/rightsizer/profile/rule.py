@@ -143,11 +143,15 @@ DEFAULT_RULE = ContainerRule(
 """The statistics and half-lives are those that the accuracy study chose (`python -m tests.accuracy`)."""
 
 
+ROLLOUT = "Rollout"
+ON_CREATE = "OnCreate"
+
+
 @dataclass(frozen=True, slots=True)
 class ApplyRule:
     """When a recommendation is applied. `minimum_change` is a share; times in seconds."""
 
-    strategy: str = "Rollout"
+    strategy: str = ROLLOUT
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
 

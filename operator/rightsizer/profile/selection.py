@@ -44,15 +44,22 @@ class EffectiveMode:
     notes: tuple[str, ...] = ()
 
 
-def effective_mode(profile: Profile, *, workload_annotations: Mapping[str, str], namespace_annotations: Mapping[str, str]) -> EffectiveMode:
-    """The profile's mode, lowered by the annotation `rightsizer.dev/mode` of the workload and of its namespace.
+def effective_mode(
+    profile: Profile,
+    *,
+    workload_annotations: Mapping[str, str],
+    namespace_annotations: Mapping[str, str],
+    pod_annotations: Mapping[str, str] | None = None,
+) -> EffectiveMode:
+    """The profile's mode, lowered by the annotation `rightsizer.dev/mode` of the workload, of its pod template and of its namespace.
 
     Safety first: whoever sets the annotation wants less to happen, so a value that cannot be read (`off`, `ignore`) lowers to
     Recommend, which touches nothing, and is reported in `notes`. It does not count as Ignore, because then its report would be lost
     with the recommendation. A value above the profile's mode changes nothing and is reported too.
     """
     mode, notes = profile.mode, []
-    for place, found in (("workload", workload_annotations), ("namespace", namespace_annotations)):
+    places = (("workload", workload_annotations), ("pod template", pod_annotations or {}), ("namespace", namespace_annotations))
+    for place, found in places:
         value = found.get(MODE_ANNOTATION)
         if value is not None:
             asked, note = _asked_mode(value, profile.mode)

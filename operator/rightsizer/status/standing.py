@@ -13,7 +13,7 @@ from rightsizer.change import Change, Outcome
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
-from rightsizer.profile import Mode
+from rightsizer.profile import ON_CREATE, Mode
 from rightsizer.status.conditions import Trouble
 from rightsizer.workload import RESOURCES, RolloutPhase, Workload
 
@@ -42,6 +42,9 @@ ROLLOUT_FAILED = "RolloutFailed"
 UP_TO_DATE = "UpToDate"
 NOT_VALID = "NotValid"
 METHOD_FAILED = "MethodFailed"
+
+_AS_RECOMMENDED = "requests and limits are as recommended"
+_AS_RECOMMENDED_AT_CREATION = "pods are created with what is recommended; those that ran before keep theirs until they are replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +129,13 @@ def _unknown(standing: Standing) -> Told | None:
 
 
 def _settled(standing: Standing) -> Told | None:
-    if not standing.changes:
-        return Told(State.APPLIED, UP_TO_DATE, "requests and limits are as recommended")
-    return None
+    if standing.changes:
+        return None
+    return Told(State.APPLIED, UP_TO_DATE, _AS_RECOMMENDED_AT_CREATION if _at_creation(standing) else _AS_RECOMMENDED)
+
+
+def _at_creation(standing: Standing) -> bool:
+    return standing.mode is Mode.APPLY and standing.change is not None and standing.change.strategy == ON_CREATE
 
 
 def _held_back(standing: Standing) -> Told | None:
