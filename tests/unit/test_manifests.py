@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from rightsizer import __version__
+from rightsizer.cluster.admission import NAMES as ADMISSION_NAMES
 from rightsizer.profile import load_profile
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
 APPLY = MANIFESTS
 RECOMMEND_ONLY = MANIFESTS / "recommend-only"
+ON_CREATE = MANIFESTS / "on-create"
 EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
 
 Manifest = dict[str, Any]
@@ -32,6 +34,9 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("rightsizer.dev", "resourcerecommendations", "patch"),
     ("rightsizer.dev", "resourcerecommendations", "delete"),
     ("rightsizer.dev", "resourcerecommendations/status", "patch"),
+    ("rightsizer.dev", "podsizes", "list"),
+    ("", "limitranges", "list"),
+    ("", "resourcequotas", "list"),
     ("apps", "deployments", "list"),
     ("apps", "statefulsets", "list"),
     ("apps", "daemonsets", "list"),
@@ -40,6 +45,12 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("", "pods", "list"),
     ("", "namespaces", "list"),
     ("", "events", "create"),
+}
+ON_CREATE_GRANTS: set[Grant] = {
+    ("rightsizer.dev", "podsizes", "create"),
+    ("rightsizer.dev", "podsizes", "patch"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies", "get"),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "get"),
 }
 APPLY_GRANTS: set[Grant] = {
     ("apps", "deployments", "patch"),
@@ -108,6 +119,25 @@ def test_apply_grants_patch_on_workloads_and_nothing_else_beside() -> None:
     assert grants(APPLY) - grants(RECOMMEND_ONLY) == APPLY_GRANTS
 
 
+def test_on_create_grants_its_own_objects_and_a_look_at_the_policies() -> None:
+    assert grants(ON_CREATE) == ON_CREATE_GRANTS
+    (role,) = of_kind(installed(ON_CREATE), "ClusterRole")
+    policies = {identity(one).split("/")[1] for one in of_kind(installed(ON_CREATE), "MutatingAdmissionPolicy")}
+    assert [set(rule["resourceNames"]) for rule in role["rules"] if "resourceNames" in rule] == [policies]
+
+
+@pytest.mark.parametrize("kind", ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"])
+def test_on_create_installs_the_policies_that_the_operator_looks_for(kind: str) -> None:
+    assert sorted(one["metadata"]["name"] for one in of_kind(installed(ON_CREATE), kind)) == sorted(ADMISSION_NAMES)
+
+
+def test_no_policy_fails_a_pod() -> None:
+    policies = of_kind(installed(ON_CREATE), "MutatingAdmissionPolicy")
+    assert {one["spec"]["failurePolicy"] for one in policies} == {"Ignore"}
+    bindings = of_kind(installed(ON_CREATE), "MutatingAdmissionPolicyBinding")
+    assert {one["spec"]["paramRef"]["parameterNotFoundAction"] for one in bindings} == {"Allow"}
+
+
 def test_the_variants_differ_only_in_the_write_role_and_its_binding() -> None:
     more = [manifest for manifest in installed(APPLY) if manifest not in installed(RECOMMEND_ONLY)]
     assert [identity(manifest) for manifest in more] == [
@@ -151,7 +181,7 @@ def test_the_namespace_comes_first_and_holds_everything_namespaced() -> None:
 
 def test_both_definitions_are_installed() -> None:
     names = {crd["metadata"]["name"] for crd in of_kind(installed(RECOMMEND_ONLY), "CustomResourceDefinition")}
-    assert names == {"resourceprofiles.rightsizer.dev", "resourcerecommendations.rightsizer.dev"}
+    assert names == {f"{plural}.rightsizer.dev" for plural in ("resourceprofiles", "resourcerecommendations", "podsizes")}
 
 
 def test_the_container_has_no_privileges() -> None:

@@ -163,7 +163,8 @@ class Settling:
         def written(error: ClusterError | None) -> None:
             after = made(change) if error is None else refused(change, error, last_lowered=last_lowered, again=again)
             now_ruled = replace(ruled, workload=sized) if error is None else ruled
-            found = look(after, now_ruled)
+            # One without an answer stays an intent, which the next cycle judges by what stands.
+            found = look(after, now_ruled) if after.outcome.ended else replace(standing, change=after)
             wanted = _recorded(now_ruled, found, intent, now=now)
             outcome = _settled(now_ruled, found, changed_now=error is None, failed=False)
             write = partial(self._write, now_ruled, found, wanted, intent, before=before, settled=outcome)
