@@ -207,7 +207,7 @@ class TestWhatIsSized:
 
     def test_other_resources_and_odd_lists_stay_as_they_are(self, bed: Testbed) -> None:
         gpu = {"requests": {"cpu": "500m", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
-        odd = {
+        odd: Json = {
             "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}],
             "ports": [{"containerPort": 80, "protocol": "TCP"}, {"containerPort": 80, "name": "b", "protocol": "TCP"}],
         }
