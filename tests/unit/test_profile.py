@@ -461,6 +461,15 @@ def test_a_profile_that_does_not_match_neither_wins_nor_loses(other: Profile) ->
     assert select_profile(workload(), [other, later]) == select_profile(workload(), [later])
 
 
+def test_the_annotation_of_the_pod_template_counts_too() -> None:
+    none: dict[str, str] = {}
+    answer = effective_mode(
+        profile("p", mode=Mode.APPLY), workload_annotations=none, namespace_annotations=none, pod_annotations={MODE_ANNOTATION: "off"}
+    )
+    assert answer.mode is Mode.RECOMMEND
+    assert "of the pod template: 'off' is neither" in answer.notes[0]
+
+
 @pytest.mark.parametrize(
     ("mode", "of_workload", "of_namespace", "effective", "note"),
     [
