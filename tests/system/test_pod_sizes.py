@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -353,6 +353,39 @@ def looks_as_wanted(bed: Testbed, name: str) -> bool:
     except KubectlError:
         return False
     return resources_of(found) == LIMITED[name].wanted
+
+
+class TestQuotas:
+    """The pod asks for 100m where its entry says 216m."""
+
+    TEMPLATE: ClassVar[Json] = sizes("100m", "384Mi", "432m", "576Mi")
+
+    @pytest.mark.parametrize(
+        ("name", "hard", "wanted"),
+        [
+            ("room", {"requests.cpu": "216m"}, "216m"),
+            ("no-room", {"requests.cpu": "215m"}, "100m"),
+            ("no-room-by-its-other-name", {"cpu": "215m"}, "100m"),
+            ("no-matter", {"pods": "10", "limits.memory": "576Mi"}, "216m"),
+        ],
+    )
+    def test_a_raise_is_taken_back_where_there_is_no_room(self, bed: Testbed, name: str, hard: Json, wanted: str) -> None:
+        bed.create_namespace(name)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota", "namespace": name}, "spec": {"hard": hard}}
+        bed.apply(quota, pod_sizes(name, {"Deployment/web": {"app": WORKED}}))
+        bed.wait_for(lambda: "used" in (bed.get("resourcequota", "quota", namespace=name) or {}).get("status", {}), what="a counted quota")
+        bed.wait_for(lambda: created_with(bed, name, self.TEMPLATE, wanted), what="the policies to know")
+        found = created(bed, pod(name, self.TEMPLATE))
+        assert (resources_of(found)["requests"]["cpu"], mark(found, "not-sized")) == (wanted, "ResourceQuota" if wanted == "100m" else "")
+
+
+def created_with(bed: Testbed, namespace: str, template: Json, cpu: str) -> bool:
+    try:
+        found = created(bed, pod(namespace, template))
+    except KubectlError:
+        return False
+    marked = mark(found, "sized-by") or mark(found, "not-sized")
+    return bool(marked) and bool(resources_of(found)["requests"]["cpu"] == cpu)
 
 
 class TestControllers:

@@ -23,7 +23,7 @@ SERVED = Reply(body={"kind": "APIResourceList", "resources": [{"name": "mutating
 PATHS = [
     f"{ADMISSION}/{plural}/{name}"
     for plural in ("mutatingadmissionpolicies", "mutatingadmissionpolicybindings")
-    for name in ("size-pods.rightsizer.dev", "clamp-pods.rightsizer.dev")
+    for name in ("size-pods.rightsizer.dev", "clamp-pods.rightsizer.dev", "fit-quota.rightsizer.dev")
 ]
 WEB = PodSizes("shop", {"Deployment/web": Entry({"app": WORKED}, "deployment-web", 1_769_846_400.0)})
 

@@ -9,7 +9,7 @@ from rightsizer.cluster.endpoint import ADMISSION, ADMISSION_BINDINGS, ADMISSION
 from rightsizer.cluster.transport import Request, Transport
 from rightsizer.errors import ClusterForbidden, ClusterNotFound
 
-NAMES = ("size-pods.rightsizer.dev", "clamp-pods.rightsizer.dev")
+NAMES = ("size-pods.rightsizer.dev", "clamp-pods.rightsizer.dev", "fit-quota.rightsizer.dev")
 """Of the policies, and of their bindings."""
 
 _INSTALL = "kubectl apply -k manifests/on-create/"
