@@ -7,6 +7,7 @@ there, so that nothing but the API server and etcd works on them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 from rightsizer.cluster.connection import ApiConnection, configuration
 from rightsizer.cluster.transport import Request
 from tests import made_page
+from tests.bench.meter import ProcessMeter
 from tests.made_page import Marks, machine_line
 from tests.testbed import Testbed
 from tests.testbed.pins import module_file, required_version
@@ -37,10 +39,11 @@ _GENEROUS = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1"
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Pods that were created one after the other by several at once; each took so many seconds."""
+    """Pods that were created by several at once; each took so many seconds. `cpu_seconds`: of the API server, for all of them."""
 
     arm: str
     wall_seconds: float
+    cpu_seconds: float
     seconds: Sequence[float]
 
 
@@ -51,14 +54,15 @@ class Creator:
         self._bed = bed
         self._at_once = at_once
         self._wire = ApiConnection(configuration(str(bed.kubeconfig), None))
+        self._api_server = ProcessMeter(_pid(bed.directory, "kube-apiserver"))
 
     def run(self, arm: str, namespace: str, *, pods: int) -> Round:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), self._api_server.cpu_seconds()
         with ThreadPoolExecutor(self._at_once) as pool:
             seconds = list(pool.map(lambda number: self._create(namespace, number), range(pods)))
-        wall = time.perf_counter() - began
+        wall, cpu = time.perf_counter() - began, self._api_server.cpu_seconds() - cpu
         self._bed.kubectl("delete", "pods", "--all", "--namespace", namespace, "--grace-period=0", "--force", "--wait=true")
-        return Round(arm, wall, seconds)
+        return Round(arm, wall, cpu, seconds)
 
     def sized(self, namespace: str) -> bool:
         """Whether a new pod there would be sized."""
@@ -79,6 +83,16 @@ class Creator:
         if answer.status != 201:
             raise SystemExit(f"a pod was refused: HTTP {answer.status} {answer.content[:500]!r}")
         return dict(json.loads(answer.content))
+
+
+def _pid(folder: Path, program: str) -> int:
+    """The process of a testbed's program: the one whose command line names both."""
+    for found in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = found.read_bytes().decode(errors="replace").split("\0")
+            if Path(command[0]).name == program and any(str(folder) in one for one in command):
+                return int(found.parent.name)
+    raise SystemExit(f"no {program} of the testbed runs")
 
 
 def _pod(number: int) -> dict[str, Any]:
@@ -120,13 +134,17 @@ def measure(*, rounds: int, pods: int, at_once: int) -> list[Round]:
 
 
 def table(rounds: Sequence[Round]) -> str:
-    lines = ["| | pods created per second | median ms | 99th percentile ms |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| | CPU of the API server per pod, ms | pods created per second | median ms | 99th percentile ms |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for arm in (WITHOUT, *ENTRIES):
         of_arm = [one for one in rounds if one.arm == arm]
         seconds = sorted(second for one in of_arm for second in one.seconds)
         rate = len(seconds) / sum(one.wall_seconds for one in of_arm)
         middle, high = seconds[len(seconds) // 2], seconds[len(seconds) * 99 // 100]
-        lines.append(f"| {arm} | {rate:.0f} | {middle * 1000:.1f} | {high * 1000:.1f} |")
+        cpu = sum(one.cpu_seconds for one in of_arm) / len(seconds)
+        lines.append(f"| {arm} | {cpu * 1000:.1f} | {rate:.0f} | {middle * 1000:.1f} | {high * 1000:.1f} |")
     return "\n".join(lines)
 
 
@@ -135,8 +153,8 @@ def section(rounds: Sequence[Round], measured_on: Mapping[str, str], *, at_once:
     return f"""## Pods sized at their creation
 
 {pods:,} pods of two containers in each row, {at_once} requests at a time, against a real API server with etcd on the same
-machine; the rows take turns. The policies are those of `manifests/on-create/`; with entries, each pod is sized. Repeat it with
-`make bench-create`.
+machine; the rows take turns. The policies are those of `manifests/on-create/`; with entries, each pod is sized. The CPU of the
+API server is the figure to go by where other things run on the machine. Repeat it with `make bench-create`.
 
 {machine_line(measured_on)}
 

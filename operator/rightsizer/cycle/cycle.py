@@ -151,8 +151,8 @@ class Cycle:
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.
         failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
-        applying = sorted({profile.namespace for profile in active if profile.mode is Mode.APPLY} - set(failed))
-        limit_ranges, quotas = self._cluster.limit_ranges(applying), self._cluster.quotas(applying)
+        readable = [place for place in places if place not in failed]
+        limit_ranges, quotas = self._cluster.limit_ranges(readable), self._cluster.quotas(readable)
         failed |= _not_listed("LimitRangesNotListed", limit_ranges.failed) | _not_listed("QuotasNotListed", quotas.failed)
         for namespace, trouble in failed.items():
             logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
