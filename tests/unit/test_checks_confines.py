@@ -201,6 +201,11 @@ class TestAtCreationOnly:
             "not installed",
         )
 
+    def test_without_room_for_another_entry_nothing_is_changed(self) -> None:
+        verdict = judge(check_facts(profile=ON_CREATE, confines=Confines(full=True)))
+        assert (verdict.allowed, verdict.objections[0].reason) == ((), Reason.POD_SIZES_FULL)
+        assert "3,000 entries" in verdict.objections[0].message
+
     def test_a_limit_is_not_taken_away(self) -> None:
         facts = replace(check_facts(profile=ON_CREATE), changes=(change("cpu", "request", 500, 216), change("cpu", "limit", 1000, None)))
         assert allowed(facts) == {"app.cpu.request": 216}

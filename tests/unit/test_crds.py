@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from rightsizer.change import Outcome
+from rightsizer.checks.creation import MOST_ENTRIES
 from rightsizer.profile import parse_profile
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -213,6 +214,11 @@ def test_columns_of_kubectl_get(plural: str, columns: list[str], wide: list[str]
     shown = version(plural)["additionalPrinterColumns"]
     assert [column["name"] for column in shown if not column.get("priority")] == columns
     assert [column["name"] for column in shown if column.get("priority")] == wide
+
+
+def test_the_operator_knows_how_many_entries_a_namespace_may_have() -> None:
+    workloads = root("podsizes")["properties"]["spec"]["properties"]["workloads"]
+    assert (workloads["maxProperties"], workloads["x-kubernetes-map-type"]) == (MOST_ENTRIES, "atomic")
 
 
 def test_kustomization_names_every_definition() -> None:

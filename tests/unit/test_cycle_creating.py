@@ -236,6 +236,13 @@ class TestTrouble:
 
 
 class TestWhatTheNamespaceAllows:
+    def test_a_full_object_takes_no_more_and_keeps_what_it_has(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("rightsizer.cycle.creating.MOST_ENTRIES", 1)
+        world.add_deployment("another")
+        world.run_cycles(2)
+        assert list(entries(world)) == ["Deployment/web"]
+        assert (world.told("another"), world.told()) == (("Blocked", "PodSizesFull"), ("Applied", "UpToDate"))
+
     def test_a_minimum_moves_the_size(self, world: World) -> None:
         world.cluster.stored_limit_ranges = [LimitRange("shop", "l", (Bounds(least={"cpu": 300}),))]
         world.run_cycle()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from rightsizer.checks.creation import admission_policy_missing, needs_rollout, qos_class_would_change, quota_exceeded
+from rightsizer.checks.creation import admission_policy_missing, needs_rollout, pod_sizes_full, qos_class_would_change, quota_exceeded
 from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
 from rightsizer.checks.limit_range import limit_range_forbids
@@ -143,6 +143,7 @@ def change_too_small(facts: CheckFacts) -> Objection | None:
 CHAIN: Sequence[Check] = (
     paused,
     admission_policy_missing,
+    pod_sizes_full,
     rollout_in_progress,
     backing_off,
     stale_metrics,

@@ -49,7 +49,7 @@ class Confines:
 
     `template`: the workload as its own template has it, where its pods are sized at creation and not by the template; else None.
     `promised`: what other workloads' new pods will ask for beyond their templates. `policy_trouble`: why the admission policies do
-    not work; empty where they do.
+    not work; empty where they do. `full`: the namespace's PodSizes holds no entry of this workload, and has no room for another.
     """
 
     limit_ranges: tuple[LimitRange, ...] = ()
@@ -57,3 +57,4 @@ class Confines:
     template: Workload | None = None
     promised: Mapping[Amount, int] = field(default_factory=dict)
     policy_trouble: str = ""
+    full: bool = False

@@ -18,6 +18,9 @@ from rightsizer.workload import RESOURCES, Container, FieldPath, SizeField, Size
 
 _FIELDS: tuple[SizeField, SizeField] = ("request", "limit")
 
+MOST_ENTRIES = 3_000
+"""As many workloads does the definition of PodSizes allow: objects of the API have a size that they cannot be above."""
+
 SURGE = 0.25
 """The share of pods that a Deployment has in excess while it replaces them, by default; rounded up."""
 
@@ -27,6 +30,13 @@ def admission_policy_missing(facts: CheckFacts) -> Objection | None:
     if not _at_creation(facts) or not facts.confines.policy_trouble:
         return None
     return Objection(Reason.ADMISSION_POLICY_MISSING, facts.confines.policy_trouble)
+
+
+def pod_sizes_full(facts: CheckFacts) -> Objection | None:
+    """One too many would have all entries of the namespace refused."""
+    if not _at_creation(facts) or not facts.confines.full:
+        return None
+    return Objection(Reason.POD_SIZES_FULL, f"the PodSizes of the namespace has {MOST_ENTRIES:,} entries, the most that it holds")
 
 
 def needs_rollout(facts: CheckFacts) -> Objection | None:

@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     PAUSED = "Paused"
     ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
+    POD_SIZES_FULL = "PodSizesFull"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     BACKING_OFF = "BackingOff"
     STALE_METRICS = "StaleMetrics"

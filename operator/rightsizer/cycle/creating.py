@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from rightsizer.checks.confines import Amount, Confines, LimitRange, Quota
-from rightsizer.checks.creation import beyond_template
+from rightsizer.checks.creation import MOST_ENTRIES, beyond_template
 from rightsizer.checks.facts import FieldChange
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.errors import ClusterError
@@ -70,12 +70,14 @@ class Creating:
 
     def confines(self, ref: WorkloadRef) -> Confines:
         """What stands around a workload, with what others are to get in this cycle."""
+        entries = self._wanted.get(ref.namespace, {})
         return Confines(
             limit_ranges=self._limit_ranges.get(ref.namespace, ()),
             quotas=self._quotas.get(ref.namespace, ()),
             template=self._templates.get(ref),
             promised=self._promised[ref.namespace] - self._beyond.get(ref, Counter()),
             policy_trouble=self._policy_trouble,
+            full=len(entries) >= MOST_ENTRIES and str(ref) not in entries,
         )
 
     def want(self, ref: WorkloadRef, changes: Iterable[FieldChange], *, recommendation: str, since: float, then: Then) -> Workload:
