@@ -24,6 +24,7 @@ from rightsizer.errors import (
 )
 from rightsizer.ports import Listing, Recorded
 from rightsizer.profile import Profile
+from rightsizer.strategies.on_create import PodSizes
 from rightsizer.workload import OwnerRef, Sizes, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
@@ -40,6 +41,10 @@ class ReadableFakeCluster(FakeCluster):
     def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]:
         failed = self._failed("recommendations_of", namespaces)
         return Listing(tuple(one for one in self.recommendations() if one.workload.namespace in namespaces), failed)
+
+    def pod_sizes_of(self, namespaces: Sequence[str]) -> Listing[PodSizes]:
+        failed = self._failed("pod_sizes_of", namespaces)
+        return Listing(tuple(one for one in self.pod_sizes() if one.namespace in namespaces), failed)
 
 
 class Desk:
@@ -179,6 +184,32 @@ def test_the_last_change_is_told_and_cools_down(desk: Desk) -> None:
     text = run("explain", "deploy/web").stdout
     assert "Last change: 2025-11-20 12:01 UTC by Rollout, Succeeded: app cpu 500m -> 216m, app memory 1Gi -> 384Mi;" in text
     assert "CoolingDown: lowered at 2025-11-20 12:01 UTC" in text
+
+
+def test_pods_that_are_sized_at_creation_are_told_as_new_ones_are(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(apply={"strategy": "OnCreate"})
+    desk.world.run_cycle()
+    (web,) = desk.recommended()
+    assert (web["state"], web["reason"]) == ("Applied", "UpToDate")
+    assert web["containers"][0]["current"]["requests"]["cpu"] == "216m"
+    assert "by OnCreate, Succeeded" in run("explain", "deploy/web").stdout
+
+
+def test_sizes_for_new_pods_that_may_not_be_read_are_noted(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(apply={"strategy": "OnCreate"})
+    desk.world.run_cycle()
+    desk.cluster.fail(ClusterForbidden("no"), call="pod_sizes_of", namespace="shop")
+    result = desk.recommend()
+    assert result.exit_code == 0
+    assert "PodSizes of shop may not be read" in result.stderr
+
+
+def test_nobody_asks_for_sizes_where_there_are_none(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.recommend()
+    assert desk.cluster.made("pod_sizes_of", "pod_sizes") == 0
 
 
 def test_a_change_of_a_former_workload_of_the_same_name_is_not_believed(desk: Desk) -> None:

@@ -23,10 +23,11 @@ from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
-from rightsizer.profile import Profile, with_known_method
+from rightsizer.profile import ON_CREATE, Profile, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
+from rightsizer.strategies.on_create import Entry, PodSizes, sized
 from rightsizer.workload import Workload, WorkloadRef
 
 Item = TypeVar("Item")
@@ -40,6 +41,8 @@ class ReadableCluster(Cluster, Protocol):
     def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]: ...
 
     def recommendations_of(self, namespaces: Sequence[str]) -> Listing[Recorded]: ...
+
+    def pod_sizes_of(self, namespaces: Sequence[str]) -> Listing[PodSizes]: ...
 
 
 class Live:
@@ -77,14 +80,16 @@ class Live:
         profiles, profile_notes = self._profiles(places)
         autoscalers = self._cluster.autoscalers(places)
         _raise_first(autoscalers.failed)
+        changes = self._changes(workloads.items, places)
+        present, size_notes = self._as_created(workloads.items, changes)
         return Declared(
-            workloads=workloads.items,
+            workloads=present,
             profiles=profiles,
             defaults=self._profile is None,
             annotations=annotations,
             autoscalers=autoscalers.items,
-            changes=self._changes(workloads.items, places),
-            notes=(*notes, *profile_notes),
+            changes=changes,
+            notes=(*notes, *profile_notes, *size_notes),
             failures=workloads.failed,
         )
 
@@ -137,6 +142,22 @@ class Live:
         present = [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
         changes = {one.workload: change_from_status(one.status) for one in present}
         return {ref: change for ref, change in changes.items() if change is not None}
+
+    def _as_created(
+        self, workloads: tuple[Workload, ...], changes: Mapping[WorkloadRef, Change]
+    ) -> tuple[tuple[Workload, ...], tuple[str, ...]]:
+        """The workloads as their new pods are, where those are sized at their creation; and what a person should know about that."""
+        places = sorted({ref.namespace for ref, change in changes.items() if change.strategy == ON_CREATE})
+        found = _unless_absent(lambda: self._cluster.pod_sizes_of(places)) if places else None
+        if found is None:
+            return workloads, ()
+        entries = {(one.namespace, name): entry for one in found.items for name, entry in one.entries.items()}
+        seen = tuple(_sized(workload, entries.get((workload.ref.namespace, str(workload.ref)))) for workload in workloads)
+        return seen, tuple(f"PodSizes of {name} may not be read: the sizes told are those of the templates" for name in found.failed)
+
+
+def _sized(workload: Workload, entry: Entry | None) -> Workload:
+    return workload if entry is None else sized(workload, entry)
 
 
 def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:

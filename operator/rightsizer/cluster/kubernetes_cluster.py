@@ -126,6 +126,10 @@ class KubernetesCluster:
         except ClusterNotFound:
             return ()
 
+    def pod_sizes_of(self, namespaces: Sequence[str]) -> Listing[PodSizes]:
+        """For callers that may not list those of the whole cluster."""
+        return self._lister.of_namespaces(POD_SIZES, parse_pod_sizes, namespaces)
+
     def write_pod_sizes(self, wanted: PodSizes) -> None:
         body = {
             "apiVersion": POD_SIZES.api_version,
