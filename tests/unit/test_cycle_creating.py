@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rightsizer.checks.confines import Bounds, LimitRange, Quota
-from rightsizer.errors import ClusterError, ClusterRejected, ClusterUnreachable
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterRejected, ClusterUnreachable
 from rightsizer.strategies.on_create import Entry, PodSizes
 from rightsizer.workload import Container, Sizes, WorkloadRef
 from tests.unit.builders import DAY, MI, WIDE, WORKED
@@ -190,6 +190,16 @@ class TestTrouble:
         world.run_cycle()
         assert entries(world) == {}
         assert world.measuring_condition()["reason"] == outcome
+
+    def test_sizes_that_may_not_be_read_stop_only_those_that_need_them(self, world: World) -> None:
+        world.run_cycle()
+        world.add_deployment(namespace="other")
+        world.apply_profile(namespace="other")
+        world.cluster.fail(ClusterForbidden("no"), call="pod_sizes")
+        world.run_cycles(2)
+        assert world.told() == ("Blocked", "AdmissionPolicyMissing")
+        assert world.sizes(namespace="other") == WORKED
+        assert entries(world) == {"Deployment/web": {"app": WORKED}}
 
     def test_entries_stay_while_the_namespace_cannot_be_read(self, world: World) -> None:
         world.run_cycle()

@@ -11,7 +11,7 @@ from rightsizer.checks.facts import FieldChange
 from rightsizer.cluster.confines_json import parse_limit_range, parse_pod_sizes, parse_quota
 from rightsizer.strategies.on_create import Entry, PodSizes, changed, fitting, render, sized
 from rightsizer.workload import Container, FieldPath, Role, Sizes
-from tests.unit.builders import MI, WIDE, WORKED, workload
+from tests.unit.builders import GI, MI, WIDE, WORKED, workload
 
 SINCE = 1_769_846_400.0
 WEB = Entry({"app": WORKED}, "deployment-web", SINCE)
@@ -80,6 +80,23 @@ class TestThroughAnEntry:
         both = Entry({"app": WORKED, "left": WORKED}, "r", SINCE)
         assert fitting(both, workload()) == Entry({"app": WORKED}, "r", SINCE)
         assert fitting(both, workload(Container("new", WIDE), Container("left", WIDE, Role.INIT))) is None
+
+    @pytest.mark.parametrize(
+        ("template", "sizes", "fits"),
+        [
+            (Sizes(cpu_request=100, cpu_limit=500), Sizes(cpu_request=400), True),
+            (Sizes(cpu_request=100, cpu_limit=300), Sizes(cpu_request=400), False),
+            (Sizes(memory_request=GI), Sizes(memory_limit=MI), False),
+            (Sizes(cpu_limit=100, memory_limit=MI), Sizes(cpu_request=50), False),
+            (Sizes(cpu_limit=100, memory_limit=MI), Sizes(cpu_request=50, cpu_limit=50), True),
+            (Sizes(cpu_request=50, cpu_limit=100, memory_limit=MI), Sizes(cpu_request=100), False),
+            (Sizes(), Sizes(cpu_request=50), False),
+        ],
+        ids=["fits", "above-limit", "below-request", "no-longer-guaranteed", "guaranteed", "becomes-guaranteed", "best-effort"],
+    )
+    def test_one_that_the_policy_would_not_follow_is_dropped(self, template: Sizes, sizes: Sizes, fits: bool) -> None:
+        entry = Entry({"app": sizes}, "r", SINCE)
+        assert fitting(entry, workload(Container("app", template))) == (entry if fits else None)
 
     def test_changes_are_added_to_what_stands(self) -> None:
         first = changed(None, [FieldChange(FieldPath("app", "cpu", "request"), 500, 216)], recommendation="r", since=1.0)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.creating import Creating, at_creation
@@ -21,7 +22,7 @@ from rightsizer.cycle.proving import Proving, ProvingReport
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
-from rightsizer.errors import ClusterError, ClusterNotFound
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
 from rightsizer.history import last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.finding import FindingType
@@ -160,12 +161,7 @@ class Cycle:
         # Of a copy that somebody made under another name, nothing is believed.
         recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
         assignment = assign(present, profiles, annotations)
-        creating = Creating(
-            self._cluster.pod_sizes(),
-            limit_ranges=limit_ranges.items,
-            quotas=quotas.items,
-            policy_trouble=self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else "",
-        )
+        creating = self._creating(assignment, limit_ranges.items, quotas.items)
         ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in assignment.ruled.items()}
         return _Seen(
             profiles=profiles,
@@ -176,6 +172,15 @@ class Cycle:
             assignment=replace(assignment, ruled=ruled),
             creating=creating,
         )
+
+    def _creating(self, assignment: Assignment, limit_ranges: Iterable[LimitRange], quotas: Iterable[Quota]) -> Creating:
+        try:
+            found = self._cluster.pod_sizes()
+        except ClusterForbidden as error:
+            # Of no matter to those that are not sized at creation.
+            return Creating(limit_ranges=limit_ranges, quotas=quotas, policy_trouble=f"PodSizes may not be read: {error}")
+        trouble = self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else ""
+        return Creating(found, limit_ranges=limit_ranges, quotas=quotas, policy_trouble=trouble)
 
     def _policy_trouble(self) -> str:
         """Why new pods are not sized, if so. Policies that were there a short while ago are not looked for again."""

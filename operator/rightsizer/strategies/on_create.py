@@ -62,10 +62,16 @@ def sized(workload: Workload, entry: Entry | None) -> Workload:
 
 
 def fitting(entry: Entry, workload: Workload) -> Entry | None:
-    """The entry without containers that the workload does not have any more; None where nothing is left."""
+    """The entry without containers that the workload does not have any more; None where nothing is left, or its pods are not sized by it.
+
+    The admission policy leaves a pod as it is that would become invalid or change its QoS class, as after an edit of the template.
+    """
     names = {container.name for container in workload.sizable}
-    sizes = {name: found for name, found in entry.sizes.items() if name in names}
-    return replace(entry, sizes=sizes) if sizes else None
+    kept = replace(entry, sizes={name: found for name, found in entry.sizes.items() if name in names})
+    after = sized(workload, kept)
+    valid = all(_ordered(container.sizes) for container in after.containers)
+    same_class = after.guaranteed == workload.guaranteed and any(container.sizes != Sizes() for container in workload.containers)
+    return kept if kept.sizes and valid and same_class else None
 
 
 def changed(entry: Entry | None, changes: Iterable[FieldChange], *, recommendation: str, since: float) -> Entry:
@@ -75,6 +81,10 @@ def changed(entry: Entry | None, changes: Iterable[FieldChange], *, recommendati
         path = change.path
         sizes[path.container] = sizes.get(path.container, Sizes()).with_value(path.resource, path.field, change.after)
     return Entry(sizes, recommendation, since)
+
+
+def _ordered(sizes: Sizes) -> bool:
+    return all((sizes.request(resource) or 0) <= limit for resource in RESOURCES if (limit := sizes.limit(resource)) is not None)
 
 
 def _sized(container: Container, sizes: Sizes) -> Container:
