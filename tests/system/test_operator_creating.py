@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.system
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": WORKED_EXAMPLE["limits"]}
 SAME = {"cpu": "1", "memory": "1Gi"}
 SHIPPER = container("shipper", cpu=0.02, memory=40, requests={"cpu": "100m", "memory": "128Mi"}, limits={}, sidecar=True)
+
+
+KILLED = 6
 
 
 def small() -> Any:
@@ -33,6 +37,7 @@ WORKLOADS = (
     steady("limited", "web"),
     steady("tight", "small", small()),
     steady("roomy", "small", small()),
+    *(steady("kills", f"web-{number}") for number in range(KILLED)),
 )
 PROFILES = tuple(profile(name, apply={"strategy": "OnCreate"}) for name in ("shop", "limited", "tight", "roomy"))
 CHANGED = (
@@ -149,7 +154,8 @@ class TestNewPods:
 
     def test_templates_are_not_touched_and_nothing_was_rolled_out(self, stage: Stage) -> None:
         for reference in CHANGED:
-            assert stage.generation(reference) == 1
+            if not reference.endswith(("leaving", "deleted")):
+                assert stage.generation(reference) == 1
         assert stage.resources("shop/Deployment/web-app") == GENEROUS
 
     def test_the_recommendation_tells_what_is_in_force(self, stage: Stage) -> None:
@@ -193,6 +199,34 @@ class TestLeaving:
         stage.bed.kubectl("rollout", "status", "deployment", "template", "--namespace=shop", "--timeout=60s")
         stage.bed.wait_for(lambda: "Deployment/template" not in sizes(stage, "shop"), what="the entry gone")
         assert resources(replaced(stage, "shop", "template")) == GENEROUS
+
+
+class TestKilled:
+    @pytest.mark.parametrize("writes", [1, 4, KILLED + 2])
+    def test_in_mid_change_the_next_one_ends_it(self, stage: Stage, operator: OperatorProcess, writes: int) -> None:
+        """kill -9 after so many writes: among the intents, and after the sizes."""
+        names = {f"Deployment/web-{number}" for number in range(KILLED)}
+        before = len(written_in(stage, operator, "kills"))
+        stage.bed.wait_for(lambda: sizes(stage, "kills") == {}, what="nothing left of an earlier kill")
+        with stage.ruled_by(profile("kills", apply={"strategy": "OnCreate"})):
+            while len(written_in(stage, operator, "kills")) < before + writes:
+                time.sleep(0.01)
+            operator.kill()
+            operator.start()
+            stage.wait_changed(*(f"kills/{name}" for name in names))
+            operator.wait_for_cycles(2)
+            assert sizes(stage, "kills") == {name: {"app": WORKED_EXAMPLE} for name in names}
+            marks = {stage.last_change(f"kills/{name}")["time"] for name in names}
+            found = stage.bed.get("podsizes", "rightsizer", namespace="kills") or {}
+            assert {entry["sizedBy"].partition("@")[2] for entry in found["spec"]["workloads"].values()} == marks
+
+
+def written_in(stage: Stage, operator: OperatorProcess, namespace: str) -> list[Manifest]:
+    """The writes to recommendations and sizes of a namespace, so far."""
+    ours = [event for event in stage.writes(operator.user) if event["objectRef"].get("apiGroup") == "rightsizer.dev"]
+    return [
+        event for event in ours if event["objectRef"].get("namespace") == namespace and "profiles" not in event["objectRef"]["resource"]
+    ]
 
 
 class TestWhenThereIsNoNews:
