@@ -62,6 +62,13 @@ def test_a_rollout_without_words_gets_ours(rollout: RolloutPhase) -> None:
     assert observe(change(Outcome.IN_PROGRESS), template(WORKED, rollout)).message
 
 
+@pytest.mark.parametrize(("sizes", "after"), [(WORKED, Outcome.SUCCEEDED), (WIDE, Outcome.ABANDONED)])
+@pytest.mark.parametrize("rollout", list(RolloutPhase))
+def test_sizes_at_creation_have_no_rollout(sizes: Sizes, after: Outcome, rollout: RolloutPhase) -> None:
+    begun = replace(change(Outcome.STARTED), strategy="OnCreate")
+    assert observe(begun, template(sizes, rollout)).outcome is after
+
+
 def test_one_number_that_differs_is_somebody_elses() -> None:
     other = WORKED.with_value("memory", "limit", None)
     assert observe(change(Outcome.IN_PROGRESS), template(other)).outcome is Outcome.SUPERSEDED
