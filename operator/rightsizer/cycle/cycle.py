@@ -17,6 +17,7 @@ from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
@@ -111,6 +112,7 @@ class Cycle:
         self._clock = clock
         self._settling = Settling(cluster)
         self._proving = Proving(methods=self._methods)
+        self._recognising = Recognising()
         self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:
@@ -128,6 +130,8 @@ class Cycle:
             held=self._proving.held,
             told=_told(seen.recorded.values()),
             methods=self._methods,
+            recognising=self._recognising,
+            unread=_unread(measured),
         )
         self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
@@ -258,8 +262,11 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
 
 def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
     """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
-    unread = {namespace for namespace, share in measured.read.items() if share < 1}
-    return {*seen.failed_namespaces, *measured.trouble, *unread}
+    return {*seen.failed_namespaces, *measured.trouble, *_unread(measured)}
+
+
+def _unread(measured: MeasuringReport) -> set[str]:
+    return {namespace for namespace, share in measured.read.items() if share < 1}
 
 
 def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:

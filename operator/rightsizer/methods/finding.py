@@ -1,4 +1,7 @@
-"""What fools a recommendation, by the word that status, event and README have for it. How each is recognised is not known here."""
+"""What fools a recommendation, by the word that status, event and README have for it, and what a method is told of it.
+
+How each is recognised is not known here.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +29,20 @@ class Finding:
 
     type: FindingType
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What was recognised of one container, as far as numbers depend on it.
+
+    `leak_start`: bytes from which a leak climbs anew, None without a leak; `throttled`: whether there is that finding; `rare_memory`:
+    whether its memory has rare peaks.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    leak_start: float | None = None
+    throttled: bool = False
+    rare_memory: bool = False
+
+
+NOTHING_RECOGNISED = Recognised()

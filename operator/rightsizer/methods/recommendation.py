@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rightsizer.history import UsageWindow
-from rightsizer.methods.finding import Finding, FindingType
+from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, Recognised
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -39,7 +39,7 @@ class ContainerFacts:
 
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
-    `told`: the findings that people have been told of it.
+    `recognised`: what could fool the method, as it was recognised of late.
     """
 
     key: ContainerKey
@@ -48,7 +48,7 @@ class ContainerFacts:
     guaranteed: bool
     oom_floor: int | None = None
     held: Mapping[ResourceName, float] = field(default_factory=dict)
-    told: frozenset[FindingType] = frozenset()
+    recognised: Recognised = NOTHING_RECOGNISED
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ What is made of a finding is decided elsewhere; here only the sentence is, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
-from rightsizer.methods.finding import Finding, FindingType
+from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, FindingType, Recognised
 from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.climb import climbs
 from rightsizer.methods.patterns.presence import IDLE_MILLICORES, hot_replicas, idle, short_history, throttled_often
@@ -31,15 +31,7 @@ _TITLES: Mapping[ResourceName, str] = {"cpu": "CPU", "memory": "memory"}
 Told = Sequence[frozenset[FindingType]]
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """What was found, row by row. `leak_start`: bytes from which a leak climbs anew, NaN where there is none; `throttled`: rows with that
-    finding; `rare_memory`: rows whose memory has rare peaks."""
-
-    findings: tuple[tuple[Finding, ...], ...]
-    leak_start: Numbers
-    throttled: Truth
-    rare_memory: Truth
+Rows = slice | NDArray[np.intp]
 
 
 class _Found:
@@ -62,9 +54,9 @@ class _Found:
         return tuple(tuple(Finding(kind, found[row]) for kind, found in self._by_type.items() if row in found) for row in range(self._rows))
 
 
-def recognise(usage: UsageWindow, rows: slice, told: Told) -> Recognised:
-    """The findings of these rows of the window. `told`: by row, the types that are told of the container already: they go on more easily
-    than they begin, so that what lies at the edge is not told and taken back."""
+def recognise(usage: UsageWindow, rows: Rows, told: Told) -> list[Recognised]:
+    """What there is to recognise in each of these rows of the window. `told`: by row, the types that are told of the container already:
+    they go on more easily than they begin, so that what lies at the edge is not told and taken back."""
     found = _Found(len(usage.cpu[rows]), told)
     leak_start = _climbs(found, usage.memory[rows])
     throttled = _throttled(found, usage, rows)
@@ -73,7 +65,17 @@ def recognise(usage: UsageWindow, rows: slice, told: Told) -> Recognised:
     _over_days(found, "cpu", usage.cpu[rows], end=usage.span.end)
     _of_pods(found, usage, rows)
     _of_little(found, usage.cpu[rows], usage.memory[rows])
-    return Recognised(found.all(), leak_start, throttled, rare_memory)
+    return [
+        _one(findings, leak_start=start, throttled=cut_off, rare_memory=rare)
+        for findings, start, cut_off, rare in zip(found.all(), leak_start.tolist(), throttled.tolist(), rare_memory.tolist(), strict=True)
+    ]
+
+
+def _one(findings: tuple[Finding, ...], *, leak_start: float, throttled: bool, rare_memory: bool) -> Recognised:
+    # One value for all that nothing was found in, which is most of thousands that are remembered.
+    if not findings:
+        return NOTHING_RECOGNISED
+    return Recognised(findings, None if np.isnan(leak_start) else leak_start, throttled, rare_memory)
 
 
 def _climbs(found: _Found, memory: Values) -> Numbers:
@@ -95,7 +97,7 @@ def _climbs(found: _Found, memory: Values) -> Numbers:
     return np.where(seen.leak, seen.before, np.nan)
 
 
-def _throttled(found: _Found, usage: UsageWindow, rows: slice) -> Truth:
+def _throttled(found: _Found, usage: UsageWindow, rows: Rows) -> Truth:
     kind, cpu = FindingType.THROTTLED, usage.cpu[rows]
     if usage.throttled is None:
         return np.zeros(len(cpu), dtype=np.bool_)
@@ -133,7 +135,7 @@ def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: in
     return rare.found
 
 
-def _of_pods(found: _Found, usage: UsageWindow, rows: slice) -> None:
+def _of_pods(found: _Found, usage: UsageWindow, rows: Rows) -> None:
     kinds = FindingType.STARTUP_SPIKE, FindingType.HOT_REPLICA
     cpu, pods = usage.cpu[rows], usage.pods[rows]
     spiky = spikes(cpu, pods, told=found.told(kinds[0]))
