@@ -12,6 +12,7 @@ from rightsizer.checks.differences import differences
 from rightsizer.checks.facts import CheckFacts
 from rightsizer.evidence.proof import Evidence, Figures
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
+from rightsizer.methods.finding import NOTHING_KNOWN
 from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, Profile
@@ -143,7 +144,7 @@ def usage_window(
 
 def with_recognised(usage: UsageWindow, *facts: ContainerFacts) -> list[ContainerFacts]:
     """The facts with what can be recognised in this usage."""
-    found = recognise(usage, slice(None), [frozenset()] * len(facts))
+    found = recognise(usage, slice(None), [NOTHING_KNOWN] * len(facts))
     return [replace(fact, recognised=recognised) for fact, recognised in zip(facts, found, strict=True)]
 
 

@@ -12,7 +12,7 @@ from rightsizer.cycle import recognising
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.recognising import Recognising
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
-from rightsizer.methods.finding import Recognised
+from rightsizer.methods.finding import NOTHING_KNOWN, Recognised
 from rightsizer.methods.patterns.recognising import recognise
 from tests.unit.builders import MI, usage_window
 from tests.unit.world import World
@@ -46,7 +46,7 @@ def window(*, slot: int = 0, rows: int = 2, days: int = 2) -> UsageWindow:
 
 def recognised_at(found: Recognising, slot: int, **fields: Any) -> list[Recognised]:
     usage = window(slot=slot, **fields)
-    return found.of(usage, [frozenset()] * len(usage.keys))
+    return found.of(usage, [NOTHING_KNOWN] * len(usage.keys))
 
 
 def test_each_comes_once_an_hour(looked_at: list[str]) -> None:
@@ -60,7 +60,7 @@ def test_in_between_the_answer_is_the_same(looked_at: list[str]) -> None:
     found = Recognising()
     first = recognised_at(found, 0)
     calm = usage_window([[0.0] * 2 * 288] * 2, [[100.0 * MI] * 2 * 288] * 2)
-    assert found.of(calm, [frozenset()] * 2) == first != Recognising().of(calm, [frozenset()] * 2)
+    assert found.of(calm, [NOTHING_KNOWN] * 2) == first != Recognising().of(calm, [NOTHING_KNOWN] * 2)
 
 
 def test_those_that_began_together_are_spread_over_the_hour(looked_at: list[str]) -> None:
@@ -71,7 +71,7 @@ def test_those_that_began_together_are_spread_over_the_hour(looked_at: list[str]
         looked_at.clear()
         for chunk in chunks:
             later = slot * SLOT_SECONDS
-            found.of(replace(chunk, span=Span(chunk.span.start + later, chunk.span.end + later)), [frozenset()])
+            found.of(replace(chunk, span=Span(chunk.span.start + later, chunk.span.end + later)), [NOTHING_KNOWN])
         return len(looked_at)
 
     assert [cycle(slot) for slot in range(25)] == [24, *[2] * 24]

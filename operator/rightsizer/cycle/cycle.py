@@ -19,19 +19,17 @@ from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
 from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
+from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.history import last_slot
 from rightsizer.methods import known_methods
-from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
 from rightsizer.profile import Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name
-from rightsizer.status.findings import told_findings
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.standing import State
@@ -128,7 +126,7 @@ class Cycle:
             self._measuring.oom_floors(),
             end=end,
             held=self._proving.held,
-            told=_told(seen.recorded.values()),
+            known=remembered(seen.recorded.values()),
             methods=self._methods,
             recognising=self._recognising,
             unread=_unread(measured),
@@ -237,16 +235,6 @@ class Cycle:
             return
         for event in telling.of_profile(profile, status):
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
-
-
-def _told(recorded: Iterable[Recorded]) -> dict[ContainerKey, frozenset[FindingType]]:
-    """The findings that are written, by container."""
-    return {
-        ContainerKey(one.workload, name): types
-        for one in recorded
-        for name, entry in entries_by_name(one.status).items()
-        if (types := told_findings(entry))
-    }
 
 
 def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:

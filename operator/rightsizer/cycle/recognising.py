@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
-from rightsizer.methods.finding import FindingType, Recognised
+from rightsizer.methods.finding import Known, Recognised
 from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.workload import ContainerKey
 
@@ -45,11 +45,11 @@ class Recognising:
         """The places of those that will be recognised when they are asked for in a window of this span."""
         return [place for place, key in enumerate(keys) if self._is_due(key, span)]
 
-    def of(self, usage: UsageWindow, told: Sequence[frozenset[FindingType]]) -> list[Recognised]:
-        """What there is to recognise in each row, some of it up to an hour old. `told`: by row, the findings that are told already."""
+    def of(self, usage: UsageWindow, known: Sequence[Known]) -> list[Recognised]:
+        """What there is to recognise in each row, some of it up to an hour old. `known`: by row, what is known besides usage."""
         due = self.due(usage.keys, usage.span)
         if due:
-            found = recognise(usage, np.array(due, dtype=np.intp), [told[row] for row in due])
+            found = recognise(usage, np.array(due, dtype=np.intp), [known[row] for row in due])
             self._keep(usage, [usage.keys[row] for row in due], found)
         return [self._kept[key].recognised for key in usage.keys]
 

@@ -216,7 +216,9 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
     latest, peaks = _as_shown(resource, seen.levels(rule)), _as_shown(resource, peak(values))
-    held = _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts]))
+    splits = [fact.recognised.splits.get(resource) for fact in facts]
+    # What is held was replayed without knowing of releases.
+    held = _as_shown(resource, _numbers([None if split else fact.held.get(resource) for fact, split in zip(facts, splits, strict=True)]))
     # What is held stands in for no level: where the method has none, there is nothing to say.
     measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
@@ -234,8 +236,10 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
             throttled=float(seen.throttled[row]),
             latest=float(latest[row]) if measured[row] > latest[row] else None,
             last_value=float(last[row]),
+            release=None if split is None else split.release,
+            before_release_seconds=0 if split is None else split.before_seconds,
         )
-        for row in range(len(values))
+        for row, split in enumerate(splits)
     ]
 
 

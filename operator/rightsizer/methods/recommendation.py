@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rightsizer.history import UsageWindow
 from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, Recognised
+from rightsizer.methods.release import Release
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -59,6 +60,7 @@ class Measurement:
     value, unix seconds. `pods`: the largest number of pods seen at once. `throttled`: share of the samples in which the container was
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
     `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value.
+    `release`: all of it is from since this release; `before_release_seconds` of history from before it count only for raising.
     """
 
     statistic: str
@@ -73,6 +75,8 @@ class Measurement:
     throttled: float = 0.0
     latest: float | None = None
     last_value: float = 0.0
+    release: Release | None = None
+    before_release_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +125,8 @@ class Method(Protocol):
     def name(self) -> str: ...
 
     def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
-        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window."""
+        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window.
+
+        What was used before a release that split the history of a row is left out of `usage`.
+        """
         ...
