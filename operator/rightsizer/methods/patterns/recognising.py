@@ -89,7 +89,8 @@ def _part(usage: UsageWindow, rows: Rows) -> UsageWindow:
 
 def _splits(*, cpu: Split | None, memory: Split | None) -> Splits:
     found: dict[ResourceName, Split | None] = {"cpu": cpu, "memory": memory}
-    return {resource: split for resource, split in found.items() if split is not None}
+    # Thousands are remembered, nearly all without one.
+    return {resource: split for resource, split in found.items() if split is not None} or NOTHING_RECOGNISED.splits
 
 
 def _climbs(found: _Found, memory: Values) -> Numbers:
