@@ -460,7 +460,7 @@ class TestEvidence:
         objection = evidence_too_weak(self.facts(cpu=figures(above=0.0101)))
         assert objection == Objection(
             Reason.EVIDENCE_TOO_WEAK,
-            "this rule would have had cpu above the request for 1.1% of the time of app in the last 7d; "
+            "this rule would have had cpu above the request for 1.1% of the time of app in the 7d that were judged; "
             "spec.evidence.maxTimeAboveRequest is 1%",
             paths("app.cpu.request", "app.cpu.limit"),
         )
@@ -469,7 +469,7 @@ class TestEvidence:
     def test_too_many_oom_kills(self, kills: int, words: str) -> None:
         objection = evidence_too_weak(self.facts(memory=figures(kills=kills, above=0.5)))
         assert objection is not None
-        assert objection.message == f"this rule would have had {words} of app in the last 7d; spec.evidence.maxOOMKills is 0"
+        assert objection.message == f"this rule would have had {words} of app in the 7d that were judged; spec.evidence.maxOOMKills is 0"
         assert objection.paths == paths("app.memory.request", "app.memory.limit")
 
     def test_the_profile_decides(self) -> None:

@@ -15,8 +15,8 @@ from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatc
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.ranking import Columns, Levels
 from rightsizer.methods.recommendation import Method
-from rightsizer.profile import EvidenceRule, Mode, Profile
-from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, ResourceName, WorkloadRef
+from rightsizer.profile import EvidenceRule, LimitPolicy, LimitRule, Mode, Profile
+from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, ResourceName, Sizes, WorkloadRef
 from tests.unit.builders import DAY, MI, NOW, WIDE, workload
 from tests.unit.world import World
 
@@ -47,6 +47,24 @@ def history(workloads: list[Ruled], *, days: float = 2, much: Mapping[str, float
 
 def proven(proving: Proving, workloads: list[Ruled]) -> list[bool]:
     return [bool(proving.of(one.workload.ref, ["app"])) for one in workloads]
+
+
+def sized(workloads: list[Ruled], sizes: Sizes) -> list[Ruled]:
+    return [replace(one, workload=replace(one.workload, containers=(Container("app", sizes),))) for one in workloads]
+
+
+class TestKeptLimits:
+    @pytest.mark.parametrize(("policy", "kills", "again"), [(LimitPolicy.KEEP, True, True), (LimitPolicy.RATIO, False, False)])
+    def test_evidence_is_of_the_limit_that_is_kept(self, policy: LimitPolicy, kills: bool, again: bool) -> None:
+        rule = replace(PROFILE.default_rule, memory=replace(PROFILE.default_rule.memory, limit=LimitRule(policy=policy)))
+        some = ruled(1, replace(PROFILE, default_rule=rule))
+        proving, past = Proving(), history(some)
+        proving.refresh(sized(some, replace(WIDE, memory_limit=100 * MI)), past, end=END)
+        (before,) = proving.of(some[0].workload.ref, ["app"]).values()
+        proving.refresh(sized(some, WIDE), past, end=END)
+        (after,) = proving.of(some[0].workload.ref, ["app"]).values()
+        assert (before.memory.oom_events > 0, after.memory.oom_events) == (kills, 0)
+        assert (after is not before) == again
 
 
 class TestProving:
@@ -223,7 +241,7 @@ def test_time_above_the_request_holds_lowering_back(world: World) -> None:
     assert world.told() == ("Blocked", "EvidenceTooWeak")
     message = world.recommended()["summary"]["message"]
     assert message.startswith("this rule would have had cpu above the request for ")
-    assert message.endswith("of the time of app in the last 7d; spec.evidence.maxTimeAboveRequest is 0%")
+    assert message.endswith("of the time of app in the 7d that were judged; spec.evidence.maxTimeAboveRequest is 0%")
     assert "EvidenceTooWeak" in world.events()
 
 

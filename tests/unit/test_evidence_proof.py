@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from rightsizer.evidence.proof import Basis, Evidence, prove
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
-from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, Profile
+from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, LimitPolicy, LimitRule, Profile
 from rightsizer.quantities import MEBIBYTE
-from rightsizer.workload import ContainerKey
+from rightsizer.workload import RESOURCES, ContainerKey, Sizes
 from tests.unit.builders import NOW, REF
 
 SLOTS = 14 * DAY_SLOTS
@@ -109,3 +110,51 @@ def test_the_limit_of_a_guaranteed_pod_is_its_request() -> None:
     # What was needed once is kept while it is in the window.
     memory[-4000] = 170 * MEBIBYTE
     assert known(flat(100), memory, basis=guaranteed).memory.oom_events == 0
+
+
+def with_policy(policy: LimitPolicy, *, limit: int | None = None, **fields: Any) -> Basis:
+    """Policy of both limits; `limit`: that of memory today."""
+    limits = {resource: replace(DEFAULT_RULE.resource(resource), limit=LimitRule(policy=policy)) for resource in RESOURCES}
+    rule = replace(DEFAULT_RULE, cpu=limits["cpu"], memory=limits["memory"])
+    return replace(ROLLOUT, rule=rule, kept=Sizes(cpu_limit=150, memory_limit=limit), **fields)
+
+
+class TestLimitPolicies:
+    def peaks(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        memory = flat(100 * MEBIBYTE)
+        for start in (-500, -200):
+            memory[start : start + 2] = 450 * MEBIBYTE
+        return memory
+
+    @pytest.mark.parametrize(("limit", "kills"), [(400, 2), (500, 0), (None, 0)])
+    def test_a_limit_that_is_kept_kills(self, limit: int | None, kills: int) -> None:
+        basis = with_policy(LimitPolicy.KEEP, limit=None if limit is None else limit * MEBIBYTE)
+        assert known(flat(100), self.peaks(), basis=basis).memory.oom_events == kills
+
+    def test_without_a_limit_nothing_is_killed(self) -> None:
+        assert known(flat(100), self.peaks(), basis=with_policy(LimitPolicy.NONE)).memory.oom_events == 0
+
+    def test_a_request_is_at_most_the_limit_that_is_kept(self) -> None:
+        found = known(flat(400), flat(500 * MEBIBYTE), basis=with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE))
+        assert (found.cpu.request, found.memory.request) == (150, 400 * MEBIBYTE)
+        assert found.cpu.above == found.memory.above == 1
+
+    def test_in_a_guaranteed_pod_it_is_that_limit(self) -> None:
+        basis = with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE, guaranteed=True)
+        assert known(flat(20), flat(50 * MEBIBYTE), basis=basis).memory.request == 400 * MEBIBYTE
+
+    def test_near_a_limit_that_stays_nothing_is_raised(self) -> None:
+        memory = flat(300 * MEBIBYTE)
+        memory[-400:-398] = 380 * MEBIBYTE
+        found = known(flat(100), memory, basis=with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE))
+        assert found.memory.request == pytest.approx(360 * MEBIBYTE)
+        assert found.changes == 0
+
+
+def test_days_without_any_value_are_not_told_as_judged() -> None:
+    cpu, memory = flat(100), flat(320 * MEBIBYTE)
+    for values in (cpu, memory):
+        values[8 * DAY_SLOTS : 11 * DAY_SLOTS] = np.nan
+    assert known(cpu, memory).days == 4
+    memory[8 * DAY_SLOTS : 10 * DAY_SLOTS] = MEBIBYTE
+    assert known(cpu, memory).days == 6

@@ -45,7 +45,7 @@ def _weakness(facts: CheckFacts, change: FieldChange) -> str:
     figures, rule = _figures(facts, change), facts.profile.evidence
     if figures is None:
         return ""
-    of = f"of {change.path.container} in the last {_days(facts, change.path)}"
+    of = f"of {change.path.container} in the {_days(facts, change.path)} that were judged"
     if figures.oom_events > rule.max_oom_kills:
         kills = "1 OOM kill" if figures.oom_events == 1 else f"{figures.oom_events} OOM kills"
         return f"this rule would have had {kills} {of}; spec.evidence.maxOOMKills is {rule.max_oom_kills}"

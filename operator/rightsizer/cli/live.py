@@ -20,6 +20,7 @@ from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
+from rightsizer.cycle.remembering import remembered
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
@@ -75,6 +76,7 @@ class Live:
             raise NothingMatched(f"no Deployment, StatefulSet or DaemonSet in {where} (name others with -n, or all with -A)")
         places = sorted({workload.ref.namespace for workload in workloads.items})
         profiles, profile_notes = self._profiles(places)
+        recorded = self._recorded(workloads.items, places)
         autoscalers = self._cluster.autoscalers(places)
         _raise_first(autoscalers.failed)
         return Declared(
@@ -83,7 +85,8 @@ class Live:
             defaults=self._profile is None,
             annotations=annotations,
             autoscalers=autoscalers.items,
-            changes=self._changes(workloads.items, places),
+            changes=_changes(recorded),
+            known=remembered(recorded),
             notes=(*notes, *profile_notes),
             failures=workloads.failed,
         )
@@ -129,14 +132,12 @@ class Live:
         problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in profiles for problem in profile.problems)
         return profiles, tuple(problems)
 
-    def _changes(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> Mapping[WorkloadRef, Change]:
-        """The last recorded changes, but not those of former workloads of the same name."""
+    def _recorded(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> list[Recorded]:
+        """The written recommendations, but not those of former workloads of the same name."""
         found = _unless_absent(lambda: self._cluster.recommendations_of(namespaces))
         uids = {workload.ref: workload.uid for workload in workloads}
         recorded = () if found is None else found.items
-        present = [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
-        changes = {one.workload: change_from_status(one.status) for one in present}
-        return {ref: change for ref, change in changes.items() if change is not None}
+        return [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
 
 
 def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
@@ -187,6 +188,11 @@ def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:
     except ClusterNotFound:
         return None
     return None if any(isinstance(error, ClusterNotFound) for error in listing.failed.values()) else listing
+
+
+def _changes(recorded: Sequence[Recorded]) -> dict[WorkloadRef, Change]:
+    changes = {one.workload: change_from_status(one.status) for one in recorded}
+    return {ref: change for ref, change in changes.items() if change is not None}
 
 
 def _uid(recorded: Recorded) -> str | None:

@@ -90,8 +90,8 @@ def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
         return
     kills = found.memory.oom_events
     killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
-    yield f"  Evidence: had this rule been applied in the last {format_days(found.days)}, each time by what was known then, the container"
-    yield f"    {killed}, and {_changed(found.changes)};"
+    yield f"  Evidence: had this rule been applied in the {format_days(found.days)} that were judged, each time by what was known then,"
+    yield f"    the container {killed}, and {_changed(found.changes)};"
     for resource in RESOURCES:
         figures = found.figures(resource)
         if figures.judged_slots:

@@ -29,7 +29,7 @@ def sizes_of(declared: Mapping[str, Any]) -> Sizes:
 
 
 def _container(declared: Mapping[str, Any], role: Role) -> Container:
-    return Container(name=declared["name"], sizes=sizes_of(declared), role=role)
+    return Container(name=declared["name"], sizes=sizes_of(declared), role=role, image=str(declared.get("image") or ""))
 
 
 def _init_role(declared: Mapping[str, Any]) -> Role:

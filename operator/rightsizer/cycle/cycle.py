@@ -17,20 +17,19 @@ from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
+from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.history import last_slot
 from rightsizer.methods import known_methods
-from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
 from rightsizer.profile import Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name
-from rightsizer.status.findings import told_findings
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.standing import State
@@ -111,6 +110,7 @@ class Cycle:
         self._clock = clock
         self._settling = Settling(cluster)
         self._proving = Proving(methods=self._methods)
+        self._recognising = Recognising()
         self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:
@@ -126,8 +126,10 @@ class Cycle:
             self._measuring.oom_floors(),
             end=end,
             held=self._proving.held,
-            told=_told(seen.recorded.values()),
+            known=remembered(seen.recorded.values()),
             methods=self._methods,
+            recognising=self._recognising,
+            unread=_unread(measured),
         )
         self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
@@ -235,16 +237,6 @@ class Cycle:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
-def _told(recorded: Iterable[Recorded]) -> dict[ContainerKey, frozenset[FindingType]]:
-    """The findings that are written, by container."""
-    return {
-        ContainerKey(one.workload, name): types
-        for one in recorded
-        for name, entry in entries_by_name(one.status).items()
-        if (types := told_findings(entry))
-    }
-
-
 def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:
     return {namespace: Trouble(reason, str(error)) for namespace, error in failed.items()}
 
@@ -258,8 +250,11 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
 
 def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
     """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
-    unread = {namespace for namespace, share in measured.read.items() if share < 1}
-    return {*seen.failed_namespaces, *measured.trouble, *unread}
+    return {*seen.failed_namespaces, *measured.trouble, *_unread(measured)}
+
+
+def _unread(measured: MeasuringReport) -> set[str]:
+    return {namespace for namespace, share in measured.read.items() if share < 1}
 
 
 def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:

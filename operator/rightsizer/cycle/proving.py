@@ -19,8 +19,8 @@ from rightsizer.methods import known_methods
 from rightsizer.methods.pace import pace_of
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.recommendation import Method
-from rightsizer.profile import Mode
-from rightsizer.workload import RESOURCES, ContainerKey, ResourceName, WorkloadRef
+from rightsizer.profile import ContainerRule, LimitPolicy, Mode
+from rightsizer.workload import RESOURCES, ContainerKey, ResourceName, Sizes, WorkloadRef
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,19 @@ def _wanted(ruled: Iterable[Ruled], methods: Mapping[str, Method]) -> Iterator[t
         for container in workload.sizable:
             rule = profile.rule_for(container.name)
             if not rule.ignored:
-                yield ContainerKey(workload.ref, container.name), Basis(rule, workload.guaranteed, profile.window_seconds, pace, plugin)
+                kept = _kept_limits(rule, container.sizes)
+                yield (
+                    ContainerKey(workload.ref, container.name),
+                    Basis(rule, workload.guaranteed, profile.window_seconds, pace, plugin, kept),
+                )
+
+
+def _kept_limits(rule: ContainerRule, sizes: Sizes) -> Sizes:
+    """The limits that the rule leaves as they are. Other ones do not matter to it: where they change, what was proved still holds."""
+    return Sizes(
+        cpu_limit=sizes.cpu_limit if rule.cpu.limit.policy is LimitPolicy.KEEP else None,
+        memory_limit=sizes.memory_limit if rule.memory.limit.policy is LimitPolicy.KEEP else None,
+    )
 
 
 def _portion(due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis]) -> list[ContainerKey]:

@@ -7,38 +7,44 @@ them, is not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.evidence.replay import State, replay
-from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
+from rightsizer.evidence.scores import days_judged, in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
-from rightsizer.methods.levels import DAY_SLOTS
-from rightsizer.methods.pace import Pace
+from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
 from rightsizer.profile import ContainerRule
-from rightsizer.workload import ResourceName
+from rightsizer.workload import ResourceName, Sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence rests on besides usage: with another one it proves nothing. `plugin`: whose levels count in place of the statistic."""
+    """What evidence rests on besides usage: with another one it proves nothing. `plugin`: whose levels count in place of the statistic;
+    `kept`: the limits that are in force today and that the rule leaves as they are, nothing else."""
 
     rule: ContainerRule
     guaranteed: bool
     window_seconds: int
     pace: Pace
     plugin: Plugin | None = None
+    kept: Sizes = field(default_factory=Sizes)
 
     def sizing(self, resource: ResourceName, tell: Callable[[str], None]) -> Sizing:
         sizing = sizing_of(
             resource, self.rule.resource(resource), window_seconds=self.window_seconds, bounded=True, guaranteed=self.guaranteed
         )
+        kept = self.kept.limit(resource)
+        if kept is not None:
+            # A request is at most a limit that stays, and in a Guaranteed pod it is that limit.
+            minimum = kept if self.guaranteed else sizing.minimum
+            sizing = replace(sizing, kept_limit=float(kept), minimum=minimum, maximum=min(sizing.maximum, kept))
         return sizing if self.plugin is None else replace(sizing, estimator=Tried(Asked(self.plugin, resource, sizing.window), tell))
 
 
@@ -60,7 +66,8 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The figures of a container over the last `days` that were judged, and its `changes` a day, of either resource or both at once."""
+    """The figures of a container over the `days` that were judged, those without any value left out, and its `changes` in each of them, of
+    either resource or both at once."""
 
     days: float
     changes: float
@@ -78,11 +85,10 @@ def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda
     """
     earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
-    slots = usage.span.slots
-    cpu, cpu_moves = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
-    memory, memory_moves = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
+    cpu, cpu_moves, cpu_judged = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
+    memory, memory_moves, memory_judged = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
     moves = (cpu_moves | memory_moves).sum(axis=1)
-    days = np.maximum(slots - starts, 0) / DAY_SLOTS
+    days = days_judged(cpu_judged | memory_judged, starts)
     return [
         Evidence(float(days[row]), float(moves[row] / days[row]), cpu[row], memory[row])
         if cpu[row].judged_slots or memory[row].judged_slots
@@ -101,18 +107,19 @@ def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
     return np.where(there.samples > 0, np.fmin(starts, slots), slots).astype(np.int64)
 
 
-def _of_resource(usage: UsageWindow, sizing: Sizing, pace: Pace, starts: NDArray[np.int64]) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
-    """The figures of each row, and the slots in which it would have been changed."""
+def _of_resource(usage: UsageWindow, sizing: Sizing, pace: Pace, starts: NDArray[np.int64]) -> tuple[Sequence[Figures], Truth, Truth]:
+    """The figures of each row, the slots in which it would have been changed, and those that were judged."""
     values = usage.cpu if sizing.resource == "cpu" else usage.memory
     course, state = replay(values, sizing, pace, first_slot=usage.span.start // SLOT_SECONDS)
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
     limits = in_force(course.limits) if sizing.resource == "memory" else np.full(values.shape, np.nan)
-    return _figures(values, in_force(course.requests), limits, inside, _held(state, sizing)), inside & (course.causes > 1)
-
-
-def _figures(values: Values, requests: Levels, limits: Levels, inside: NDArray[np.bool_], held: Numbers) -> list[Figures]:
-    """`limits`: those above which a container is killed."""
+    requests = in_force(course.requests)
     judged = inside & ~np.isnan(values) & ~np.isnan(requests)
+    return _figures(values, requests, limits, judged, _held(state, sizing)), inside & (course.causes > 1), judged
+
+
+def _figures(values: Values, requests: Levels, limits: Levels, judged: Truth, held: Numbers) -> list[Figures]:
+    """`limits`: those above which a container is killed."""
     number = judged.sum(axis=1)
     above = (judged & (values > requests)).sum(axis=1)
     killed = oom_events(judged & (values > limits))

@@ -185,10 +185,10 @@ class _Walk:
         request, limit = self._requests[rows], self._limits[rows]
         above = speed.above_request(previous, newest, request, self._pace.far_above) & self._pace.fast
         memory = self._sizing.resource == "memory"
-        near = speed.near_limit(newest, limit) & memory
+        near = speed.near_limit(newest, limit) & memory & self._sizing.limit_moves
         killed = (newest > limit) & memory & self._sizing.learns_from_kills
         self._learn(rows[killed], self._first_slot + column, newest[killed])
-        moves = above | near
+        moves = above | near | killed
         if moves.any():
             wanted = np.where(above, np.fmax(previous, newest), newest) * speed.FAST_MARGIN
             if memory:

@@ -64,7 +64,8 @@ def _measured(steps: Steps) -> str:
     window = format_duration(found.window_seconds)
     values = "1 value" if found.samples == 1 else f"{found.samples:,} values"
     seen = ", ".join([values, f"{found.coverage * 100:.1f} %", *_pods(steps)])
-    return f"{found.statistic} of {window} ({seen}) = {_level(steps)}{_throttled(found)}"
+    since = "" if found.release is None else f" since {found.release}"
+    return f"{found.statistic} of {window}{since} ({seen}) = {_level(steps)}{_throttled(found)}"
 
 
 def _level(steps: Steps) -> str:

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
 from rightsizer.methods.explanation import Steps, text
-from rightsizer.methods.finding import Finding
 from rightsizer.methods.levels import estimator_of
 from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
-from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.methods.sizing import STEPS, Inputs, Sized, leak_hold, limits, requests, unthrottled, with_buffer
 from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
@@ -65,9 +63,9 @@ def sized_by_rule(usage: UsageWindow, facts: Sequence[ContainerFacts], given: Gi
 def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], given: Given | None) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
     cpu, memory = usage.cpu[rows], usage.memory[rows]
-    recognised = recognise(usage, rows, [fact.told for fact in facts])
+    recognised = [fact.recognised for fact in facts]
     nothing = np.full(len(memory), np.nan)
-    demand = _unthrottled(usage, rows, recognised.throttled)
+    demand = _unthrottled(usage, rows, np.array([one.throttled for one in recognised], dtype=np.bool_))
     seen = {
         "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), nothing, demand, given=_given(given, "cpu", rows)),
         "memory": _Seen(
@@ -76,14 +74,14 @@ def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], 
             usage.span,
             pods,
             np.zeros(len(memory)),
-            recognised.leak_start,
+            _numbers([one.leak_start for one in recognised]),
             given=_given(given, "memory", rows),
         ),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
-        _recommendation(fact, cpu=cpu, memory=memory, findings=findings)
-        for fact, cpu, memory, findings in zip(facts, explained["cpu"], explained["memory"], recognised.findings, strict=True)
+        _recommendation(fact, cpu=cpu, memory=memory)
+        for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
     ]
 
 
@@ -110,16 +108,14 @@ def _unthrottled(usage: UsageWindow, rows: slice, throttled: Truth) -> Values | 
     return found
 
 
-def _recommendation(
-    fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None, findings: tuple[Finding, ...]
-) -> ContainerRecommendation:
+def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
     current = fact.container.sizes
     wanted: Sizes = current
     if cpu is not None:
         wanted = replace(wanted, cpu_request=cpu.request, cpu_limit=cpu.limit)
     if memory is not None:
         wanted = replace(wanted, memory_request=memory.request, memory_limit=memory.limit)
-    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings=findings)
+    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings=fact.recognised.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +213,9 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
     latest, peaks = _as_shown(resource, seen.levels(rule)), _as_shown(resource, peak(values))
-    held = _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts]))
+    splits = [fact.recognised.splits.get(resource) for fact in facts]
+    # What is held was replayed without knowing of releases.
+    held = _as_shown(resource, _numbers([None if split else fact.held.get(resource) for fact, split in zip(facts, splits, strict=True)]))
     # What is held stands in for no level: where the method has none, there is nothing to say.
     measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
@@ -237,8 +235,10 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
             latest=float(latest[row]) if measured[row] > latest[row] else None,
             last_value=float(last[row]),
             previous_value=None if np.isnan(before[row]) else float(before[row]),
+            release=None if split is None else split.release,
+            before_release_seconds=0 if split is None else split.before_seconds,
         )
-        for row in range(len(values))
+        for row, split in enumerate(splits)
     ]
 
 

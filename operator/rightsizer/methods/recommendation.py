@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from rightsizer.history import UsageWindow
-from rightsizer.methods.finding import Finding, FindingType
+from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, Recognised
+from rightsizer.methods.release import Release
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -39,7 +40,7 @@ class ContainerFacts:
 
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
-    `told`: the findings that people have been told of it.
+    `recognised`: what could fool the method, as it was recognised of late.
     """
 
     key: ContainerKey
@@ -48,7 +49,7 @@ class ContainerFacts:
     guaranteed: bool
     oom_floor: int | None = None
     held: Mapping[ResourceName, float] = field(default_factory=dict)
-    told: frozenset[FindingType] = frozenset()
+    recognised: Recognised = NOTHING_RECOGNISED
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Measurement:
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
     `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value;
     `previous_value`: that of the slot before it, None for a gap.
+    `release`: all of it is from since this release; `before_release_seconds` of history from before it count only for raising.
     """
 
     statistic: str
@@ -75,6 +77,8 @@ class Measurement:
     latest: float | None = None
     last_value: float = 0.0
     previous_value: float | None = None
+    release: Release | None = None
+    before_release_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +127,8 @@ class Method(Protocol):
     def name(self) -> str: ...
 
     def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
-        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window."""
+        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window.
+
+        What was used before a release that split the history of a row is left out of `usage`.
+        """
         ...

@@ -19,6 +19,7 @@ from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Ex
 from rightsizer.profile import LimitPolicy
 from rightsizer.quantities import format_duration, format_percentage
 from rightsizer.status.findings import told_findings
+from rightsizer.status.release import release_status
 from rightsizer.status.sizes import sizes_from_status
 from rightsizer.status.times import rfc3339
 from rightsizer.workload import RESOURCES, Sizes
@@ -30,7 +31,7 @@ LAST_SAMPLE = "lastSample"
 
 _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
 _THROTTLED_BAND_PERCENT = 5
-_SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp")
+_SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp", "release")
 _BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK)
 _LIMITS_LEFT = (Clamp.LEAK, Clamp.THROTTLED)
 
@@ -82,7 +83,8 @@ def _entry_without_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
         resource: [explanation.get(name) for name in _SAME_WHILE_STANDING] for resource, explanation in entry.get("explanation", {}).items()
     }
     findings = sorted(told_findings(entry) - {FindingType.SHORT_HISTORY})
-    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations, "findings": findings}
+    declared = [entry.get(name) for name in ("current", "image")]
+    return {"declared": declared, "recommended": "recommended" in entry, "explanations": explanations, "findings": findings}
 
 
 def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -106,12 +108,14 @@ def explanation_status(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _how_it_came_about(explanation: Explanation) -> dict[str, str]:
+def _how_it_came_about(explanation: Explanation) -> dict[str, Any]:
+    release = explanation.measurement.release
     return {
         "statistic": explanation.measurement.statistic,
         "window": format_duration(explanation.measurement.window_seconds),
         "buffer": format_percentage(explanation.buffer),
         "clamp": str(explanation.request_clamp),
+        **({} if release is None else {"release": release_status(release)}),
     }
 
 
@@ -119,7 +123,8 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
     """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
     try:
         old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
-        same = all(old[name] == value for name, value in _how_it_came_about(explanation).items())
+        new = _how_it_came_about(explanation)
+        same = all(old.get(name) == new.get(name) for name in _SAME_WHILE_STANDING)
         samples_moved = abs(old["samples"] - explanation.measurement.samples)
         same = same and _throttled_alike(old.get("throttled"), explanation.measurement.throttled)
     except (KeyError, ValueError, TypeError, AttributeError):
