@@ -24,10 +24,10 @@ from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdic
 from rightsizer.evidence.rules import Plan, Rule, learned, measured, rule_of
 from rightsizer.evidence.scores import start_of_judging
 from rightsizer.history import SLOT_SECONDS
-from rightsizer.methods import METHODS, known_methods
+from rightsizer.methods import known_methods
 from rightsizer.methods.pace import IN_PLACE, Pace, pace_of
 from rightsizer.methods.plugin import Asked, installed
-from rightsizer.profile import LEARNED, Profile
+from rightsizer.profile import DEFAULT_METHOD, LEARNED, Profile
 from rightsizer.quantities import format_duration, format_percentage
 
 TRAJECTORY_COLUMNS = (
@@ -76,11 +76,11 @@ def _own_plan(profile: Profile, method: str, bounded: tuple[bool, bool]) -> Rule
     if method == LEARNED:
         return learned(profile.default_rule, profile.risk, window_seconds=profile.window_seconds, bounded=bounded)
     plan = measured(profile.default_rule, window_seconds=profile.window_seconds, bounded=bounded)
-    if method in METHODS:
+    if method == DEFAULT_METHOD:
         return plan
     plugin = installed().get(method)
     if plugin is None:
-        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted({*known_methods(), LEARNED}))}")
+        raise InvalidInput(f"--method {method}: no such method is installed; known are {', '.join(sorted(known_methods()))}")
     cpu = replace(plan.cpu, estimator=Asked(plugin, "cpu", plan.cpu.window))
     return Plan(method, cpu, replace(plan.memory, estimator=Asked(plugin, "memory", plan.memory.window)))
 
@@ -93,7 +93,7 @@ def _told(profile: Profile, method: str, pace: Pace) -> str:
     """What was replayed, in a sentence."""
     rule, speeds = profile.default_rule, IN_PLACE if pace.fast else "Rollout"
     what = method
-    if method in METHODS:
+    if method == DEFAULT_METHOD:
         cpu, memory = (f"{one.told_statistic} + {format_percentage(one.buffer)}" for one in (rule.cpu, rule.memory))
         what = f"CPU {cpu}, memory {memory}"
     return (

@@ -9,12 +9,13 @@ from rightsizer.cycle.assignment import Ruled
 from rightsizer.history import History
 from rightsizer.methods import known_methods
 from rightsizer.methods.finding import FindingType
-from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation, Method
+from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation, Learnt, Method
 from rightsizer.profile import Mode
 from rightsizer.workload import ContainerKey, ResourceName, WorkloadRef
 
 Recommendations = Mapping[str, ContainerRecommendation]
 Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
+LearntOf = Callable[[ContainerKey], Mapping[ResourceName, Learnt] | None]
 Told = Mapping[ContainerKey, frozenset[FindingType]]
 
 CONTAINERS_AT_ONCE = 256
@@ -28,14 +29,15 @@ def recommend(
     *,
     end: int,
     held: Held = lambda key: {},
+    learnt: LearntOf = lambda key: None,
     told: Told | None = None,
     methods: Mapping[str, Method] | None = None,
 ) -> dict[WorkloadRef, Recommendations]:
     """Recommendations by container name for each workload that is not ignored, from the window that ends with the slot `end`.
 
     `oom_floors`: bytes that an OOM kill taught. `held`: the levels below which a container is not lowered now. `told`: the findings that
-    people have been told of. Containers that the profile ignores get none. `methods`: those that the profiles may name; all that are
-    installed, where none are given.
+    people have been told of. `learnt`: what the method `Learned` came to for a container. Containers that the profile ignores get none.
+    `methods`: those that the profiles may name; all that are installed, where none are given.
     """
     methods = known_methods() if methods is None else methods
     groups: defaultdict[tuple[str, int], list[ContainerFacts]] = defaultdict(list)
@@ -43,7 +45,7 @@ def recommend(
     for one in ruled:
         if one.mode is not Mode.IGNORE:
             found[one.workload.ref] = {}
-            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held, told or {}))
+            groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held, learnt, told or {}))
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             recommendations = _of_chunk(chunk, history, methods[method], end=end, seconds=window_seconds)
@@ -61,7 +63,7 @@ def _of_chunk(
     return method.recommend(window, chunk)
 
 
-def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, told: Told) -> Iterator[ContainerFacts]:
+def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, learnt: LearntOf, told: Told) -> Iterator[ContainerFacts]:
     workload = ruled.workload
     for container in workload.sizable:
         rule = ruled.profile.rule_for(container.name)
@@ -75,6 +77,7 @@ def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, tol
                 oom_floor=oom_floors.get(key),
                 held=held(key),
                 told=told.get(key, frozenset()),
+                learnt=learnt(key),
             )
 
 

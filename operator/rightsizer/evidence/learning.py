@@ -21,15 +21,12 @@ from rightsizer.methods.choice import Tally
 from rightsizer.methods.levels import DAY_SLOTS, Maximum
 from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.ranking import Levels
+from rightsizer.methods.risk import GUARD
 from rightsizer.methods.sizing import PEAK_MARGIN
 from rightsizer.methods.statistics import Numbers
 
 YOUNG_SLOTS = 2 * DAY_SLOTS
 """For so long after the first decision memory is raised sooner, and before so much was seen no share is believed."""
-
-GUARD = 4.0
-"""A container that was above its request for so many times its budget is given what `Measured` would give, at least. At 3 there are more
-than 0.45 changes a day; to do it for all in their first days costs 1.4 points of CPU slack and 5 of memory, and saves no kill."""
 
 ESCALATION_HALF_LIFE = DAY_SLOTS
 """A raise of yesterday counts half among those of late."""
@@ -55,10 +52,10 @@ def replay_learned(
     return walk.course(), walk.state()
 
 
-def explained(state: LearnedState, learning: Learning, pace: Pace, *, row: int) -> str:
-    """Which form a row has, why, and what came next."""
+def explained(state: LearnedState, learning: Learning, pace: Pace) -> list[str]:
+    """Which form each row has, why, and what came next."""
     names = forms_of(learning, pace)
-    return choice.told(names, int(state.form[row]), state.tally.of_forms(len(names)), state.busy, row)
+    return choice.told(names, state.form, state.tally.of_forms(len(names)), state.busy)
 
 
 class _Walk:
@@ -85,6 +82,8 @@ class _Walk:
         self._floors, self._floor_ends = state.floors.copy(), state.floor_ends.copy()
         self._tally = Tally(*(getattr(state.tally, item.name).copy() for item in fields(Tally)))
         self._form, self._busy = state.form, state.busy
+        self._targets = state.raise_to, state.lower_to
+        self._kill_floor, self._guard = state.kill_floor, state.guard
 
     def state(self) -> LearnedState:
         return LearnedState(
@@ -101,6 +100,9 @@ class _Walk:
             self._tally,
             self._form,
             self._busy,
+            *self._targets,
+            self._kill_floor,
+            self._guard,
         )
 
     def course(self) -> Course:
@@ -168,19 +170,23 @@ class _Walk:
         return causes.astype(np.uint8)
 
     def _wanted(self, hour: int, slot: int) -> tuple[Levels, Levels]:
-        """What each lane would raise to and lower to."""
+        """What each lane would raise to and lower to. Of the request it is kept by what it is made of, too: so it is explained."""
         if len(self._names) > 1:
             self._busy = self._busy_levels[:, hour]
             self._form = choice.chosen(self._form, choice.scores(self._tally.of_forms(len(self._names)), self._busy))
         factors = np.exp(self._margins) * self._conducts.widening
-        floors = self._sizing.request_floors(self._taught(hour, slot))
-        measured = np.where(self._overspent(), self._measured[:, hour], np.nan)
-        lanes = []
+        taught = self._sizing.request_floors(self._taught(hour, slot))
+        floors = np.fmax(taught, self._sizing.peak_floors(self._peaks[:, hour]))
+        self._kill_floor = taught[_REQUEST]
+        self._guard = np.where(self._overspent(), self._measured[:, hour], np.nan)
+        lanes, targets = [], []
         for levels in (self._raise_to[:, :, hour], self._lower_to[:, :, hour]):
             of_request = levels[self._form, np.arange(len(self._form))]
             lane = (np.vstack([levels, of_request]) if len(self._names) > 1 else levels) * factors
-            lane[_REQUEST] = np.where(np.isnan(lane[_REQUEST]), np.nan, np.fmax(lane[_REQUEST], measured))
+            targets.append(lane[_REQUEST].copy())
+            lane[_REQUEST] = np.where(np.isnan(lane[_REQUEST]), np.nan, np.fmax(lane[_REQUEST], self._guard))
             lanes.append(self._sizing.bounded(np.fmax(lane, floors)))
+        self._targets = targets[0], targets[1]
         return lanes[0], lanes[1]
 
     def _overspent(self) -> Truth:

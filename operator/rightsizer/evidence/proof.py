@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.evidence.replay import State, replay
+from rightsizer.evidence.replay import Course, State, replay
 from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
@@ -21,19 +21,23 @@ from rightsizer.methods.pace import Pace
 from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
-from rightsizer.profile import ContainerRule
+from rightsizer.profile import ContainerRule, RiskBudget
 from rightsizer.workload import ResourceName
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence rests on besides usage: with another one it proves nothing. `plugin`: whose levels count in place of the statistic."""
+    """What evidence rests on besides usage: with another one it proves nothing.
+
+    `plugin`: whose levels count in place of the statistic; `risk`: the budget of the method `Learned`, None with another one.
+    """
 
     rule: ContainerRule
     guaranteed: bool
     window_seconds: int
     pace: Pace
     plugin: Plugin | None = None
+    risk: RiskBudget | None = None
 
     def sizing(self, resource: ResourceName, tell: Callable[[str], None]) -> Sizing:
         sizing = sizing_of(
@@ -76,11 +80,23 @@ def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda
 
     What a plug-in gives no level for, or looks ahead for, is not judged; `tell` gets why.
     """
-    earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
+
+    def course(resource: ResourceName) -> tuple[Course, Numbers]:
+        sizing = basis.sizing(resource, tell)
+        found, state = replay(usage.of(resource), sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
+        return found, _held(state, sizing)
+
+    return judged(usage, basis.pace, course)
+
+
+def judged(usage: UsageWindow, pace: Pace, course: Callable[[ResourceName], tuple[Course, Numbers]]) -> list[Evidence | None]:
+    """The figures of what was decided. `course`: the decisions over each resource, and the levels by row that are held at its end."""
+    earliest = pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
     slots = usage.span.slots
-    cpu, cpu_moves = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
-    memory, memory_moves = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
+    # One after the other: a course takes four times the memory of its usage.
+    cpu, cpu_moves = _of_course(usage.cpu, *course("cpu"), starts)
+    memory, memory_moves = _of_course(usage.memory, *course("memory"), starts, killed_above_limit=True)
     moves = (cpu_moves | memory_moves).sum(axis=1)
     days = np.maximum(slots - starts, 0) / DAY_SLOTS
     return [
@@ -101,13 +117,13 @@ def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
     return np.where(there.samples > 0, np.fmin(starts, slots), slots).astype(np.int64)
 
 
-def _of_resource(usage: UsageWindow, sizing: Sizing, pace: Pace, starts: NDArray[np.int64]) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
+def _of_course(
+    values: Values, course: Course, held: Numbers, starts: NDArray[np.int64], *, killed_above_limit: bool = False
+) -> tuple[Sequence[Figures], NDArray[np.bool_]]:
     """The figures of each row, and the slots in which it would have been changed."""
-    values = usage.cpu if sizing.resource == "cpu" else usage.memory
-    course, state = replay(values, sizing, pace, first_slot=usage.span.start // SLOT_SECONDS)
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
-    limits = in_force(course.limits) if sizing.resource == "memory" else np.full(values.shape, np.nan)
-    return _figures(values, in_force(course.requests), limits, inside, _held(state, sizing)), inside & (course.causes > 1)
+    limits = in_force(course.limits) if killed_above_limit else np.full(values.shape, np.nan)
+    return _figures(values, in_force(course.requests), limits, inside, held), inside & (course.causes > 1)
 
 
 def _figures(values: Values, requests: Levels, limits: Levels, inside: NDArray[np.bool_], held: Numbers) -> list[Figures]:

@@ -17,6 +17,7 @@ from rightsizer.history import Values
 from rightsizer.methods.pace import FAST_MARGIN, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
+from rightsizer.methods.wishes import Wishes
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE, round_up_array
 from rightsizer.workload import ResourceName
@@ -46,7 +47,7 @@ class Inputs:
 
     `newest`: the last value that was seen. `leak_hold`: the request that a leak is left with, NaN without a leak. `unthrottled`: what
     would have been measured without throttling, NaN where there is hardly any. `rare`: where the peak comes rarely, so that no statistic
-    has it. None: in none of them.
+    has it. `wishes`: what was learned, in place of what was measured. None: in none of them.
     """
 
     measured: Numbers
@@ -58,6 +59,7 @@ class Inputs:
     leak_hold: Numbers | None = None
     unthrottled: Numbers | None = None
     rare: NDArray[np.bool_] | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,15 @@ def request_floor(rule: LimitRule, floors: Numbers) -> Numbers:
     return floors / top_ratio(rule)
 
 
-def with_buffer(measured: Numbers, buffer: float) -> Numbers:
+def with_buffer(measured: Numbers, buffer: float | Numbers) -> Numbers:
     """The target: 180 + 20 % = 216."""
     return measured * (1 + buffer)
+
+
+def buffers(rule: ResourceRule, inputs: Inputs) -> Numbers:
+    """What is added to what was measured, as shares: the rule's, and where something was learned its margin."""
+    margins = np.full(len(inputs.measured), np.nan) if inputs.wishes is None else inputs.wishes.margins
+    return np.where(np.isnan(margins), rule.buffer, margins)
 
 
 def unbounded(values: Numbers) -> Sized:
@@ -151,7 +159,11 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
 
     A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
-    sized = unbounded(with_buffer(inputs.measured, rule.buffer))
+    sized = unbounded(with_buffer(inputs.measured, buffers(rule, inputs)))
+    if inputs.wishes is not None:
+        sized = lowered(sized, inputs.wishes.keep, Clamp.KEPT)
+        sized = raised(sized, inputs.wishes.kill_floors, Clamp.REPLAYED_KILL)
+        sized = raised(sized, inputs.wishes.guards, Clamp.MEASURED)
     if resource == "memory":
         floors = _oom_floor(inputs)
         floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
