@@ -71,6 +71,7 @@ class _Walk:
         self._values = values
         self._slots_first = np.ascontiguousarray(values[:, max(begin - 1, 0) :].T, dtype=np.float64)
         self._ends = whole_hours(first_slot, begin, values.shape[1])
+        self._measured: Levels | None = None
         self._take(state)
         self._course = undecided(len(values), values.shape[1] - begin)
 
@@ -129,13 +130,13 @@ class _Walk:
     def _prepare(self) -> None:
         """What is wanted at each whole hour of the walk, and whether it may be done."""
         window, values, ends = self._sizing.window, self._values, self._ends
-        found = forms.bands(self._sizing.resource, values, ends, window=window)
+        looking = forms.Looking(values, ends, window)
+        found = forms.bands_of(self._sizing.resource, looking)
         self._raise_to = np.stack([found[name].raise_to for name in self._names])
         self._lower_to = np.stack([found[name].lower_to for name in self._names])
         self._may_raise, self._may_lower = seen_enough(values, ends, window, self._pace)
         self._peaks = Maximum(window).levels(values, ends)
-        self._measured = self._sizing.estimator.levels(values, ends) * self._sizing.factor
-        self._busy_levels = forms.busy_level(values, ends, window=window) if len(self._names) > 1 else self._measured
+        self._busy_levels = looking.busy_level() if len(self._names) > 1 else self._peaks
 
     def _judge(self, newest: Numbers) -> None:
         """Counts a slot by what is in force, and lets the margin learn from it."""
@@ -178,7 +179,7 @@ class _Walk:
         taught = self._sizing.request_floors(self._taught(hour, slot))
         floors = np.fmax(taught, self._sizing.peak_floors(self._peaks[:, hour]))
         self._kill_floor = taught[_REQUEST]
-        self._guard = np.where(self._overspent(), self._measured[:, hour], np.nan)
+        self._guard = self._guarded(hour)
         lanes, targets = [], []
         for levels in (self._raise_to[:, :, hour], self._lower_to[:, :, hour]):
             of_request = levels[self._form, np.arange(len(self._form))]
@@ -188,6 +189,15 @@ class _Walk:
             lanes.append(self._sizing.bounded(np.fmax(lane, floors)))
         self._targets = targets[0], targets[1]
         return lanes[0], lanes[1]
+
+    def _guarded(self, hour: int) -> Numbers:
+        """What `Measured` would give those that need the guard, NaN for all others: there are few of them."""
+        overspent = self._overspent()
+        if not overspent.any():
+            return np.full(len(overspent), np.nan)
+        if self._measured is None:
+            self._measured = self._sizing.estimator.levels(self._values, self._ends) * self._sizing.factor
+        return np.where(overspent, self._measured[:, hour], np.nan)
 
     def _overspent(self) -> Truth:
         """The containers that were above their request for much more than was promised: see `GUARD`."""

@@ -232,7 +232,8 @@ def _measurements(
     # What is held stands in for no level: where the method has none, there is nothing to say.
     measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
     if wishes is not None:
-        wanted = _as_shown(resource, wishes.levels)
+        # Three decimals are shown. Rounded down, because the product is rounded up to whole steps.
+        wanted = np.floor(wishes.levels * 1_000 / STEPS[resource]) * STEPS[resource] / 1_000
         learned = ~np.isnan(wanted) & ~np.isnan(latest)
         latest, measured = np.where(learned, wanted, latest), np.where(learned, wanted, measured)
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
