@@ -107,9 +107,7 @@ def test_what_bounds_it_is_told(clamp: Clamp, learned: Learnt, now: int, told: s
 
 
 @pytest.mark.parametrize(("found", "told", "provisional"), [(None, NOT_WALKED, True), ({}, TOO_LITTLE, False)])
-def test_what_was_not_learned_is_by_measured_and_says_so(
-    found: Mapping[ResourceName, Learnt] | None, told: str, provisional: bool
-) -> None:
+def test_what_was_not_learned_is_by_measured_and_says_so(found: Mapping[ResourceName, Learnt] | None, told: str, provisional: bool) -> None:
     ours = recommended(facts(found))
     (theirs,) = Measured().recommend(usage_window([[90.0] * SLOTS], [[300.0 * MI] * SLOTS]), [container_facts()])
     for mine, other in ((ours.cpu, theirs.cpu), (ours.memory, theirs.memory)):
@@ -130,7 +128,7 @@ def test_one_resource_may_be_learned_and_the_other_not() -> None:
 
 
 def test_what_really_happened_bounds_what_was_learned() -> None:
-    small = {"memory": learnt(100 * MI, 110 * MI)}
+    small: Mapping[ResourceName, Learnt] = {"memory": learnt(100 * MI, 110 * MI)}
     killed = recommended(facts(small, oom_floor=800 * MI)).memory
     assert killed is not None
     assert (killed.request, killed.request_clamp) == (400 * MI, Clamp.OOM_KILL)

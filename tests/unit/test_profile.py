@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rightsizer.errors import InvalidProfile, InvalidQuantity
+from rightsizer.methods import known_methods
 from rightsizer.profile import (
     DEFAULT_RULE,
     ApplyRule,

@@ -263,7 +263,7 @@ def _times_peak(steps: Steps, factor: float, result: int | None) -> str:
 
 def _rounding(steps: Steps, exact: float, result: int | None) -> str:
     step = STEPS[steps.resource]
-    if result is None or abs(exact - result) < step / 1000:
+    if result is None or abs(exact - result) < step / 10_000:
         return ""
     return f", rounded up to {_size(steps, result)}"
 
