@@ -6,7 +6,7 @@ import pytest
 
 from rightsizer.quantities import cpu_millicores, memory_bytes
 from tests.operator_process import running
-from tests.scenario import MEBIBYTE, Stage, profile
+from tests.scenario import MEBIBYTE, Manifest, Stage, profile
 from tests.system.test_cli import rightsizer
 
 pytestmark = pytest.mark.system
@@ -39,7 +39,7 @@ def test_it_is_applied_told_and_kept_over_a_restart(stage: Stage) -> None:
         assert "choice   steady: the only form of this resource under this strategy" in explained.stdout
 
 
-def _check_sizes(sizes: dict[str, dict[str, str]]) -> None:
+def _check_sizes(sizes: Manifest) -> None:
     """Tighter than Measured's 216m and 384Mi for usage that never moves, with limits as high as the rule allows."""
     cpu, memory = cpu_millicores(sizes["requests"]["cpu"]), memory_bytes(sizes["requests"]["memory"])
     assert 185 <= cpu <= 197
@@ -48,7 +48,7 @@ def _check_sizes(sizes: dict[str, dict[str, str]]) -> None:
     assert memory_bytes(sizes["limits"]["memory"]) == 2 * memory
 
 
-def _check_told(status: dict[str, object]) -> None:
-    (app,) = status["containers"]  # type: ignore[misc]
+def _check_told(status: Manifest) -> None:
+    (app,) = status["containers"]
     assert app["explanation"]["cpu"]["statistic"] == "Learned steady"
     assert "in its replay, 0.15% are promised" in app["explanation"]["memory"]["choice"]
