@@ -186,6 +186,24 @@ def test_a_kill_is_remembered_for_as_long_as_the_budget_says(kills: int | None, 
     assert (explained(world, "memory")["clamp"] == "OOMKill") == kept
 
 
+def test_the_budget_of_one_profile_remembers_nothing_for_another() -> None:
+    world = World()
+    short = {"mode": "Recommend", "window": "2d", "minimumHistory": {"lower": "24h"}}
+    world.apply_profile(**short)
+    world.apply_profile(namespace="other", method="Learned", risk={"oomKillsPer1000Days": 10}, **short)
+    for place in ("shop", "other"):
+        world.add_deployment(days=2, namespace=place)
+    world.run_cycle()
+    world.kill_for_memory(limit=1000 * MI)
+    world.next_slot()
+    world.run_cycle()
+    assert explained(world, "memory")["clamp"] == "OOMKill"
+    world.cluster.stored_pods = [replace(pod, containers=()) for pod in world.cluster.stored_pods]
+    world.pass_time(3 * DAY)
+    world.run_cycles(2)
+    assert explained(world, "memory")["clamp"] == "None"
+
+
 class TestWalking:
     """In portions, whole once a day, and on by each full hour."""
 
