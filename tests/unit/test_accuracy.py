@@ -23,7 +23,7 @@ from tests.accuracy.study import (
     summaries,
     with_statistics,
 )
-from tests.bench.evidence import generated, measure
+from tests.bench.evidence import generated, measure, measure_update
 
 
 def constant(name: str, level: float, *, memory: bool = True) -> Series:
@@ -74,6 +74,8 @@ def test_the_benchmark_replays_what_it_generates() -> None:
     assert np.isnan(blocks[0][0].cpu).any()
     assert measure(3, days=2) > 0
     assert measure(3, days=2, method="Learned") > 0
+    assert measure_update(3, days=2) > 0
+    assert measure_update(3, days=2, method="Learned") > 0
 
 
 def studied(*plans: Plan, **sources: list[Series]) -> Set:

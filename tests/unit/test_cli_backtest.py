@@ -257,7 +257,7 @@ def test_the_method_that_learns_tells_its_choice(tmp_path: Path, usage: Path) ->
     found = json.loads(fine("--history", usage, "--method", "Learned", "-o", "json"))
     assert [one["rule"] for one in found] == ["Learned"]
     assert found[0]["series"][0]["choice"]["cpu"].startswith("steady: ")
-    assert found[0]["series"][0]["choice"]["memory"] == "steady: the only form of this resource"
+    assert found[0]["series"][0]["choice"]["memory"] == "steady: the only form of this resource under this strategy"
     assert "choice" not in json.loads(fine("--history", usage, "-o", "json"))[0]["series"][0]
 
 

@@ -197,6 +197,22 @@ def test_a_profile_file_rules_in_place_of_the_default(web: Files, tmp_path: Path
     assert result.stderr == ""
 
 
+def test_learned_is_explained_with_its_choice_and_its_promise(demo: Files, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(profile({"method": "Learned"})))
+    text = run("explain", "deploy/web", "-n", "shop", *demo.options, "--profile", file).stdout
+    assert "method Learned" in text
+    cpu = text.partition("  CPU: ")[2].partition("  Memory: ")[0]
+    assert "    1. measure  Learned steady of 14d (" in cpu
+    assert "    2. margin   " in cpu
+    assert "policy Ratio: 2 x the request, the most that the rule allows" in cpu
+    assert "       choice   steady: the only form of this resource under this strategy\n                raised to " in cpu
+    assert ", 0.3% are promised\n       rule     spec.cpu of the profile: Learned over 14d" in cpu
+    web = objects(run("recommend", "-n", "shop", *demo.options, "--profile", file, "-o", "json"))["Deployment/web"]
+    request = web["containers"][0]["recommended"]["requests"]["cpu"]
+    assert f"request 500m -> {request}," in cpu
+
+
 def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
     write_manifests(web.manifests, deployment(), deployment("api"), profile({"cpu": {"buffer": "50%"}}, namespace="shop"))
     result = run("recommend", *web.options, "-o", "json")

@@ -207,7 +207,7 @@ def test_a_profile_file_with_a_method_that_is_not_installed_is_refused(tmp_path:
 
     path = tmp_path / "profile.yaml"
     path.write_text(yaml.safe_dump(cli_files.profile({"method": "Burst"})))
-    with pytest.raises(InvalidInput, match=r"profile.yaml: spec.method: no method Burst is installed; known are Measured"):
+    with pytest.raises(InvalidInput, match=r"profile.yaml: spec.method: no method Burst is installed; known are Learned, Measured"):
         read_profile(path)
 
 

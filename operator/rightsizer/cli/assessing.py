@@ -105,7 +105,9 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
     present = [_with_replicas(one, usage.replicas) for one in ruled if one.mode is not Mode.IGNORE]
     end = last_slot(usage.now)
     proving = prove_all(present, usage.history, end=end)
-    recommendations = recommend(present, usage.history, usage.oom_floors, end=end, held=proving.held, known=declared.known)
+    recommendations = recommend(
+        present, usage.history, usage.oom_floors, end=end, held=proving.held, known=declared.known, learnt=proving.learnt
+    )
     autoscalers: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
     for autoscaler in declared.autoscalers:
         autoscalers[autoscaler.target] += (autoscaler,)

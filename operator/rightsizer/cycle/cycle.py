@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rightsizer.cycle import telling
@@ -23,7 +23,7 @@ from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
-from rightsizer.history import last_slot
+from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
@@ -123,9 +123,10 @@ class Cycle:
         recommendations = recommend(
             ruled,
             history,
-            self._measuring.oom_floors(),
+            self._measuring.oom_floors(self._kills_since(seen, now)),
             end=end,
             held=self._proving.held,
+            learnt=self._proving.learnt,
             known=remembered(seen.recorded.values()),
             methods=self._methods,
             recognising=self._recognising,
@@ -167,10 +168,25 @@ class Cycle:
         for workload in seen.workloads:
             by_namespace.setdefault(workload.ref.namespace, []).append(workload)
         wanted = {name: workloads for name, workloads in by_namespace.items() if name not in seen.failed_namespaces}
-        windows = [profile.window_seconds for profile in seen.profiles if profile.mode is not Mode.IGNORE]
-        report = self._measuring.refresh(wanted, now=now, window_seconds=max(windows, default=0))
+        active = [profile for profile in seen.profiles if profile.mode is not Mode.IGNORE]
+        report = self._measuring.refresh(
+            wanted,
+            now=now,
+            window_seconds=max((profile.window_seconds for profile in active), default=0),
+            kills_seconds=max((profile.kills_seconds for profile in active), default=0),
+        )
         self._measuring.forget_all_but(self._kept(seen))
         return report
+
+    def _kills_since(self, seen: _Seen, now: float) -> Callable[[ContainerKey], float]:
+        """From when on the OOM kills of a container count: as far back as the history reaches, or as its profile says."""
+        reach = self._measuring.history.slots * SLOT_SECONDS
+
+        def since(key: ContainerKey) -> float:
+            ruled = seen.assignment.ruled.get(key.workload)
+            return now - max(reach, 0 if ruled is None else ruled.profile.kills_seconds)
+
+        return since
 
     def _kept(self, seen: _Seen) -> set[ContainerKey]:
         """Containers that are there, and all of namespaces that could not be listed this time."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
-from rightsizer.cycle.learned import OomLessons
+from rightsizer.cycle.learned import OomLessons, Since
 from rightsizer.cycle.loads import Loads
 from rightsizer.cycle.ownership import PodName, PodWorkloads
 from rightsizer.cycle.questions import Question, plan, throttling_span
@@ -132,8 +132,11 @@ class Measuring:
         # A folder is opened when it is known how long the history is to be: another length would empty it.
         self.history = _in_memory(1)
 
-    def refresh(self, workloads: Workloads, *, now: float, window_seconds: int) -> MeasuringReport:
-        """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
+    def refresh(self, workloads: Workloads, *, now: float, window_seconds: int, kills_seconds: int = 0) -> MeasuringReport:
+        """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs.
+
+        `kills_seconds`: for how long an OOM kill that was seen is remembered, where that is longer.
+        """
         self._make_room(window_seconds)
         self._read_again_what_came_back()
         self._pods.begin()
@@ -142,7 +145,7 @@ class Measuring:
         this = _Round(workloads, wanted, now)
         self._read(this)
         self._conclude(this)
-        self._oom.forget_before(wanted.start)
+        self._oom.forget_before(min(wanted.start, now - kills_seconds))
         self._unreadable.forget_all_but(workloads)
         return MeasuringReport(
             trouble={name: trouble for name in workloads if (trouble := self._trouble_of(name)) is not None},
@@ -155,9 +158,9 @@ class Measuring:
             failed=self._asking.failed - failed,
         )
 
-    def oom_floors(self) -> dict[ContainerKey, int]:
-        """Bytes below which no memory request may fall, by container, from the OOM kills within the window."""
-        return self._oom.floors()
+    def oom_floors(self, since: Since = lambda key: 0.0) -> dict[ContainerKey, int]:
+        """Bytes below which no memory request may fall, by container, from the OOM kills that are remembered, since a time of its own."""
+        return self._oom.floors(since)
 
     def forget_all_but(self, keys: Collection[ContainerKey]) -> None:
         """Drop what is known of containers that are gone."""

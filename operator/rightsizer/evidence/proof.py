@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rightsizer.evidence.replay import State, replay
+from rightsizer.evidence.replay import Course, State, replay
 from rightsizer.evidence.scores import days_judged, in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
@@ -20,20 +20,24 @@ from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
-from rightsizer.profile import ContainerRule
+from rightsizer.profile import ContainerRule, RiskBudget
 from rightsizer.workload import ResourceName, Sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What evidence rests on besides usage: with another one it proves nothing. `plugin`: whose levels count in place of the statistic;
-    `kept`: the limits that are in force today and that the rule leaves as they are, nothing else."""
+    """What evidence rests on besides usage: with another one it proves nothing.
+
+    `plugin`: whose levels count in place of the statistic; `risk`: the budget of the method `Learned`, None with another one; `kept`: the
+    limits that are in force today and that the rule leaves as they are, nothing else.
+    """
 
     rule: ContainerRule
     guaranteed: bool
     window_seconds: int
     pace: Pace
     plugin: Plugin | None = None
+    risk: RiskBudget | None = None
     kept: Sizes = field(default_factory=Sizes)
 
     def sizing(self, resource: ResourceName, tell: Callable[[str], None]) -> Sizing:
@@ -83,10 +87,22 @@ def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda
 
     What a plug-in gives no level for, or looks ahead for, is not judged; `tell` gets why.
     """
-    earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
+
+    def course(resource: ResourceName) -> tuple[Course, Numbers]:
+        sizing = basis.sizing(resource, tell)
+        found, state = replay(usage.of(resource), sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
+        return found, _held(state, sizing)
+
+    return judged(usage, basis.pace, course)
+
+
+def judged(usage: UsageWindow, pace: Pace, course: Callable[[ResourceName], tuple[Course, Numbers]]) -> list[Evidence | None]:
+    """The figures of what was decided. `course`: the decisions over each resource, and the levels by row that are held at its end."""
+    earliest = pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
-    cpu, cpu_moves, cpu_judged = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
-    memory, memory_moves, memory_judged = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
+    # One after the other: a course takes four times the memory of its usage.
+    cpu, cpu_moves, cpu_judged = _of_course(usage.cpu, *course("cpu"), starts)
+    memory, memory_moves, memory_judged = _of_course(usage.memory, *course("memory"), starts, killed_above_limit=True)
     moves = (cpu_moves | memory_moves).sum(axis=1)
     days = days_judged(cpu_judged | memory_judged, starts)
     return [
@@ -107,15 +123,15 @@ def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
     return np.where(there.samples > 0, np.fmin(starts, slots), slots).astype(np.int64)
 
 
-def _of_resource(usage: UsageWindow, sizing: Sizing, pace: Pace, starts: NDArray[np.int64]) -> tuple[Sequence[Figures], Truth, Truth]:
+def _of_course(
+    values: Values, course: Course, held: Numbers, starts: NDArray[np.int64], *, killed_above_limit: bool = False
+) -> tuple[Sequence[Figures], Truth, Truth]:
     """The figures of each row, the slots in which it would have been changed, and those that were judged."""
-    values = usage.cpu if sizing.resource == "cpu" else usage.memory
-    course, state = replay(values, sizing, pace, first_slot=usage.span.start // SLOT_SECONDS)
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
-    limits = in_force(course.limits) if sizing.resource == "memory" else np.full(values.shape, np.nan)
+    limits = in_force(course.limits) if killed_above_limit else np.full(values.shape, np.nan)
     requests = in_force(course.requests)
     judged = inside & ~np.isnan(values) & ~np.isnan(requests)
-    return _figures(values, requests, limits, judged, _held(state, sizing)), inside & (course.causes > 1), judged
+    return _figures(values, requests, limits, judged, held), inside & (course.causes > 1), judged
 
 
 def _figures(values: Values, requests: Levels, limits: Levels, judged: Truth, held: Numbers) -> list[Figures]:

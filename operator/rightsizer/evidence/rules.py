@@ -92,7 +92,7 @@ class LearnedPlan:
     def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
         learning = self.cpu if resource == "cpu" else self.memory
         course, state = replay_learned(values, learning, pace, first_slot=first_slot)
-        return Replayed(course, tuple(explained(state, learning, pace, row=row) for row in range(len(values))))
+        return Replayed(course, tuple(explained(state, learning, pace)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,11 @@ class Sizing:
         """The least requests that what OOM kills taught leaves; NaN for none."""
         return floors if self.guaranteed else request_floor(self.limit, floors)
 
-    def peak_floors(self, peaks: Numbers) -> Numbers:
-        """The least memory requests whose limits can hold the peaks; NaN for none."""
+    def peak_floors(self, peaks: Numbers, margin: float = PEAK_MARGIN) -> Numbers:
+        """The least memory requests whose limits can hold the peaks with this margin; NaN for none."""
         if self.resource == "cpu":
             return np.full(peaks.shape, np.nan)
-        return peaks * PEAK_MARGIN if self.guaranteed else peak_floor(self.limit, peaks)
+        return peaks * PEAK_MARGIN if self.guaranteed else peak_floor(self.limit, peaks, margin)
 
     def limits(self, requests: Numbers, levels: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
         """The limits of these requests, lifted by peaks above the level and by what OOM kills taught (NaN: nothing); NaN for none."""

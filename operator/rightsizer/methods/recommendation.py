@@ -19,7 +19,9 @@ class Clamp(StrEnum):
 
     OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now
     asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps. LEAK:
-    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added.
+    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added. Of `Learned` only, KEPT: what is requested now needs
+    neither raising nor lowering; REPLAYED_KILL: what memory above its limit taught in the replay; MEASURED: what `Measured` gives, because
+    the replay was above its request for much more than was promised.
     """
 
     NONE = "None"
@@ -32,6 +34,31 @@ class Clamp(StrEnum):
     LIMIT = "Limit"
     LEAK = "Leak"
     THROTTLED = "Throttled"
+    KEPT = "Kept"
+    REPLAYED_KILL = "ReplayedOOMKill"
+    MEASURED = "Measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the method `Learned` came to for one resource of one container, as of its last full hour. Sizes in millicores or bytes.
+
+    `form`: the shape that its usage was found to have, and `choice` why, in words. `raise_to`, `lower_to`: the requests that it would
+    be raised to and lowered to; the `margin` (a share) in them is what the control of the risk added. `kill_floor`, `guard`: the least
+    requests that replayed kills and `Measured` leave, NaN for none. `promised`: the share of the time above the request that it may have,
+    and `above` the one that the replay had in the `days` that were judged.
+    """
+
+    form: str
+    choice: str
+    raise_to: float
+    lower_to: float
+    margin: float
+    kill_floor: float
+    guard: float
+    promised: float
+    above: float
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +67,8 @@ class ContainerFacts:
 
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
-    `recognised`: what could fool the method, as it was recognised of late.
+    `recognised`: what could fool the method, as it was recognised of late. `learnt`: what the method `Learned` came to, of each resource
+    of which there was enough history; None: its past has not been walked through yet, or the method is another one.
     """
 
     key: ContainerKey
@@ -50,6 +78,7 @@ class ContainerFacts:
     oom_floor: int | None = None
     held: Mapping[ResourceName, float] = field(default_factory=dict)
     recognised: Recognised = NOTHING_RECOGNISED
+    learnt: Mapping[ResourceName, Learnt] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +114,9 @@ class Measurement:
 class Explanation:
     """How request and limit of one resource came about. Numbers in millicores or bytes.
 
-    `target` is the measured value plus the buffer, before bounds and rounding. `text` is one line that can be redone by hand.
+    `target` is the measured value plus the buffer, before bounds and rounding. `text` is one line that can be redone by hand. Of the method
+    `Learned` only, `choice`: why it wants that, in words; `learned`: it wants it, and not `Measured` in its place; `provisional`: it only
+    stands in until the past was walked through.
     """
 
     resource: ResourceName
@@ -99,6 +130,9 @@ class Explanation:
     limit_ratio: float | None
     limit_clamp: Clamp
     text: str
+    choice: str = ""
+    provisional: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation
-from rightsizer.profile import LimitPolicy
+from rightsizer.profile import LEARNED, LimitPolicy
 from rightsizer.quantities import format_duration, format_percentage
 from rightsizer.status.findings import told_findings
 from rightsizer.status.release import release_status
@@ -32,7 +32,8 @@ LAST_SAMPLE = "lastSample"
 _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
 _THROTTLED_BAND_PERCENT = 5
 _SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp", "release")
-_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK)
+_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK, Clamp.KEPT)
+_URGENT = (Clamp.OOM_KILL, Clamp.NEAR_LIMIT)
 _LIMITS_LEFT = (Clamp.LEAK, Clamp.THROTTLED)
 
 
@@ -95,6 +96,7 @@ def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def explanation_status(explanation: Explanation) -> dict[str, Any]:
     """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down, the throttled share rounded up."""
     measurement = explanation.measurement
+    choice = {"choice": explanation.choice} if explanation.choice else {}
     throttled = {"throttled": f"{whole_percent(measurement.throttled)}%"} if measurement.throttled else {}
     return {
         **_how_it_came_about(explanation),
@@ -105,6 +107,7 @@ def explanation_status(explanation: Explanation) -> dict[str, Any]:
         LAST_SAMPLE: rfc3339(measurement.newest),
         **throttled,
         "text": explanation.text,
+        **choice,
     }
 
 
@@ -121,6 +124,8 @@ def _how_it_came_about(explanation: Explanation) -> dict[str, Any]:
 
 def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> Sizes | None:
     """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
+    if explanation.provisional and (learned := _learned_before(entry, explanation)) is not None:
+        return learned
     try:
         old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
         new = _how_it_came_about(explanation)
@@ -133,6 +138,17 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
     if not same or samples_moved >= _SAMPLES_OF_A_DAY:
         return None
     return sizes if _near(sizes, explanation, max(LEAST_DEAD_BAND, minimum_change / 10)) else None
+
+
+def _learned_before(entry: Mapping[str, Any], explanation: Explanation) -> Sizes | None:
+    """What was learned before the operator was started again stands until it is learned anew, unless more is needed at once."""
+    try:
+        statistic, sizes = entry["explanation"][explanation.resource]["statistic"], sizes_from_status(entry["recommended"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+    request = sizes.request(explanation.resource)
+    urgent = explanation.request_clamp in _URGENT and explanation.request > (request or 0)
+    return sizes if str(statistic).startswith(f"{LEARNED} ") and request is not None and not urgent else None
 
 
 def _throttled_alike(old: str | None, share: float) -> bool:
