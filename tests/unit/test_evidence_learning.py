@@ -106,6 +106,12 @@ def test_a_kill_leaves_a_floor_for_as_long_as_the_budget_says(kills: float | Non
     assert (course.requests[0, -1] >= 600 * MI * 0.99) == (kills is not None)
 
 
+def test_a_kill_in_the_slot_of_a_decision_is_one_at_the_limit_before_it() -> None:
+    values = usage(9, level=400 * MI)
+    values[0, 407] = 1190 * MI  # the end of an hour; for this peak alone the request would be half of it
+    assert (run(values, MEMORY).requests[0, 407:1000] >= 1190 * MI * 1.2 / 2).all()
+
+
 def test_rollout_raises_only_memory_near_its_limit_at_once() -> None:
     values = usage(2, level=100 * MI)
     values[0, 400:404] = 150 * MI

@@ -116,6 +116,8 @@ class _Walk:
             self._judge(newest)
             causes = np.zeros(before.shape, dtype=np.uint8)
             if column in hours:
+                # A kill in this slot was one at the limit that was in force: its lesson counts for the decision.
+                self._endangered(newest, self._first_slot + column)
                 causes = self._decide(hours[column], column)
             causes = self._hasten(newest, previous, self._first_slot + column, causes)
             self._tally.changes[...] += (self._requests != before) & ~np.isnan(before)
