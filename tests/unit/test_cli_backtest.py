@@ -61,6 +61,19 @@ def profile(path: Path, spec: str) -> Path:
     return path
 
 
+
+def test_oom_events_are_the_mean_of_the_series_that_were_judged(tmp_path: Path) -> None:
+    killed = rows("a", days=3)
+    killed[600] = killed[600].rsplit(",", 1)[0] + f",{900 * MI}"
+    without_memory = [line.rsplit(",", 1)[0] + "," for line in rows("b", days=3)]
+    history = written(tmp_path / "usage.csv", *killed, *without_memory, *rows("c", days=0.5))
+    (found,) = json.loads(fine("--history", history, "-o", "json"))
+    assert found["memory"]["oom_events"] == {"mean": 1.0, "median": 1.0, "worst": 1.0}
+    assert [one["memory"]["oom_events"] for one in found["series"]] == [1.0, None, None]
+    lines = fine("--history", history, "-o", "csv").splitlines()
+    assert [line.split(",")[10] for line in lines if ",memory," in line] == ["1", "", ""]
+    assert "1.00 / 1.00 / 1.00" in fine("--history", history).split("memory, ")[1]
+
 @pytest.fixture
 def usage(tmp_path: Path) -> Path:
     return written(tmp_path / "usage.csv", *rows("web", days=3), *rows("db", days=3, cores=0.5, memory=400 * MI))

@@ -88,7 +88,7 @@ def score(
         unmet=_share(np.nansum(np.fmax(used - requests, 0.0), axis=1), work),
         above_limit=_share(over.sum(axis=1), np.where(np.isnan(limits).all(axis=1), 0, number)),
         queued=_share(_queued(used, limits), work),
-        oom_events=oom_events(over).astype(np.float64),
+        oom_events=np.where(number > 0, oom_events(over), np.nan),
         oom_free=1 - _share(days.any(over).sum(axis=1), days.any(judged).sum(axis=1)),
         changes=_share(changed.sum(axis=1), np.where(number > 0, lengths - starts, 0) / DAY_SLOTS),
         quiet=1 - _share(days.any(changed).sum(axis=1), np.where(number > 0, days.any(inside).sum(axis=1), 0)),
