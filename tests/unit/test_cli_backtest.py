@@ -61,7 +61,6 @@ def profile(path: Path, spec: str) -> Path:
     return path
 
 
-
 def test_oom_events_are_the_mean_of_the_series_that_were_judged(tmp_path: Path) -> None:
     killed = rows("a", days=3)
     killed[600] = killed[600].rsplit(",", 1)[0] + f",{900 * MI}"
@@ -73,6 +72,7 @@ def test_oom_events_are_the_mean_of_the_series_that_were_judged(tmp_path: Path) 
     lines = fine("--history", history, "-o", "csv").splitlines()
     assert [line.split(",")[10] for line in lines if ",memory," in line] == ["1", "", ""]
     assert "1.00 / 1.00 / 1.00" in fine("--history", history).split("memory, ")[1]
+
 
 @pytest.fixture
 def usage(tmp_path: Path) -> Path:
