@@ -92,10 +92,10 @@ class Proving:
                 logger.warning("some numbers have no evidence: %s", trouble)
             if self._stopwatch() - began >= self._budget_seconds:
                 break
-        return ProvingReport(self._stopwatch() - began, sum(proved.evidence is not None for proved in self._proved.values()))
+        return ProvingReport(self._stopwatch() - began, sum(map(_proves, self._proved.values())))
 
     def of(self, ref: WorkloadRef, containers: Iterable[str]) -> dict[str, Evidence]:
-        """By container name, where there is evidence."""
+        """By container name, where there is anything that was judged, though it may be too little to prove anything."""
         found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
         return {name: proved.evidence for name, proved in found if proved is not None and proved.evidence is not None}
 
@@ -130,7 +130,11 @@ class Proving:
         return dict.fromkeys(sorted(due, key=ages.__getitem__))
 
     def _lasts(self, key: ContainerKey) -> int:
-        return TRIED_AGAIN_SECONDS if self._proved[key].evidence is None else RENEWED_SECONDS
+        return RENEWED_SECONDS if _proves(self._proved[key]) else TRIED_AGAIN_SECONDS
+
+
+def _proves(proved: _Proved) -> bool:
+    return proved.evidence is not None and proved.evidence.proves_anything
 
 
 def prove_all(ruled: Sequence[Ruled], history: History, *, end: int) -> Proving:

@@ -22,7 +22,13 @@ from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
 from rightsizer.profile import ContainerRule
-from rightsizer.workload import ResourceName
+from rightsizer.workload import RESOURCES, ResourceName
+
+LEAST_DAYS = 1.0
+"""What is judged for less than a day proves nothing: most of what usage does, it does within one."""
+
+_LEAST_SHARE = 0.25
+"""The same for windows of less than four days, as a share of them: half of a window is judged, and half of that may be gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +63,61 @@ class Figures:
     request: float
     held: float | None = None
 
+    @property
+    def days(self) -> float:
+        """How much was judged."""
+        return self.judged_slots / DAY_SLOTS
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The figures of a container over the last `days` that were judged, and its `changes` a day, of either resource or both at once."""
+    """The figures of a container over the `days` that were judged, and its `changes` a day, of either resource or both at once.
+
+    `least_days`: a resource of which less was judged has no evidence.
+    """
 
     days: float
     changes: float
     cpu: Figures
     memory: Figures
+    least_days: float = LEAST_DAYS
+
+    def proves(self, resource: ResourceName) -> bool:
+        """Whether enough of this resource was judged."""
+        return self.figures(resource).days >= self.least_days
+
+    @property
+    def proves_anything(self) -> bool:
+        return any(self.proves(resource) for resource in RESOURCES)
 
     def figures(self, resource: ResourceName) -> Figures:
         return self.cpu if resource == "cpu" else self.memory
 
 
 def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda trouble: None) -> list[Evidence | None]:
-    """Replays the rule over each row of `usage`. None for rows too short to judge anything by.
+    """Replays the rule over each row of `usage`, the whole window. None for rows of which nothing could be judged.
 
     What a plug-in gives no level for, or looks ahead for, is not judged; `tell` gets why.
     """
-    earliest = basis.pace.lower_after_seconds // SLOT_SECONDS
+    pace = _judgeable(basis.pace, usage.span.slots * SLOT_SECONDS)
+    earliest = pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
-    slots = usage.span.slots
-    cpu, cpu_moves = _of_resource(usage, basis.sizing("cpu", tell), basis.pace, starts)
-    memory, memory_moves = _of_resource(usage, basis.sizing("memory", tell), basis.pace, starts)
+    cpu, cpu_moves = _of_resource(usage, basis.sizing("cpu", tell), pace, starts)
+    memory, memory_moves = _of_resource(usage, basis.sizing("memory", tell), pace, starts)
     moves = (cpu_moves | memory_moves).sum(axis=1)
-    days = np.maximum(slots - starts, 0) / DAY_SLOTS
-    return [
-        Evidence(float(days[row]), float(moves[row] / days[row]), cpu[row], memory[row])
-        if cpu[row].judged_slots or memory[row].judged_slots
-        else None
-        for row in range(len(usage.keys))
-    ]
+    least_days = min(LEAST_DAYS, usage.span.slots / DAY_SLOTS * _LEAST_SHARE)
+    return [_evidence(cpu[row], memory[row], int(moves[row]), least_days) for row in range(len(usage.keys))]
+
+
+def _evidence(cpu: Figures, memory: Figures, moves: int, least_days: float) -> Evidence | None:
+    days = max(cpu.days, memory.days)
+    return Evidence(days, moves / days, cpu, memory, least_days) if days else None
+
+
+def _judgeable(pace: Pace, window_seconds: int) -> Pace:
+    """Of a window, no more than half is waited for: whoever wants to have seen all of it would never be judged."""
+    half = window_seconds // 2
+    return replace(pace, raise_after_seconds=min(pace.raise_after_seconds, half), lower_after_seconds=min(pace.lower_after_seconds, half))
 
 
 def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
