@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
@@ -36,6 +37,10 @@ BUDGET_SECONDS = 1.0
 CONTAINERS_AT_ONCE = 64
 """How many are replayed together: enough to be quick by arrays, few enough to keep the time."""
 
+PLUGGED_AT_ONCE = 8
+"""The same by a plug-in, of whose speed nothing is known. Where so many took a whole cycle's time, and for a container for which it failed
+before, it is asked for one at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProvingReport:
@@ -50,6 +55,7 @@ class _Proved:
     basis: Basis
     at: int
     evidence: Evidence | None
+    failed: bool = False
 
 
 class Proving:
@@ -68,6 +74,7 @@ class Proving:
         self._stopwatch = stopwatch
         self._proved: dict[ContainerKey, _Proved] = {}
         self._bases: dict[Basis, Basis] = {}
+        self._slow: set[Plugin] = set()
 
     def refresh(self, ruled: Iterable[Ruled], history: History, *, end: int, left_out: Collection[str] = ()) -> ProvingReport:
         """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
@@ -81,18 +88,39 @@ class Proving:
             if wanted.get(key) is proved.basis or (key not in wanted and key.workload.namespace in left_out)
         }
         due = self._due(wanted, end, left_out)
-        while due and (portion := _portion(due, wanted)):
-            basis = wanted[portion[0]]
-            usage = history.window(portion, end=end, seconds=basis.window_seconds)
-            troubles: list[str] = []
-            for key, evidence in zip(portion, prove(usage, basis, troubles.append), strict=True):
-                self._proved[key] = _Proved(basis, end, evidence)
+        now = began
+        while due:
+            portion = _portion(due, wanted, self._at_once)
+            self._replay(portion, wanted[portion[0]], history, end=end)
+            for key in portion:
                 del due[key]
-            for trouble in dict.fromkeys(troubles):
-                logger.warning("some numbers have no evidence: %s", trouble)
-            if self._stopwatch() - began >= self._budget_seconds:
+            begun, now = now, self._stopwatch()
+            self._judge_speed(wanted[portion[0]].plugin, now - begun)
+            if now - began >= self._budget_seconds:
                 break
         return ProvingReport(self._stopwatch() - began, sum(map(_proves, self._proved.values())))
+
+    def _replay(self, portion: Sequence[ContainerKey], basis: Basis, history: History, *, end: int) -> None:
+        """The whole window of containers of one rule."""
+        usage = history.window(portion, end=end, seconds=basis.window_seconds)
+        troubles: list[str] = []
+        for key, evidence in zip(portion, prove(usage, basis, troubles.append), strict=True):
+            self._proved[key] = _Proved(basis, end, evidence, failed=bool(troubles))
+        for trouble in dict.fromkeys(troubles):
+            logger.warning("some numbers have no evidence: %s", trouble)
+
+    def _at_once(self, key: ContainerKey, basis: Basis) -> int:
+        """In how large a portion a container may be replayed."""
+        if basis.plugin is None:
+            return CONTAINERS_AT_ONCE
+        failed = key in self._proved and self._failed(key)
+        return 1 if failed or basis.plugin in self._slow else PLUGGED_AT_ONCE
+
+    def _judge_speed(self, plugin: Plugin | None, seconds: float) -> None:
+        if plugin is not None and seconds >= self._budget_seconds:
+            self._slow.add(plugin)
+        elif plugin is not None and seconds * PLUGGED_AT_ONCE < self._budget_seconds:
+            self._slow.discard(plugin)
 
     def of(self, ref: WorkloadRef, containers: Iterable[str]) -> dict[str, Evidence]:
         """By container name, where there is anything that was judged, though it may be too little to prove anything."""
@@ -130,7 +158,12 @@ class Proving:
         return dict.fromkeys(sorted(due, key=ages.__getitem__))
 
     def _lasts(self, key: ContainerKey) -> int:
-        return RENEWED_SECONDS if _proves(self._proved[key]) else TRIED_AGAIN_SECONDS
+        # What fails is no cheaper than what does not, and seldom mends itself.
+        return RENEWED_SECONDS if _proves(self._proved[key]) or self._failed(key) else TRIED_AGAIN_SECONDS
+
+    def _failed(self, key: ContainerKey) -> bool:
+        """Whether a plug-in failed for it, or for others beside it, and nothing is proved."""
+        return self._proved[key].failed and not _proves(self._proved[key])
 
 
 def _proves(proved: _Proved) -> bool:
@@ -158,15 +191,14 @@ def _wanted(ruled: Iterable[Ruled], methods: Mapping[str, Method]) -> Iterator[t
                 yield ContainerKey(workload.ref, container.name), Basis(rule, workload.guaranteed, profile.window_seconds, pace, plugin)
 
 
-def _portion(due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis]) -> list[ContainerKey]:
-    """The first that is due, with others of the same rule."""
-    portion: list[ContainerKey] = []
-    for key in due:
-        if not portion or wanted[key] is wanted[portion[0]]:
-            portion.append(key)
-        if len(portion) == CONTAINERS_AT_ONCE:
-            break
-    return portion
+def _portion(
+    due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis], at_once: Callable[[ContainerKey, Basis], int]
+) -> list[ContainerKey]:
+    """The first that is due, with others of the same rule that may be in a portion of that size."""
+    first = next(iter(due))
+    basis, most = wanted[first], at_once(first, wanted[first])
+    alike = (key for key in due if wanted[key] is basis and at_once(key, basis) == most)
+    return list(islice(alike, most))
 
 
 def _raised(evidence: Evidence, resource: ResourceName, level: float) -> Evidence:
