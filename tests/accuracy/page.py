@@ -63,7 +63,7 @@ def _of_set(one: Set) -> str:
     parts = [f"## {one.title}", _sources(one.sources), caveats.short_series(one)]
     for resource in RESOURCES:
         for strategy in STRATEGIES:
-            found = one.of(strategy)
+            found = one.of(strategy, resource)
             parts += [
                 f"### {TITLES[resource]}, {strategy}",
                 table(found, resource, sources=[ALL]),
@@ -116,10 +116,9 @@ def _losses(one: Set, ours: Sequence[str]) -> str:
 
 def _lost(one: Set, strategy: str, name: str) -> Iterator[str]:
     """The rules that beat a method in one figure and are not worse in the other."""
-    found = one.of(strategy)
-    mine = next(each for each in found if each.plan == name)
-    others = [each for each in found if each.plan not in (name, IDEAL)]
+    mine = next(each for each in one.of(strategy) if each.plan == name)
     for resource in RESOURCES:
+        others = [each for each in one.of(strategy, resource) if each.plan not in (name, IDEAL)]
         for harm in list(FIGURES[resource])[1:-1]:
             slack, violations = mine.mean(resource, "slack %"), mine.mean(resource, harm)
             for source in slack:
@@ -142,7 +141,7 @@ def plots(one: Set, ours: Sequence[str]) -> dict[str, str]:
     drawn = {}
     for plot, harm in zip(PLOTS, HARMS, strict=True):
         marks = []
-        for found in one.of(STRATEGIES[0]):
+        for found in one.of(STRATEGIES[0], harm.resource):
             slack = dict(summaries(found.verdicts, harm.resource, lambda scores: scores.slack * 100))[ALL].mean
             violations = dict(summaries(found.verdicts, harm.resource, harm.percent))[ALL].mean
             marks.append(Mark(found.plan, slack, violations, "ours" if found.plan in ours else "ideal" if found.plan == IDEAL else "rule"))

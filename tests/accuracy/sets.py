@@ -10,7 +10,7 @@ from rightsizer.evidence.rules import Rule
 from rightsizer.methods.pace import STRATEGIES
 from rightsizer.workload import ResourceName
 from tests.accuracy.samples import Compared, Finer, compare
-from tests.accuracy.study import FIGURES, Sources, judged, summaries
+from tests.accuracy.study import FIGURES, Sources, is_told, judged, summaries
 
 ALL = "all"
 TITLES: Mapping[ResourceName, str] = {"cpu": "CPU", "memory": "Memory"}
@@ -46,8 +46,9 @@ class Set:
     found_short: Sequence[Found] = ()
     compared: Sequence[tuple[Finer, Mapping[str, Compared]]] = ()
 
-    def of(self, strategy: str) -> list[Found]:
-        return [one for one in self.found if one.strategy == strategy]
+    def of(self, strategy: str, resource: ResourceName = "memory") -> list[Found]:
+        """What was found at the speeds of a strategy, of the plans that say something about the resource."""
+        return [one for one in self.found if one.strategy == strategy and is_told(one.plan, resource)]
 
 
 def study(title: str, sources: Sources, plans: Sequence[Rule], *, short: Sources | None = None, finer: Sequence[Finer] = ()) -> Set:
@@ -58,7 +59,7 @@ def study(title: str, sources: Sources, plans: Sequence[Rule], *, short: Sources
         _found(sources, plans),
         short or {},
         _found(short or {}, plans),
-        [(one, {plan.name: compare(one, plan, strategy=STRATEGIES[0]) for plan in plans}) for one in finer],
+        [(one, {plan.name: compare(one, plan, strategy=STRATEGIES[0]) for plan in plans if is_told(plan.name, "cpu")}) for one in finer],
     )
 
 

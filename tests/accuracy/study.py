@@ -104,11 +104,19 @@ def with_budget(budget: float | None) -> LearnedPlan:
     return plan if budget is None else replace(plan, name=f"Learned {budget * 100:g} %")
 
 
+_LIMITED = ", limit "
+
+
+def is_told(plan: str, resource: ResourceName) -> bool:
+    """Whether a plan says anything of its own about a resource: another memory limit says nothing about CPU."""
+    return resource == "memory" or _LIMITED not in plan
+
+
 def with_our_limits(name: str) -> Plan:
     """A rule to compare with, whose memory limit is as high as those of the methods may be."""
     plan = rule_of(name, window_seconds=PROFILE.window_seconds)
     most = top_ratio(PROFILE.default_rule.memory.limit)
-    return replace(plan, name=f"{name}, limit {most:g} x", memory=replace(plan.memory, limit=LimitRule(ratio=most)))
+    return replace(plan, name=f"{name}{_LIMITED}{most:g} x", memory=replace(plan.memory, limit=LimitRule(ratio=most)))
 
 
 def _with(rule: ResourceRule, written: str, resource: ResourceName) -> ResourceRule:

@@ -12,6 +12,7 @@ import pytest
 from rightsizer.evidence.backtest import Decision, Series
 from rightsizer.evidence.rules import Plan, rule_of
 from rightsizer.methods.levels import DAY_SLOTS
+from rightsizer.workload import RESOURCES
 from tests.accuracy.page import MARKS, PLOTS, write
 from tests.accuracy.samples import Samples, above, compare, finer_sources
 from tests.accuracy.sets import Set, study
@@ -192,3 +193,5 @@ def test_the_page_tells_what_is_left_out(tmp_path: Path) -> None:
 def test_a_rule_may_be_given_our_limits() -> None:
     plan = with_our_limits("autopilot")
     assert (plan.name, plan.memory.limit.ratio, plan.cpu.limit.ratio) == ("autopilot, limit 2 x", 2.0, 2.0)
+    one = studied(plan, first=[constant("a", 100)])
+    assert [[found.plan for found in one.of("InPlace", resource)] for resource in RESOURCES] == [[], [plan.name]]

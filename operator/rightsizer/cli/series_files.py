@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rightsizer.cli.progress import Report
+from rightsizer.cli.slot_table import MOST_USAGE
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Series
 from rightsizer.history import SLOT_SECONDS
@@ -32,8 +33,6 @@ _MILLICORES_PER_CORE = 1000.0
 _LATEST = 1e11
 _MOST_YEARS = 5
 _MOST_SECONDS = _MOST_YEARS * 365.25 * 86_400
-_MOST: Mapping[str, float] = {"cpu_cores": 1e9, "memory_bytes": 1e15}
-"""More than any machine has; far larger numbers would be infinite in the arrays of a series."""
 
 
 def read_series(paths: Sequence[Path], report: Report) -> list[Series]:
@@ -198,7 +197,7 @@ def _check(frame: pd.DataFrame, path: Path, line: int, newest: dict[str, float])
     for name in ("cpu_cores", "memory_bytes"):
         values = frame[name].to_numpy()
         _refuse((values < 0) | np.isinf(values), path, line, f"{name}: no usage: a number of 0 or more, or nothing for a gap")
-        _refuse(values > _MOST[name], path, line, f"{name}: no usage: above {_MOST[name]:g}")
+        _refuse(values > MOST_USAGE[name], path, line, f"{name}: no usage: above {MOST_USAGE[name]:g}")
     before = frame.groupby("series", sort=False)["unix_ts"].shift()
     before = before.fillna(frame["series"].map(newest)).to_numpy(dtype=np.float64)
     _refuse(times == before, path, line, "unix_ts: the series has a sample of this time already")
