@@ -130,6 +130,8 @@ def test_progress_tells_how_much_of_the_file_is_read(path: Path) -> None:
         (f"{HEADER}\n\n{row(NOW)}\n{row(NOW, memory='320Mi')}\n", "usage.csv:4: memory_bytes: '320Mi' is not a number"),
         (f"{HEADER}\n{row(NOW, '-0.1')}\n", "usage.csv:2: cpu_cores: -0.1 is no usage"),
         (f"{HEADER}\n{row(NOW, 'inf')}\n", "usage.csv:2: cpu_cores: inf is no usage"),
+        (f"{HEADER}\n{row(NOW, '1e36')}\n", "usage.csv:2: cpu_cores: 1e36 is no usage: above 1e+09"),
+        (f"{HEADER}\n{row(NOW, memory='1e39')}\n", "usage.csv:2: memory_bytes: 1e39 is no usage: above 1e+15"),
         (f"{HEADER}\n{row(NOW * 1000)}\n", "usage.csv:2: unix_ts: 1763640000000 is too late: write unix seconds, not milliseconds"),
         (f"{HEADER}\n{row(0)}\n", "usage.csv:2: unix_ts: 0 is not a time"),
         (f"{HEADER}\n{row(NOW).replace(str(NOW), 'nan')}\n", "usage.csv:2: unix_ts: nan is not a time"),

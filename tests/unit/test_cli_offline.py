@@ -382,3 +382,15 @@ def test_run_hands_settings_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     )
     assert given == str(kubeconfig)
     assert "RIGHTSIZER_PROMETHEUS_URL" in run("run").stderr
+
+
+def test_what_the_replay_could_judge_is_told_where_it_is_too_little(tmp_path: Path) -> None:
+    """A day is there, and after an hour of it the rule would lower."""
+    quick = profile({"minimumHistory": {"raise": "1h", "lower": "1h"}}, namespace="shop")
+    manifests = write_manifests(tmp_path / "m", deployment(), quick)
+    history = write_history(tmp_path / "usage.csv", steady_rows())
+    told = run("explain", "deploy/web", "-n", "shop", "--manifests", manifests, "--history", history).stdout
+    assert "Evidence: none, the replay could judge 23h of the 24h that are needed" in told
+    assert "the replay could judge 23h of the cpu of app, which is not lowered before 24h were judged" in told
+    table = run("recommend", "-n", "shop", "--manifests", manifests, "--history", history).stdout
+    assert "0 OOM" not in table

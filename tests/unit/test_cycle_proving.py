@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rightsizer.cycle.assignment import Ruled, assign
-from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
+from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, PLUGGED_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, Values
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.ranking import Columns, Levels
@@ -190,6 +190,56 @@ class TestPlugin:
         proving.refresh(some, history(some), end=END)
         assert proven(proving, some) == [False]
         assert "method Half looks ahead" in caplog.text
+
+
+class TestTroublesomePlugin:
+    """What it costs the cycle, counted in calls; each takes some seconds of a clock of its own."""
+
+    def proving(self, seconds: list[float], *, fails: bool = False) -> tuple[Proving, list[int]]:
+        """And the number of rows in each call. `seconds`: those of a call, to be changed."""
+        clock, calls = [0.0], list[int]()
+
+        def levels(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+            calls.append(len(values))
+            clock[0] += seconds[0]
+            if fails:
+                raise ValueError("no")
+            return np.ones((len(values), len(ends)))
+
+        method = Plugin("Half", lambda: levels)
+        return Proving(methods={"Half": method}, stopwatch=lambda: clock[0]), calls
+
+    def test_a_slow_one_is_asked_for_one_container_at_a_time_while_it_is_slow(self) -> None:
+        some, seconds = ruled(4 * PLUGGED_AT_ONCE, TestPlugin.PROFILE), [1.0]
+        proving, calls = self.proving(seconds)
+        assert proving.refresh(some, history(some), end=END).containers == PLUGGED_AT_ONCE
+        assert set(calls) == {PLUGGED_AT_ONCE}
+        calls.clear()
+        assert proving.refresh(some, history(some), end=END).containers == PLUGGED_AT_ONCE + 1
+        assert set(calls) == {1}
+        calls.clear()
+        seconds[0] = 0.001
+        assert proving.refresh(some, history(some), end=END).containers == len(some)
+        assert set(calls) == {1, PLUGGED_AT_ONCE, PLUGGED_AT_ONCE - 2}
+
+    def test_one_that_fails_is_tried_again_as_seldom_as_any_and_one_at_a_time(self) -> None:
+        some = ruled(PLUGGED_AT_ONCE + 1, TestPlugin.PROFILE)
+        proving, calls = self.proving([0.01], fails=True)
+        proving.refresh(some, history(some), end=END)
+        assert proven(proving, some) == [False] * len(some)
+        calls.clear()
+        proving.refresh(some, history(some), end=END + TRIED_AGAIN_SECONDS)
+        proving.refresh(some, history(some), end=END + RENEWED_SECONDS - SLOT_SECONDS)
+        assert calls == []
+        proving.refresh(some, history(some), end=END + RENEWED_SECONDS)
+        assert calls == [1] * (2 * len(some))
+
+    def test_too_little_history_is_no_failure(self) -> None:
+        some = ruled(1, TestPlugin.PROFILE)
+        proving, _ = self.proving([0.0])
+        proving.refresh(some, history(some, days=0.9), end=END)
+        proving.refresh(some, history(some), end=END + TRIED_AGAIN_SECONDS)
+        assert proven(proving, some) == [True]
 
 
 @pytest.fixture

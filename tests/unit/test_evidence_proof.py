@@ -29,10 +29,11 @@ def flat(level: float, *, slots: int = SLOTS) -> np.ndarray[tuple[int], np.dtype
 
 
 def proved(cpu: object, memory: object | None = None, *, basis: Basis = ROLLOUT) -> Evidence | None:
-    cpus = np.array([cpu], dtype=np.float32)
-    memories = np.array([flat(320 * MEBIBYTE) if memory is None else memory], dtype=np.float32)
+    slots = basis.window_seconds // SLOT_SECONDS
+    cpus = np.array([cpu], dtype=np.float32)[:, -slots:]
+    memories = np.array([flat(320 * MEBIBYTE) if memory is None else memory], dtype=np.float32)[:, -slots:]
     end = int(NOW) // SLOT_SECONDS * SLOT_SECONDS
-    span = Span(end - (SLOTS - 1) * SLOT_SECONDS, end)
+    span = Span(end - (slots - 1) * SLOT_SECONDS, end)
     (found,) = prove(UsageWindow((ContainerKey(REF, "app"),), span, cpus, memories, np.ones(cpus.shape, dtype=np.uint16)), basis)
     return found
 
@@ -87,6 +88,42 @@ def test_who_lowers_sooner_is_judged_sooner() -> None:
     quick = replace(PROFILE, raise_after_seconds=3_600, lower_after_seconds=3_600)
     found = known(flat(100, slots=36), basis=replace(ROLLOUT, pace=pace_of(quick, strategy="Rollout")))
     assert found.cpu.judged_slots == 24
+
+
+def test_days_are_those_that_were_judged() -> None:
+    cpu, memory = flat(100), flat(100 * MEBIBYTE)
+    for values in (cpu, memory):
+        values[7 * DAY_SLOTS : 10 * DAY_SLOTS] = np.nan
+        values[11 * DAY_SLOTS] *= 9
+    found = known(cpu, memory)
+    assert found.days == pytest.approx(4, abs=0.1)
+    assert found.days == found.cpu.judged_slots / DAY_SLOTS
+    # Memory was near its limit, killed, raised for it: how often does not matter here, but by which days it is divided.
+    assert found.changes * found.days == pytest.approx(round(found.changes * found.days))
+    assert found.changes > 0
+
+
+def test_a_few_judged_slots_prove_nothing() -> None:
+    cpu = flat(100)
+    cpu[7 * DAY_SLOTS : -36] = np.nan
+    found = known(cpu, flat(np.nan))
+    assert (found.cpu.judged_slots, found.days, found.least_days) == (36, 36 / DAY_SLOTS, 1)
+    assert (found.proves("cpu"), found.proves("memory"), found.proves_anything) == (False, False, False)
+    assert (known(cpu).proves("cpu"), known(cpu).proves("memory")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("window", "raising", "lowering", "judged"),
+    [(1, 1, 1, 0.5), (1, 1 / 24, 1 / 24, 23 / 24), (2, 1, 2, 1), (7, 7, 7, 3.5), (14, 14, 14, 7), (14, 1, 14, 7), (10, 1, 10, 5)],
+)
+def test_half_of_the_window_is_judged_at_least(window: int, raising: float, lowering: float, judged: float) -> None:
+    waiting = Profile("shop", "web", raise_after_seconds=int(raising * DAY_SECONDS), lower_after_seconds=int(lowering * DAY_SECONDS))
+    basis = replace(ROLLOUT, window_seconds=window * DAY_SECONDS, pace=pace_of(waiting, strategy="Rollout"))
+    found = known(flat(100), basis=basis)
+    assert found.days == pytest.approx(judged, abs=1 / 24)
+    assert found.proves("cpu")
+    assert found.proves("memory")
+    assert found.least_days == min(1, window / 4)
 
 
 def test_nothing_seen_proves_nothing() -> None:

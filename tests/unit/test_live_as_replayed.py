@@ -37,8 +37,8 @@ PROFILE = Profile(
     evidence=EvidenceRule(max_oom_kills=1_000, max_time_above_request=1.0),
 )
 LEVEL = {"cpu": 100.0, "memory": 300.0 * MI}
-LIVELY = 2 * DAY_SLOTS
-"""From here on both walk; before it, the live one waits an hour or so longer for its first evidence."""
+LIVELY = 28 * DAY_SLOTS // 12
+"""From here on both walk; before it, the live one waits some hours longer for its first evidence."""
 
 # Day at which the usage changes, and to what share of the first level.
 STEPS = ((2.6, 1.3), (3.0, 0.5), (8.4, 0.9))

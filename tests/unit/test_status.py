@@ -37,6 +37,7 @@ from tests.unit.builders import (
     check_facts,
     evidence,
     explanation,
+    figures,
     measurement,
     recommendation,
     sidecar,
@@ -319,6 +320,10 @@ class TestRecommendation:
         assert render(standing(), old=written) == written
         assert render(standing(evidence={"app": evidence(changes=0.15)}), old=written) == written
         assert render(standing(evidence={"app": evidence(changes=0.9)}), old=written)["evidence"]["changesPerDay"] == "0.9"
+
+    def test_evidence_of_too_little_is_not_told(self) -> None:
+        little = evidence(days=0.125, cpu=figures(slots=36), memory=figures(slots=36))
+        assert "evidence" not in render(standing(evidence={"app": little}))
 
     def test_waits_for_evidence_only_where_it_would_be_changed(self) -> None:
         summary = render(standing(checks={"evidence": {}}))["summary"]

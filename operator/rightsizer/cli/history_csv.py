@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rightsizer.cli.progress import Report
-from rightsizer.cli.slot_table import Floats, SlotTable
+from rightsizer.cli.slot_table import MOST_USAGE, Floats, SlotTable
 from rightsizer.errors import InvalidInput
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, last_slot
 from rightsizer.workload import ContainerKey, WorkloadRef
@@ -101,7 +101,7 @@ def _take(rows: Sequence[Row], names: _Names, table: SlotTable, path: Path) -> N
         memory = np.array([float(row[6]) if row[6] else math.nan for _, row in rows])
     except ValueError:
         raise _first_fault(rows, path) from None
-    if not (_times_fine(times) and _usage_fine(cpu) and _usage_fine(memory)):
+    if not (_times_fine(times) and _usage_fine(cpu, "cpu_cores") and _usage_fine(memory, "memory_bytes")):
         raise _first_fault(rows, path)
     table.add(numbers, times, cpu * _MILLICORES_PER_CORE, memory)
 
@@ -110,8 +110,8 @@ def _times_fine(times: Floats) -> bool:
     return bool(np.all((times > 0) & (times < _LATEST)))
 
 
-def _usage_fine(values: Floats) -> bool:
-    return bool(np.all(np.isnan(values) | ((values >= 0) & (values < math.inf))))
+def _usage_fine(values: Floats, column: str) -> bool:
+    return bool(np.all(np.isnan(values) | ((values >= 0) & (values <= MOST_USAGE[column]))))
 
 
 def _first_fault(rows: Sequence[Row], path: Path) -> InvalidInput:
@@ -133,7 +133,7 @@ def _fault(column: str, text: str) -> str:
         return f"{text!r} is not a number"
     if value < 0 or math.isinf(value):
         return f"{text} is no usage: a number of 0 or more, or nothing for a gap"
-    return ""
+    return f"{text} is no usage: above {MOST_USAGE[column]:g}" if value > MOST_USAGE[column] else ""
 
 
 def _time_fault(text: str) -> str:

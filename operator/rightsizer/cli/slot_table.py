@@ -6,7 +6,7 @@ dropped as soon as newer samples show it. Where samples come from is not known h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatc
 from rightsizer.workload import ContainerKey
 
 DAY_SLOTS = 86_400 // SLOT_SECONDS
+MOST_USAGE: Mapping[str, float] = {"cpu_cores": 1e9, "memory_bytes": 1e15}
+"""More than any machine has; far larger numbers would be infinite in the arrays of a history."""
 
 _FIRST_CAPACITY = 16
 

@@ -88,6 +88,9 @@ def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
     if found is None:
         yield "  Evidence: none, too little was seen to replay this rule and judge it"
         return
+    if not found.proves_anything:
+        yield f"  Evidence: none, the replay could judge {format_days(found.days)} of the {format_days(found.least_days)} that are needed"
+        return
     kills = found.memory.oom_events
     killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
     yield f"  Evidence: had this rule been applied in the {format_days(found.days)} that were judged, each time by what was known then,"

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
@@ -53,6 +54,10 @@ WALKED_ON_AT_ONCE = 256
 WALK_SHARE = 0.3
 """Where more of a cycle's time was spent, no whole walk is begun in it: it takes all of it."""
 
+PLUGGED_AT_ONCE = 8
+"""The same by a plug-in, of whose speed nothing is known. Where so many took a whole cycle's time, and for a container for which it failed
+before, it is asked for one at a time."""
+
 _HOUR_SECONDS = 3_600
 
 
@@ -70,6 +75,7 @@ class _Proved:
     at: int
     evidence: Evidence | None
     walked: Walked | None = None
+    failed: bool = False
 
 
 class Proving:
@@ -88,6 +94,7 @@ class Proving:
         self._stopwatch = stopwatch
         self._proved: dict[ContainerKey, _Proved] = {}
         self._bases: dict[Basis, Basis] = {}
+        self._slow: set[Plugin] = set()
 
     def refresh(self, ruled: Iterable[Ruled], history: History, *, end: int, left_out: Collection[str] = ()) -> ProvingReport:
         """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
@@ -102,15 +109,33 @@ class Proving:
         }
         due = self._due(wanted, end, left_out)
         self._walk_on(history, end=_last_hour(end), left_out=left_out, until=began + self._budget_seconds)
-        while due and (portion := _portion(due, wanted)):
-            if wanted[portion[0]].risk is not None and self._stopwatch() - began > self._budget_seconds * WALK_SHARE:
+        now = self._stopwatch()
+        while due:
+            portion = _portion(due, wanted, self._at_once)
+            basis = wanted[portion[0]]
+            if basis.risk is not None and now - began > self._budget_seconds * WALK_SHARE:
                 break
-            self._replay(portion, wanted[portion[0]], history, end=end)
+            self._replay(portion, basis, history, end=end)
             for key in portion:
                 del due[key]
-            if self._stopwatch() - began >= self._budget_seconds:
+            begun, now = now, self._stopwatch()
+            self._judge_speed(basis.plugin, now - begun)
+            if now - began >= self._budget_seconds:
                 break
-        return ProvingReport(self._stopwatch() - began, sum(proved.evidence is not None for proved in self._proved.values()))
+        return ProvingReport(self._stopwatch() - began, sum(map(_proves, self._proved.values())))
+
+    def _at_once(self, key: ContainerKey, basis: Basis) -> int:
+        """In how large a portion a container may be replayed."""
+        if basis.plugin is None:
+            return CONTAINERS_AT_ONCE if basis.risk is None else WALKED_AT_ONCE
+        failed = key in self._proved and self._failed(key)
+        return 1 if failed or basis.plugin in self._slow else PLUGGED_AT_ONCE
+
+    def _judge_speed(self, plugin: Plugin | None, seconds: float) -> None:
+        if plugin is not None and seconds >= self._budget_seconds:
+            self._slow.add(plugin)
+        elif plugin is not None and seconds * PLUGGED_AT_ONCE < self._budget_seconds:
+            self._slow.discard(plugin)
 
     def _replay(self, portion: Sequence[ContainerKey], basis: Basis, history: History, *, end: int) -> None:
         """The whole window of containers of one rule."""
@@ -122,7 +147,7 @@ class Proving:
         usage = history.window(portion, end=end, seconds=basis.window_seconds)
         troubles: list[str] = []
         for key, evidence in zip(portion, prove(usage, basis, troubles.append), strict=True):
-            self._proved[key] = _Proved(basis, end, evidence)
+            self._proved[key] = _Proved(basis, end, evidence, failed=bool(troubles))
         for trouble in dict.fromkeys(troubles):
             logger.warning("some numbers have no evidence: %s", trouble)
 
@@ -146,7 +171,7 @@ class Proving:
             del order[: len(portion)]
 
     def of(self, ref: WorkloadRef, containers: Iterable[str]) -> dict[str, Evidence]:
-        """By container name, where there is evidence."""
+        """By container name, where there is anything that was judged, though it may be too little to prove anything."""
         found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
         return {name: proved.evidence for name, proved in found if proved is not None and proved.evidence is not None}
 
@@ -189,8 +214,17 @@ class Proving:
         proved = self._proved[key]
         if proved.basis.risk is not None:
             # A walk that ended before its window begins cannot go on.
-            return min(RENEWED_SECONDS if proved.evidence is None else WALK_RENEWED_SECONDS, proved.basis.window_seconds)
-        return TRIED_AGAIN_SECONDS if proved.evidence is None else RENEWED_SECONDS
+            return min(WALK_RENEWED_SECONDS if _proves(proved) else TRIED_AGAIN_SECONDS, proved.basis.window_seconds)
+        # What fails is no cheaper than what does not, and seldom mends itself.
+        return RENEWED_SECONDS if _proves(self._proved[key]) or self._failed(key) else TRIED_AGAIN_SECONDS
+
+    def _failed(self, key: ContainerKey) -> bool:
+        """Whether a plug-in failed for it, or for others beside it, and nothing is proved."""
+        return self._proved[key].failed and not _proves(self._proved[key])
+
+
+def _proves(proved: _Proved) -> bool:
+    return proved.evidence is not None and proved.evidence.proves_anything
 
 
 def prove_all(ruled: Sequence[Ruled], history: History, *, end: int) -> Proving:
@@ -238,15 +272,14 @@ def _known(proved: _Proved) -> Walked:
     return proved.walked
 
 
-def _portion(due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis]) -> list[ContainerKey]:
-    """The first that is due, with others of the same rule."""
-    portion: list[ContainerKey] = []
-    for key in due:
-        if not portion or wanted[key] is wanted[portion[0]]:
-            portion.append(key)
-        if len(portion) == (CONTAINERS_AT_ONCE if wanted[portion[0]].risk is None else WALKED_AT_ONCE):
-            break
-    return portion
+def _portion(
+    due: Mapping[ContainerKey, None], wanted: Mapping[ContainerKey, Basis], at_once: Callable[[ContainerKey, Basis], int]
+) -> list[ContainerKey]:
+    """The first that is due, with others of the same rule that may be in a portion of that size."""
+    first = next(iter(due))
+    basis, most = wanted[first], at_once(first, wanted[first])
+    alike = (key for key in due if wanted[key] is basis and at_once(key, basis) == most)
+    return list(islice(alike, most))
 
 
 def _raised(evidence: Evidence, resource: ResourceName, level: float) -> Evidence:

@@ -13,15 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.evidence.replay import Course, State, replay
-from rightsizer.evidence.scores import days_judged, in_force, oom_events, start_of_judging
+from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
+from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
 from rightsizer.profile import ContainerRule, RiskBudget
-from rightsizer.workload import ResourceName, Sizes
+from rightsizer.workload import RESOURCES, ResourceName, Sizes
+
+LEAST_DAYS = 1.0
+"""What is judged for less than a day proves nothing: most of what usage does, it does within one."""
+
+_LEAST_SHARE = 0.25
+"""The same for windows of less than four days, as a share of them: half of a window is judged, and half of that may be gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,13 @@ class Basis:
     plugin: Plugin | None = None
     risk: RiskBudget | None = None
     kept: Sizes = field(default_factory=Sizes)
+
+    @property
+    def judged_pace(self) -> Pace:
+        """Of a window, no more than half is waited for: whoever wants to have seen all of it would never be judged."""
+        half = self.window_seconds // 2
+        raising, lowering = min(self.pace.raise_after_seconds, half), min(self.pace.lower_after_seconds, half)
+        return replace(self.pace, raise_after_seconds=raising, lower_after_seconds=lowering)
 
     def sizing(self, resource: ResourceName, tell: Callable[[str], None]) -> Sizing:
         sizing = sizing_of(
@@ -67,50 +81,66 @@ class Figures:
     request: float
     held: float | None = None
 
+    @property
+    def days(self) -> float:
+        """How much was judged."""
+        return self.judged_slots / DAY_SLOTS
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The figures of a container over the `days` that were judged, those without any value left out, and its `changes` in each of them, of
-    either resource or both at once."""
+    """The figures of a container over the `days` that were judged, and its `changes` a day, of either resource or both at once.
+
+    `least_days`: a resource of which less was judged has no evidence.
+    """
 
     days: float
     changes: float
     cpu: Figures
     memory: Figures
+    least_days: float = LEAST_DAYS
+
+    def proves(self, resource: ResourceName) -> bool:
+        """Whether enough of this resource was judged."""
+        return self.figures(resource).days >= self.least_days
+
+    @property
+    def proves_anything(self) -> bool:
+        return any(self.proves(resource) for resource in RESOURCES)
 
     def figures(self, resource: ResourceName) -> Figures:
         return self.cpu if resource == "cpu" else self.memory
 
 
 def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda trouble: None) -> list[Evidence | None]:
-    """Replays the rule over each row of `usage`. None for rows too short to judge anything by.
+    """Replays the rule over each row of `usage`, the whole window. None for rows of which nothing could be judged.
 
     What a plug-in gives no level for, or looks ahead for, is not judged; `tell` gets why.
     """
 
     def course(resource: ResourceName) -> tuple[Course, Numbers]:
         sizing = basis.sizing(resource, tell)
-        found, state = replay(usage.of(resource), sizing, basis.pace, first_slot=usage.span.start // SLOT_SECONDS)
+        found, state = replay(usage.of(resource), sizing, basis.judged_pace, first_slot=usage.span.start // SLOT_SECONDS)
         return found, _held(state, sizing)
 
-    return judged(usage, basis.pace, course)
+    return judged(usage, basis, course)
 
 
-def judged(usage: UsageWindow, pace: Pace, course: Callable[[ResourceName], tuple[Course, Numbers]]) -> list[Evidence | None]:
+def judged(usage: UsageWindow, basis: Basis, course: Callable[[ResourceName], tuple[Course, Numbers]]) -> list[Evidence | None]:
     """The figures of what was decided. `course`: the decisions over each resource, and the levels by row that are held at its end."""
-    earliest = pace.lower_after_seconds // SLOT_SECONDS
+    earliest = basis.judged_pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
     # One after the other: a course takes four times the memory of its usage.
-    cpu, cpu_moves, cpu_judged = _of_course(usage.cpu, *course("cpu"), starts)
-    memory, memory_moves, memory_judged = _of_course(usage.memory, *course("memory"), starts, killed_above_limit=True)
+    cpu, cpu_moves = _of_course(usage.cpu, *course("cpu"), starts)
+    memory, memory_moves = _of_course(usage.memory, *course("memory"), starts, killed_above_limit=True)
     moves = (cpu_moves | memory_moves).sum(axis=1)
-    days = days_judged(cpu_judged | memory_judged, starts)
-    return [
-        Evidence(float(days[row]), float(moves[row] / days[row]), cpu[row], memory[row])
-        if cpu[row].judged_slots or memory[row].judged_slots
-        else None
-        for row in range(len(usage.keys))
-    ]
+    least_days = min(LEAST_DAYS, usage.span.slots / DAY_SLOTS * _LEAST_SHARE)
+    return [_evidence(cpu[row], memory[row], int(moves[row]), least_days) for row in range(len(usage.keys))]
+
+
+def _evidence(cpu: Figures, memory: Figures, moves: int, least_days: float) -> Evidence | None:
+    days = max(cpu.days, memory.days)
+    return Evidence(days, moves / days, cpu, memory, least_days) if days else None
 
 
 def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
@@ -125,13 +155,13 @@ def _starts(values: Values, earliest: int) -> NDArray[np.int64]:
 
 def _of_course(
     values: Values, course: Course, held: Numbers, starts: NDArray[np.int64], *, killed_above_limit: bool = False
-) -> tuple[Sequence[Figures], Truth, Truth]:
-    """The figures of each row, the slots in which it would have been changed, and those that were judged."""
+) -> tuple[Sequence[Figures], Truth]:
+    """The figures of each row, and the slots in which it would have been changed."""
     inside = np.arange(values.shape[1]) >= starts[:, np.newaxis]
     limits = in_force(course.limits) if killed_above_limit else np.full(values.shape, np.nan)
     requests = in_force(course.requests)
     judged = inside & ~np.isnan(values) & ~np.isnan(requests)
-    return _figures(values, requests, limits, judged, held), inside & (course.causes > 1), judged
+    return _figures(values, requests, limits, judged, held), inside & (course.causes > 1)
 
 
 def _figures(values: Values, requests: Levels, limits: Levels, judged: Truth, held: Numbers) -> list[Figures]:

@@ -192,9 +192,9 @@ def _vpa(window: int) -> Plan:
 
 
 def _autopilot(window: int) -> Plan:
-    """Autopilot's moving window: load-adjusted p95 of CPU (half-life 12 h), p98 of memory (48 h), the last hour's largest, plus 12 %."""
+    """Autopilot's moving window: p95 of CPU (half-life 12 h), p98 of memory (48 h), both by load, the last hour's largest, plus 12 %."""
     cpu = WeightedPercentile(0.95, window, 12 * HOUR_SLOTS, by_load=True)
-    memory = WeightedPercentile(0.98, window, 48 * HOUR_SLOTS)
+    memory = WeightedPercentile(0.98, window, 48 * HOUR_SLOTS, by_load=True)
     return _plan("autopilot", window, Held(cpu, HOUR_SLOTS), Held(memory, HOUR_SLOTS), 1.12)
 
 

@@ -102,14 +102,6 @@ def in_force(decided: Levels) -> Levels:
     return np.concatenate([np.full((len(decided), 1), np.nan), decided[:, :-1]], axis=1)
 
 
-def days_judged(judged: NDArray[np.bool_], starts: NDArray[np.int64]) -> Numbers:
-    """How many days of each row, counted from the column `starts` on, have a judged slot; of the last one, the part that is there."""
-    days = _Days(starts, judged.shape[1]).any(judged)
-    ends = (judged.shape[1] - starts)[:, np.newaxis] - np.arange(days.shape[1]) * DAY_SLOTS
-    slots: Numbers = np.where(days, np.clip(ends, 0, DAY_SLOTS), 0).sum(axis=1) / DAY_SLOTS
-    return slots
-
-
 class _Days:
     """Days of 24 hours counted from the column at which each row begins to be judged."""
 

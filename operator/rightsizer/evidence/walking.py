@@ -48,7 +48,7 @@ def walk(usage: UsageWindow, basis: Basis) -> list[Walked]:
         found, states[resource] = _replayed(usage, basis, resource)
         return found, np.full(len(usage.keys), np.nan)
 
-    evidence = judged(usage, basis.pace, course)
+    evidence = judged(usage, basis, course)
     return _walked(usage, basis, states, evidence)
 
 
@@ -77,7 +77,7 @@ def _replayed(
     usage: UsageWindow, basis: Basis, resource: ResourceName, *, begin: int = 0, state: LearnedState | None = None
 ) -> tuple[Course, LearnedState]:
     learning, first_slot = learning_of(basis, resource), usage.span.start // SLOT_SECONDS
-    return replay_learned(usage.of(resource), learning, basis.pace, first_slot=first_slot, begin=begin, state=state)
+    return replay_learned(usage.of(resource), learning, basis.judged_pace, first_slot=first_slot, begin=begin, state=state)
 
 
 def _walked(
