@@ -211,14 +211,24 @@ def test_namespaces_that_may_not_be_listed_are_only_needed_for_all(desk: Desk) -
     assert desk.recommend().exit_code == 3
 
 
-@pytest.mark.parametrize("error", [UsageSourceUnreachable("no connection to http://p: refused"), UsageSourceRefused(401, "who are you?")])
-def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (UsageSourceUnreachable("no connection to http://p: refused"), "check --prometheus-url and the other --prometheus options"),
+        (UsageSourceRefused(403, "not you"), "check --prometheus-url and the other --prometheus options"),
+        (
+            UsageSourceRefused(401, "who are you?"),
+            "check --prometheus-bearer-token-file, or --prometheus-username and --prometheus-password-file",
+        ),
+    ],
+)
+def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception, advice: str) -> None:
     desk.world.add_deployment()
     desk.source.fail(error)
     for arguments in (("recommend",), ("explain", "deploy/web")):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (4, "")
-        assert result.stderr == f"error: {error} (check --prometheus-url and the other --prometheus options)\n"
+        assert result.stderr == f"error: {error} ({advice})\n"
 
 
 def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None:

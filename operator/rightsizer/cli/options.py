@@ -14,7 +14,7 @@ from rightsizer.cli.exits import DEBUG
 from rightsizer.cli.progress import Report
 from rightsizer.errors import InvalidInput, InvalidQuantity
 from rightsizer.profile import value
-from rightsizer.promql import LabelNames, parse_label_names
+from rightsizer.promql import LabelNames, checked_matchers, parse_label_names
 from rightsizer.settings import PREFIX, from_environment
 from rightsizer.status.times import unix_seconds
 
@@ -61,7 +61,12 @@ def prometheus_options() -> Decorator:
             callback=_headers,
             help="A header of each request, such as X-Scope-OrgID=team; may be repeated.",
         ),
-        click.option("--prometheus-matchers", metavar="MATCHERS", help="""Narrows a shared server, such as 'cluster="east"'."""),
+        click.option(
+            "--prometheus-matchers",
+            metavar="MATCHERS",
+            callback=_matchers,
+            help="""Narrows a shared server, such as 'cluster="east"'.""",
+        ),
         click.option(
             "--prometheus-labels",
             metavar="NAMES",
@@ -211,6 +216,13 @@ def _headers(_: click.Context, parameter: click.Parameter, values: tuple[str, ..
 def _label_names(_: click.Context, parameter: click.Parameter, text: str | None) -> LabelNames | None:
     try:
         return None if text is None else parse_label_names(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
+def _matchers(_: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else checked_matchers(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param=parameter) from error
 
