@@ -144,6 +144,7 @@ class FakeUsageSource(Faults):
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
         self.kills: list[OomSeries] = []
         self.hidden: set[ResourceName] = set()
+        self.narrowed_by = ""
         self.interval_seconds: int | None = 30
         self.kube_state_metrics = True
         self.recorded_since: dict[str, int] = {}
