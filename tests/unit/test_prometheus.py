@@ -145,7 +145,7 @@ def test_values_at_times_not_asked_for_are_refused(server: PrometheusServer, sou
 
 def test_a_label_missing_on_all_series_names_label_and_metric(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(matrix(({"namespace": "shop", "container": "app"}, each_slot("1"))))
-    words = r"container_cpu_usage_seconds_total: series without the label pod \(RIGHTSIZER_PROMETHEUS_LABELS \(or --prometheus-labels\) says"
+    words = r"container_cpu_usage_seconds_total: series without the label pod \(RIGHTSIZER_PROMETHEUS_LABELS \(or --prom.*\) says"
     with pytest.raises(UsageAnswerInvalid, match=words):
         cpu_of(source)
 
@@ -268,7 +268,7 @@ def test_owners_over_a_long_span_are_read_from_labels_alone(server: PrometheusSe
 
 def test_labels_that_are_missing_are_told_of_listed_series_too(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(listed({"namespace": "shop", "pod": "web-1"}))
-    with pytest.raises(UsageAnswerInvalid, match="kube_pod_owner: series without the label owner_kind and owner_name$"):
+    with pytest.raises(UsageAnswerInvalid, match=r"kube_pod_owner: series without the label owner_kind and owner_name$"):
         source.pod_owners(namespaces=["shop"], span=DAY)
     server.reply(listed({"exported_pod": "web-1", "namespace": "shop", "owner_kind": "ReplicaSet", "owner_name": "web"}))
     with pytest.raises(UsageAnswerInvalid, match=r"without the label pod \(RIGHTSIZER_PROMETHEUS_KUBE_STATE_LABELS \(or "):
