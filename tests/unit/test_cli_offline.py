@@ -342,13 +342,16 @@ def test_usage_outside_of_the_window_is_told(web: Files) -> None:
     result = run("recommend", *web.options, "--now", "2027-01-01T00:00:00Z")
     assert result.exit_code == 0
     assert (
-        "note: no usage within the window of 14d up to 2027-01-01 00:00 UTC (--now), only outside of it: shop/Deployment/web\n"
+        "note: no usage, or a single value, within the window of 14d up to 2027-01-01 00:00 UTC (--now); "
+        "the rest is outside of it: shop/Deployment/web\n"
     ) in result.stderr
-    write_history(web.history, [*steady_rows(hours=1), f"shop,Deployment/db,db-0,app,{NOW + 20 * 86_400},0.1,1"])
-    assert (
-        "2025-12-10 12:00 UTC (the newest sample of the file; --now TIME takes another end), only outside of it: shop/Dep"
-        in run("explain", "deploy/web", *web.options).stderr
-    )
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, steady_rows(hours=1)[:1])
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, [*steady_rows(hours=1), f"shop,Deployment/web,web-0,app,{NOW + 20 * 86_400},0.1,1"])
+    words = "2025-12-10 12:00 UTC (the newest sample of the file; --now TIME takes another end); the rest is outside of it: shop/Dep"
+    for command in (("recommend",), ("explain", "deploy/web")):
+        assert words in run(*command, *web.options).stderr
 
 
 def test_usage_of_another_namespace_than_that_of_the_manifest_is_told(tmp_path: Path) -> None:

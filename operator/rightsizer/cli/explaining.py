@@ -46,8 +46,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
         usage = origin.usage(there, window_seconds=ruled.profile.window_seconds)
         assessed = assess([ruled], declared, usage)[0]
     click.echo(render(assessed, usage))
-    measured = any(found.cpu or found.memory for found in assessed.standing.recommendations.values())
-    for message in (*declared.notes, *(() if measured else usage.notes)):
+    for message in (*declared.notes, *usage.notes):
         note(message)
     return tell_failures(_only(declared, ruled), usage)
 

@@ -43,12 +43,14 @@ class FileUsage:
     """What the file told. `now`: the end of its newest slot, or what was given.
 
     `known`: workloads that were asked for and have rows in it, at whatever time; `unknown`: those that were not asked for.
+    `reaches_further`: whether there are samples from before the window.
     """
 
     history: History
     now: float
     known: frozenset[WorkloadRef]
     unknown: frozenset[WorkloadRef]
+    reaches_further: bool
 
 
 def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_seconds: int, now: float | None, report: Report) -> FileUsage:
@@ -65,7 +67,8 @@ def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_secon
         raise InvalidInput(f"{path}: no sample in it" + ("" if now is None else " at or before --now"))
     end = float(table.newest * SLOT_SECONDS) if now is None else now
     known = frozenset(key.workload for key in names.keys)
-    return FileUsage(table.history(names.series, names.keys), end, known, frozenset(names.unknown))
+    further = table.oldest is not None and table.oldest * SLOT_SECONDS <= end - window_seconds
+    return FileUsage(table.history(names.series, names.keys), end, known, frozenset(names.unknown), further)
 
 
 class _Names:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rightsizer.checks.moment import moment
 from rightsizer.cli.assessing import Declared, Usage, without_workloads
@@ -84,14 +88,14 @@ class Files:
 
 def _pods_seen(history: History, workload: Workload, now: float) -> int:
     """How many pods ran at once in the last hour: a DaemonSet's manifest does not tell it."""
-    return _most_pods(history, workload, now, seconds=_COUNTED_SECONDS)
+    pods = _pods(history, workload, now, seconds=_COUNTED_SECONDS)
+    return int(pods.max()) if pods.size else 0
 
 
-def _most_pods(history: History, workload: Workload, now: float, *, seconds: int) -> int:
+def _pods(history: History, workload: Workload, now: float, *, seconds: int) -> NDArray[Any]:
+    """How many pods of each container were seen in each slot."""
     keys = [ContainerKey(workload.ref, container.name) for container in workload.sizable]
-    if not keys:
-        return 0
-    return int(history.window(keys, end=last_slot(now), seconds=seconds).pods.max())
+    return history.window(keys, end=last_slot(now), seconds=seconds).pods if keys else np.empty((0, 0))
 
 
 def _elsewhere(unused: Collection[WorkloadRef], unknown: Collection[WorkloadRef]) -> Iterator[str]:
@@ -110,11 +114,13 @@ def _elsewhere(unused: Collection[WorkloadRef], unknown: Collection[WorkloadRef]
 def _outside(workloads: Sequence[Workload], found: FileUsage, window_seconds: int, *, given: bool) -> Iterator[str]:
     """Usage that is there and does not count."""
     present = [one for one in workloads if one.ref in found.known]
-    outside = [one.ref for one in present if not _most_pods(found.history, one, found.now, seconds=window_seconds)]
+    slots = {one.ref: _pods(found.history, one, found.now, seconds=window_seconds).any(axis=0).sum() for one in present}
+    # A single value beside older ones: a sample with a wrong time has taken the window with it.
+    outside = [ref for ref, seen in slots.items() if seen <= (1 if found.reaches_further else 0)]
     if outside:
         ended = "--now" if given else "the newest sample of the file; --now TIME takes another end"
         window = f"the window of {format_duration(window_seconds)} up to {moment(found.now)} ({ended})"
-        yield f"no usage within {window}, only outside of it: {_listed(outside)}"
+        yield f"no usage, or a single value, within {window}; the rest is outside of it: {_listed(outside)}"
 
 
 def _listed(refs: Iterable[WorkloadRef]) -> str:
