@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer.cli.discovery import Candidate, candidates, check_goes_through, choose
+from rightsizer.cli.discovery import PATTERNS, Candidate, candidates, check_goes_through, choose
 from rightsizer.cluster import Service, ServicePort
 from rightsizer.cluster.service import parse_service
 from rightsizer.errors import InvalidInput
@@ -84,6 +84,13 @@ def test_what_is_known(labels: dict[str, str], ports: list[tuple[str, int]], ser
 def test_what_is_not_taken_for_a_usage_source(labels: dict[str, str], ports: list[tuple[str, int]]) -> None:
     with pytest.raises(InvalidInput, match=r"^where does the usage come from\? No Service of the cluster looks like .* --manifests DIR"):
         choose([service("prometheus", labels, *ports)])
+
+
+def test_the_readme_names_every_label() -> None:
+    told = (Path(__file__).parents[2] / "README.md").read_text().partition("### Finding the usage source")[2].partition("\n## ")[0]
+    for pattern in PATTERNS:
+        assert f"| {pattern.server}" in told
+        assert not [part for label in pattern.labels.items() for part in label if part not in told]
 
 
 def test_the_order_of_preference_and_the_others_are_named() -> None:

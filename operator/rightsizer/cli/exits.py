@@ -28,7 +28,7 @@ EPILOG = """\b
 Exit codes:
   0  fine
   1  an unexpected error (--debug shows where)
-  2  wrong usage, or a file, profile or setting that cannot be used
+  2  wrong usage, or a file, profile, setting or namespace that cannot be used
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
