@@ -138,13 +138,13 @@ def test_files_that_cannot_be_used_are_the_fault_of_their_settings(folder: Path,
     (tmp_path / "empty").touch()
     certificate, key = "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE"
     for files, words in (
-        ({"BEARER_TOKEN_FILE": tmp_path}, "cannot be read: .*Is a directory"),
-        ({"BEARER_TOKEN_FILE": tmp_path / "absent"}, "cannot be read: .*No such file"),
+        ({"BEARER_TOKEN_FILE": tmp_path}, "cannot be read.*Is a directory"),
+        ({"BEARER_TOKEN_FILE": tmp_path / "absent"}, "cannot be read.*No such file"),
         ({"BEARER_TOKEN_FILE": tmp_path / "empty"}, "is empty"),
         ({"BEARER_TOKEN_FILE": tmp_path / "text"}, "holds no token of one line"),
         ({"PASSWORD_FILE": tmp_path / "empty", "USERNAME": "me"}, "is empty"),
-        ({"CA_FILE": tmp_path / "absent"}, "absent holds no certificates to trust .*No such file"),
-        ({"CA_FILE": tmp_path}, "holds no certificates to trust"),
+        ({"CA_FILE": tmp_path / "absent"}, "absent .*No such file"),
+        ({"CA_FILE": tmp_path}, "Is a directory"),
         ({"CA_FILE": tmp_path / "text"}, "text holds no certificates to trust .*NO_CERTIFICATE_OR_CRL_FOUND"),
         ({certificate: folder / "rightsizer.crt", key: folder / "stranger.key"}, r"rightsizer\.crt and .*stranger\.key cannot be used"),
         ({certificate: folder / "rightsizer.key", key: folder / "rightsizer.crt"}, "cannot be used"),

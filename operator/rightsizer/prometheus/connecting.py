@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rightsizer.prometheus.connection import Connection, Line, RequestObserver
 from rightsizer.prometheus.endpoint import Endpoint
-from rightsizer.prometheus.files import check_files
+from rightsizer.prometheus.files import check_contents
 from rightsizer.prometheus.source import Prometheus
 from rightsizer.settings import Settings
 
@@ -14,7 +14,7 @@ def connect(settings: Settings, *, on_request: RequestObserver | None = None, li
 
     Raises InvalidSettings where address and authentication do not go together, or a file that is named cannot be used.
     """
-    check_files(settings)
+    check_contents(settings)
     endpoint = Endpoint(
         url=settings.prometheus_url,
         timeout_seconds=settings.prometheus_timeout_seconds,

@@ -13,7 +13,7 @@ from rightsizer.prometheus.endpoint import secret_of, token_of
 from rightsizer.settings import Settings, named
 
 
-def check_files(settings: Settings) -> None:
+def check_contents(settings: Settings) -> None:
     """Raises InvalidSettings, naming the setting and the file."""
     for name, file, read in (
         ("prometheus_bearer_token_file", settings.prometheus_bearer_token_file, token_of),
