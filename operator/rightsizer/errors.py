@@ -71,8 +71,8 @@ class UsageSourceTimeout(UsageSourceError):
 class UsageSourceRefused(UsageSourceError):
     """The server answered with an HTTP error or with `status: error`."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"HTTP {status}: {message}")
+    def __init__(self, status: int, message: str, *, url: str = "") -> None:
+        super().__init__(f"{url}: HTTP {status}: {message}" if url else f"HTTP {status}: {message}")
         self.status = status
 
 

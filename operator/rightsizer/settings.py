@@ -8,24 +8,40 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from rightsizer.errors import InvalidSettings
-from rightsizer.promql import USUAL_LABELS, LabelNames, parse_label_names
+from rightsizer.promql import USUAL_LABELS, LabelNames, checked_matchers, parse_label_names
 
 PREFIX = "RIGHTSIZER_"
 
-# The value may have been typed: the person looks for the option, and not for the variable.
-_OPTIONS = {
-    "prometheus_url": " (or --prometheus-url)",
-    "prometheus_timeout_seconds": " (or --prometheus-timeout)",
-    "prometheus_username": " (or --prometheus-username)",
-    "prometheus_client_certificate_file": " (or --prometheus-client-certificate-file)",
-}
+# Options that are not called as their settings, and settings of the usage source that have none.
+_OTHERWISE_CALLED = {"prometheus_timeout_seconds": "prometheus_timeout", "prometheus_headers": "prometheus_header"}
+_OPTIONLESS = ("prometheus_retries", "prometheus_queries_at_once", "prometheus_verify")
 
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
+
+
+def named(name: str) -> str:
+    """The variable of a setting, and its option where it has one: the value may have been typed."""
+    option = _OTHERWISE_CALLED.get(name, name).replace("_", "-")
+    return f"{PREFIX}{name.upper()}" + (f" (or --{option})" if name.startswith("prometheus_") and name not in _OPTIONLESS else "")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("write a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("write a whole number") from None
 
 
 def _flag(text: str) -> bool:
@@ -65,10 +81,10 @@ class Settings:
     """
 
     prometheus_url: str = _setting(str)
-    prometheus_timeout_seconds: float = _setting(float, 30.0)
-    prometheus_retries: int = _setting(int, 2)
+    prometheus_timeout_seconds: float = _setting(_number, 30.0)
+    prometheus_retries: int = _setting(_whole_number, 2)
     prometheus_headers: Mapping[str, str] = _setting(_headers, {})
-    prometheus_matchers: str = _setting(str, "")
+    prometheus_matchers: str = _setting(checked_matchers, "")
     prometheus_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_kube_state_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_bearer_token_file: Path | None = _setting(Path, None)
@@ -78,12 +94,12 @@ class Settings:
     prometheus_client_certificate_file: Path | None = _setting(Path, None)
     prometheus_client_key_file: Path | None = _setting(Path, None)
     prometheus_verify: bool = _setting(_flag, True)
-    prometheus_queries_at_once: int = _setting(int, 2)
+    prometheus_queries_at_once: int = _setting(_whole_number, 2)
     history_folder: Path | None = _setting(Path, None)
-    cycle_seconds: float = _setting(float, 60.0)
-    stalled_after_seconds: float = _setting(float, 900.0)
+    cycle_seconds: float = _setting(_number, 60.0)
+    stalled_after_seconds: float = _setting(_number, 900.0)
     http_address: str = _setting(str, "0.0.0.0")
-    http_port: int = _setting(int, 8080)
+    http_port: int = _setting(_whole_number, 8080)
     log_level: str = _setting(str.lower, "info")
 
     def __post_init__(self) -> None:
@@ -106,7 +122,7 @@ class Settings:
 
 def _check(fine: bool, name: str, advice: str) -> None:
     if not fine:
-        raise InvalidSettings(f"{PREFIX}{name.upper()}{_OPTIONS.get(name, '')}: {advice}")
+        raise InvalidSettings(f"{named(name)}: {advice}")
 
 
 def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
@@ -114,17 +130,27 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
 
     Raises InvalidSettings, naming the variable.
     """
-    known = {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known and not _foreign(name))
-    if unknown:
-        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+    check_names(environment)
+    known = _known()
     values = {item.name: _read(name, item.metadata["read"], environment[name]) for name, item in known.items() if environment.get(name)}
     values |= {name: value for name, value in given.items() if value is not None}
     if not values.get("prometheus_url"):
         raise InvalidSettings(
-            f"{PREFIX}PROMETHEUS_URL{_OPTIONS['prometheus_url']}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
+            f"{named('prometheus_url')}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
         )
     return Settings(**values)
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Raises InvalidSettings for a variable that begins as ours do and is none."""
+    known = _known()
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known and not _foreign(name))
+    if unknown:
+        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+
+
+def _known() -> dict[str, Field[Any]]:
+    return {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
 
 
 def _foreign(name: str) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from rightsizer.cli import main
+from rightsizer.settings import Settings
 from tests.unit.cli_files import NOW, deployment, objects, profile, run, steady_rows, write_history, write_manifests
 from tests.usage.demo_scenario import manifests, workloads
 from tests.usage.history_file import write_csv
@@ -194,7 +198,7 @@ def test_a_profile_file_rules_in_place_of_the_default(web: Files, tmp_path: Path
         "requests": {"cpu": "270m", "memory": "384Mi"},
         "limits": {"cpu": "540m"},
     }
-    assert result.stderr == ""
+    assert result.stderr == f"note: the profile ours of {rule} rules, and no other\n"
 
 
 def test_learned_is_explained_with_its_choice_and_its_promise(demo: Files, tmp_path: Path) -> None:
@@ -302,6 +306,15 @@ def test_now_looks_back(web: Files) -> None:
         (("--manifests", "{manifests}", "--history", "{history}", "--now", "soon"), "'soon' is no time"),
         (("--manifests", "{manifests}", "--history", "/nowhere.csv"), "does not exist"),
         (("--prometheus-url", "http://x", "-A", "-n", "shop"), "-n and -A: give one of the two"),
+        (("--manifests", "{manifests}", "--history", "{history}", "-n", ""), "'' is no name of a namespace"),
+        (("--prometheus-url", "http://x", "-n", "shop", "-n", "UPPER_bad"), "'UPPER_bad' is no name of a namespace"),
+        (
+            ("--prometheus-url", "http://x", "--prometheus-matchers", "cluster=east"),
+            "'--prometheus-matchers': 'cluster=east' is no matcher",
+        ),
+        (("--prometheus-url", "http://x?y=1"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): it ends before"),
+        (("--prometheus-url", "http://me:pw@x"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): it must not hold a password"),
+        (("--prometheus-url", "https://x", "--prometheus-ca-file", "{history}"), "usage.csv holds no certificates to trust"),
         (("--prometheus-url", "x"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): write http://HOST:PORT or https://HOST:PORT"),
         (
             ("--prometheus-url", "http://x", "--prometheus-timeout", "inf"),
@@ -323,6 +336,52 @@ def test_wrong_usage_is_one_line_and_exit_code_2(web: Files, arguments: tuple[st
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_a_misspelt_setting_is_wrong_usage_also_where_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "RIGHTSIZER_PROMETHEUS_URLL": "http://x"})
+    runner = CliRunner()
+    result = runner.invoke(main, ["recommend", "-n", "shop"])
+    assert (result.exit_code, result.stderr.startswith("error: RIGHTSIZER_PROMETHEUS_URLL: no such setting")) == (2, True)
+
+
+def test_run_tells_every_setting() -> None:
+    told = " ".join(run("run", "--help").stdout.split())
+    for item in fields(Settings):
+        option = f"--{item.name.replace('_', '-')} "
+        assert f"RIGHTSIZER_{item.name.upper()}" in told or option in told, item.name
+    assert "recommend, explain" not in told
+    assert "default: one found in the cluster" in run("recommend", "--help").stdout
+
+
+def test_usage_outside_of_the_window_is_told(web: Files) -> None:
+    result = run("recommend", *web.options, "--now", "2027-01-01T00:00:00Z")
+    assert result.exit_code == 0
+    assert (
+        "note: no usage, or a single value, within the window of 14d up to 2027-01-01 00:00 UTC (--now); "
+        "the rest is outside of it: shop/Deployment/web\n"
+    ) in result.stderr
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, steady_rows(hours=1)[:1])
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, [*steady_rows(hours=1), f"shop,Deployment/web,web-0,app,{NOW + 20 * 86_400},0.1,1"])
+    words = "2025-12-10 12:00 UTC (the newest sample of the file; --now TIME takes another end); the rest is outside of it: shop/Dep"
+    for command in (("recommend",), ("explain", "deploy/web")):
+        assert words in run(*command, *web.options).stderr
+
+
+def test_usage_of_another_namespace_than_that_of_the_manifest_is_told(tmp_path: Path) -> None:
+    manifests = write_manifests(tmp_path / "manifests", deployment(namespace=None))
+    options = ("--manifests", manifests, "--history", write_history(tmp_path / "usage.csv", steady_rows(hours=1)))
+    words = "note: Deployment/web is taken to be in namespace default, and its usage is of shop: write metadata.namespace into its manifest"
+    for command in (("recommend",), ("explain", "deploy/web")):
+        assert words in run(*command, *options).stderr
+        assert "taken to be" not in run(*command, *options, "-n", "shop").stderr
+
+
+def test_a_namespace_without_workloads_beside_others_is_noted(web: Files) -> None:
+    result = run("recommend", *web.options, "-n", "shop", "-n", "bank")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "note: no workload in namespace bank")
 
 
 def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:

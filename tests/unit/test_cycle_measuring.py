@@ -340,6 +340,13 @@ class TestTrouble:
         assert "memory" not in condition["message"]
         assert world.sizes() == WIDE
 
+    def test_what_narrows_the_questions_is_told_with_metrics_that_are_missing(self, world: World) -> None:
+        world.source.narrowed_by = 'RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east"'
+        world.restart()
+        world.source.hidden.add("cpu")
+        world.run_cycle()
+        assert world.measuring_condition()["message"].endswith('namespace shop (asked with RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east")')
+
     def test_missing_metrics_come_back(self, world: World) -> None:
         world.source.hidden.add("memory")
         world.run_cycle()

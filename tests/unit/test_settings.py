@@ -24,7 +24,7 @@ READ: list[tuple[str, str, Any]] = [
     ("PROMETHEUS_QUERIES_AT_ONCE", "4", 4),
     ("HISTORY_FOLDER", "/var/lib/rightsizer", Path("/var/lib/rightsizer")),
     ("PROMETHEUS_HEADERS", "X-Scope-OrgID=team, X-Other = a=b,", {"X-Scope-OrgID": "team", "X-Other": "a=b"}),
-    ("PROMETHEUS_MATCHERS", 'cluster="x"', 'cluster="x"'),
+    ("PROMETHEUS_MATCHERS", 'cluster="x",', 'cluster="x"'),
     ("PROMETHEUS_LABELS", "namespace=kubernetes_namespace,pod = pod_name,", LabelNames(namespace="kubernetes_namespace", pod="pod_name")),
     ("PROMETHEUS_KUBE_STATE_LABELS", "container=exported_container", LabelNames(container="exported_container")),
     ("PROMETHEUS_BEARER_TOKEN_FILE", "/secrets/token", Path("/secrets/token")),
@@ -89,6 +89,9 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_QUERIES_AT_ONCE", "33"),
         ("PROMETHEUS_HEADERS", "X-Scope-OrgID"),
         ("PROMETHEUS_HEADERS", "=team"),
+        ("PROMETHEUS_MATCHERS", "cluster=east"),
+        ("PROMETHEUS_MATCHERS", "}"),
+        ("PROMETHEUS_MATCHERS", 'a=~"("'),
         ("PROMETHEUS_LABELS", "namespace"),
         ("PROMETHEUS_LABELS", "pod="),
         ("PROMETHEUS_LABELS", "node=instance"),
@@ -114,6 +117,15 @@ def test_flag_is_true(text: str) -> None:
 )
 def test_wrong_value_names_the_variable(name: str, text: str) -> None:
     with pytest.raises(InvalidSettings, match=f"RIGHTSIZER_{name}"):
+        from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [("CYCLE_SECONDS", "abc", "'abc' cannot be used: write a number$"), ("HTTP_PORT", "1.5", ".* write a whole number$")],
+)
+def test_a_text_that_is_no_number(name: str, text: str, advice: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"^RIGHTSIZER_{name}: {advice}"):
         from_environment({**URL, f"RIGHTSIZER_{name}": text})
 
 

@@ -85,6 +85,11 @@ class Assessed:
         return self.ruled.workload
 
 
+def without_workloads(namespaces: Sequence[str]) -> tuple[str, ...]:
+    """What is told of namespaces that were asked for beside others, and have nothing to size."""
+    return (f"no workload in namespace {', '.join(sorted(set(namespaces)))}",) if namespaces else ()
+
+
 def rule(declared: Declared) -> dict[WorkloadRef, Ruled]:
     """The workloads that a profile rules, in order of namespace and name."""
     ruled = dict(assign(declared.workloads, declared.profiles, declared.annotations).ruled)

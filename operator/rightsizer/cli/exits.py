@@ -18,6 +18,7 @@ from rightsizer.errors import (
     RightsizerError,
     UsageSourceError,
     UsageSourceOverloaded,
+    UsageSourceRefused,
 )
 
 DEBUG = "rightsizer.debug"
@@ -27,7 +28,7 @@ EPILOG = """\b
 Exit codes:
   0  fine
   1  an unexpected error (--debug shows where)
-  2  wrong usage, or a file, profile or setting that cannot be used
+  2  wrong usage, or a file, profile, setting or namespace that cannot be used
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
@@ -68,13 +69,19 @@ _ADVICE: tuple[tuple[type[RightsizerError], str], ...] = (
 )
 
 
+def _advice(error: RightsizerError) -> str:
+    if isinstance(error, UsageSourceRefused) and error.status == 401:
+        return "check --prometheus-bearer-token-file, or --prometheus-username and --prometheus-password-file"
+    return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+
+
 def code_of(error: RightsizerError) -> ExitCode:
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.UNEXPECTED)
 
 
 def tell(error: RightsizerError, *, of: str = "") -> None:
     """The error as one line on stderr; `of` names the part that it concerns where that is not all."""
-    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+    advice = _advice(error)
     text = " ".join(str(error).split())
     click.echo("error: " + (f"{of}: " if of else "") + text + (f" ({advice})" if advice else ""), err=True)
 

@@ -40,11 +40,17 @@ Row = tuple[int, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class FileUsage:
-    """What the file told. `now`: the end of its newest slot, or what was given; `unknown`: workloads that were not asked for."""
+    """What the file told. `now`: the end of its newest slot, or what was given.
+
+    `known`: workloads that were asked for and have rows in it, at whatever time; `unknown`: those that were not asked for.
+    `reaches_further`: whether there are samples from before the window.
+    """
 
     history: History
     now: float
+    known: frozenset[WorkloadRef]
     unknown: frozenset[WorkloadRef]
+    reaches_further: bool
 
 
 def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_seconds: int, now: float | None, report: Report) -> FileUsage:
@@ -60,7 +66,9 @@ def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_secon
     if table.newest is None:
         raise InvalidInput(f"{path}: no sample in it" + ("" if now is None else " at or before --now"))
     end = float(table.newest * SLOT_SECONDS) if now is None else now
-    return FileUsage(table.history(names.series, names.keys), end, frozenset(names.unknown))
+    known = frozenset(key.workload for key in names.keys)
+    further = table.oldest is not None and table.oldest * SLOT_SECONDS <= end - window_seconds
+    return FileUsage(table.history(names.series, names.keys), end, known, frozenset(names.unknown), further)
 
 
 class _Names:
@@ -82,8 +90,11 @@ class _Names:
 
     def _new(self, line: int, namespace: str, workload: str, pod: str, container: str) -> int:
         kind, separator, name = workload.partition("/")
-        if not (namespace and kind and separator and name and pod and container):
-            raise _bad(self._path, line, "namespace, workload (such as Deployment/web), pod and container are needed")
+        if not (kind and separator and name):
+            raise _bad(self._path, line, f"workload: {workload!r} is not KIND/NAME, such as Deployment/web")
+        for column, value in (("namespace", namespace), ("pod", pod), ("container", container)):
+            if not value:
+                raise _bad(self._path, line, f"{column}: is empty")
         ref = WorkloadRef(namespace, kind, name)
         if ref not in self._wanted:
             self.unknown.add(ref)

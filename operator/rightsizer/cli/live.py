@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeVar
 
 from rightsizer import prometheus
 from rightsizer.change import Change
-from rightsizer.cli.assessing import Declared, Usage
+from rightsizer.cli.assessing import Declared, Usage, without_workloads
 from rightsizer.cli.discovery import WAYS, ThroughApiServer, check_goes_through, choose
 from rightsizer.cli.exits import NothingMatched, note
-from rightsizer.cli.profile_file import everywhere, read_profile
+from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
 from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in_pod, open_service
 from rightsizer.cycle import Measuring
@@ -61,6 +61,7 @@ class Live:
         self._cluster = cluster
         self._source = source
         self._asked = namespaces
+        self._path = profile
         self._profile = None if profile is None else read_profile(profile)
         self._report = report
         self._described = described
@@ -87,7 +88,7 @@ class Live:
             autoscalers=autoscalers.items,
             changes=_changes(recorded),
             known=remembered(recorded),
-            notes=(*notes, *profile_notes),
+            notes=(*notes, *self._empty(places, workloads.failed), *profile_notes),
             failures=workloads.failed,
         )
 
@@ -112,17 +113,24 @@ class Live:
     def _progress(self, share: float) -> None:
         self._report("usage history", share, 1.0)
 
+    def _empty(self, places: Sequence[str], failed: Mapping[str, ClusterError]) -> tuple[str, ...]:
+        return without_workloads([name for name in self._asked or () if name not in places and name not in failed])
+
     def _annotations(self) -> tuple[Mapping[str, Mapping[str, str]], tuple[str, ...]]:
         try:
-            return {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}, ()
+            found = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}
         except ClusterForbidden:
             if self._asked is ALL_NAMESPACES:
                 raise
             return {}, ("namespaces may not be listed: an opt-out by annotation of a namespace is not seen",)
+        absent = [name for name in self._asked or () if name not in found]
+        if absent:
+            raise InvalidInput(f"the cluster has no namespace {', '.join(absent)}: name others with -n, or all with -A")
+        return found, ()
 
     def _profiles(self, namespaces: Sequence[str]) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
         if self._profile is not None:
-            return everywhere(self._profile, namespaces), ()
+            return everywhere(self._profile, namespaces), (only_profile(self._profile, self._path),)
         found = _unless_absent(lambda: self._cluster.profiles_of(namespaces))
         if found is None:
             return (), ("the cluster does not know ResourceProfiles",)
@@ -161,7 +169,7 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
         services = cluster.services()
     except ClusterForbidden as error:
         raise InvalidInput(f"where does the usage come from? Services may not be listed to find it ({error}): give {WAYS}") from error
-    chosen, words = choose(services)
+    chosen, others, words = choose(services)
     settings = from_environment(os.environ, **{**given, "prometheus_url": chosen.url})
     if in_pod(kubeconfig, context):
         note(words)
@@ -170,7 +178,7 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
     note(f"{words}; asked through the API server")
     service = chosen.service
     proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
-    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen)), f"{chosen} through the API server"
+    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen, others)), f"{chosen} through the API server"
 
 
 def namespace_of(kubeconfig: str | None, context: str | None) -> str:

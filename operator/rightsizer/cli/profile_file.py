@@ -54,6 +54,11 @@ def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ..
     return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
 
 
+def only_profile(profile: Profile, path: Path | None) -> str:
+    """What is told where a profile was given by hand."""
+    return f"the profile {profile.name} of {path} rules, and no other"
+
+
 def _contents(documents: Sequence[Any]) -> str:
     """What a file holds in place of a profile, in words."""
     if len(documents) != 1:

@@ -38,10 +38,13 @@ class SlotTable:
         self._last = last
         self._days: dict[int, _Day] = {}
         self.newest: int | None = None
+        self.oldest: int | None = None
 
     def add(self, series: Numbers, times: Floats, cpu: Floats, memory: Floats) -> None:
         """Samples of one series each: its number (-1: of none that is wanted), unix seconds, millicores and bytes; NaN for none."""
         slots = slot_of(times)
+        if len(slots):
+            self.oldest = int(slots.min()) if self.oldest is None else min(int(slots.min()), self.oldest)
         in_time = slots <= self._last if self._last is not None else np.ones(len(slots), dtype=np.bool_)
         if not in_time.any():
             return

@@ -127,7 +127,7 @@ class Measuring:
         """Of which spans the OOM kills are known: a history outlives the process, and what it taught does not."""
         self._heard: set[str] = set()
         self._trouble: dict[str, Trouble] = {}
-        self._silence = Silence(self._loads)
+        self._silence = Silence(self._loads, narrowed_by=source.narrowed_by)
         self._unreadable = Unreadable()
         # A folder is opened when it is known how long the history is to be: another length would empty it.
         self.history = _in_memory(1)

@@ -182,7 +182,7 @@ def _container_rules(spec: Section, default: ContainerRule) -> dict[str, Contain
     for section in spec.sections("containers"):
         name, rule = section.require("name", value.container_name), _container_rule(section, default)
         if name in rules:
-            section.note("name", f"{name} is named twice; the first counts")
+            section.note("name", f"{name} is named twice: remove one of them")
         elif name is not None:
             rules[name] = rule
     return rules

@@ -60,6 +60,7 @@ ASK_FOR_LESS = (
 WHOLE_AND_FRESH = {"partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
 # What Thanos says, some of its versions as an error, where no store reaches as far back as the question: there is nothing.
 NOTHING_THERE = "No StoreAPIs matched for this query"
+_LET_IN = ": is a token, or a username with its password, missing or wrong?"
 
 
 Result = TypeVar("Result")
@@ -203,7 +204,7 @@ class Connection:
         def judge(response: requests.Response, pieces: Iterator[bytes]) -> Result | _Trouble:
             if response.status_code != 200:
                 reply = _reply(response, pieces)
-                return _refusal(reply, _complaint(reply, url=url))
+                return _refusal(reply, _complaint(reply, url=url), url=url)
             content_type = response.headers.get("Content-Type", "no type")
             if not content_type.startswith(reading.content_type):
                 raise UsageNotRaw(f"{url}{reading.path} answers {content_type}, not {reading.content_type}")
@@ -324,29 +325,30 @@ def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
         words = _complaint(reply, url=url)
-        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words)
+        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words, url=url)
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
         return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
-    return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome)
+    return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome, url=url)
 
 
 def _complaint(reply: _Reply, *, url: str) -> Complaint:
     return complaint(reply.body) or Complaint("", _words(reply, url=url))
 
 
-def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
+def _refusal(reply: _Reply, words: Complaint, *, url: str) -> _Trouble:
     # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
     # 429 is about other questions too, also where VictoriaMetrics names a -search.max flag (of requests at a time).
     if words.error_type == "timeout" or (reply.status != 429 and any(text in words.message for text in ASK_FOR_LESS)):
-        return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
+        return _Trouble(UsageSourceOverloaded(reply.status, str(words), url=url))
     if reply.status == 504:
-        return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
+        return _Trouble(UsageSourceTimeout(f"{url}: HTTP 504: {words}"))
     kind = UsageSourceOverloaded if reply.status in (429, 503) else UsageSourceRefused
     pause = _retry_after(reply.headers)
     patient = pause is None or pause <= LONGEST_PAUSE_SECONDS
-    return _Trouble(kind(reply.status, str(words)), retry=reply.status in LATER and patient, pause_seconds=pause)
+    error = kind(reply.status, f"{words}{_LET_IN if reply.status == 401 else ''}", url=url)
+    return _Trouble(error, retry=reply.status in LATER and patient, pause_seconds=pause)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -359,17 +361,19 @@ def _words(reply: _Reply, *, url: str) -> str:
     if 300 <= reply.status < 400:
         return f"redirected to {reply.headers.get('Location', 'nowhere')}, which is not followed: name that address if it is the Prometheus"
     if reply.status == 404 and url.rstrip("/").endswith("/api/v1"):
-        return f"no Prometheus API below {url}: give the address without /api/v1"
+        return "no Prometheus API below it: give the address without /api/v1"
     if is_html(reply.body):
-        return f"answered HTML, not JSON: is {url} the Prometheus URL?"
+        return "answered HTML, not JSON: is this the Prometheus URL?"
     text = " ".join(reply.body[:300].decode(errors="replace").split()) or "no reason given"
     if reply.status == 404:
-        return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
+        return f"{text}: is this the Prometheus URL, up to, not including, /api/v1?"
     return text
 
 
 def _tls_words(endpoint: Endpoint, words: str) -> str:
     # What the libraries say where the files do not fit, and where the other side ends the handshake.
+    if "NO_CERTIFICATE" in words and endpoint.ca_file is not None:
+        return f"the CA file {endpoint.ca_file} holds no certificate (PEM): {words}"
     if any(sign in words for sign in ("KEY_VALUES_MISMATCH", "PEM", "private key")):
         files = f"{endpoint.client_certificate_file} and {endpoint.client_key_file}"
         return f"the client certificate and its key cannot be used (do {files} belong together, the key not encrypted?): {words}"
