@@ -19,11 +19,11 @@ import kopf
 from rightsizer import __version__, prometheus
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, CycleReport, Measuring
-from rightsizer.cycle.measuring import Progress, ReadingLimits
+from rightsizer.cycle.measuring import NewHistory, Progress, ReadingLimits
 from rightsizer.errors import RightsizerError
 from rightsizer.history import History
 from rightsizer.metrics import CycleFigures, Health, HealthServer, OperatorMetrics
-from rightsizer.settings import Settings
+from rightsizer.settings import Settings, usage_origin
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
     measuring = Measuring(
         source,
         cluster,
-        new_history=lambda slots: History(slots=slots, folder=settings.history_folder),
+        new_history=_new_history(settings),
         limits=ReadingLimits(at_once=settings.prometheus_queries_at_once),
         progress=_progress_to(health),
         stopping=stopping.is_set,
@@ -201,6 +201,10 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         measuring.close()
         cluster.close()
         source.close()
+
+
+def _new_history(settings: Settings) -> NewHistory:
+    return lambda slots: History(slots=slots, folder=settings.history_folder, origin=usage_origin(settings))
 
 
 def _progress_to(health: Health) -> Progress:

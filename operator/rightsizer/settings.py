@@ -5,6 +5,7 @@ Names of environment variables are `RIGHTSIZER_` and the field's name in capital
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -125,6 +126,24 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
             f"{PREFIX}PROMETHEUS_URL{_OPTIONS['prometheus_url']}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
         )
     return Settings(**values)
+
+
+def usage_origin(settings: Settings) -> dict[str, str]:
+    """What decides which values the usage source answers, by the name of the variable, as digests.
+
+    Which server, as whom (a tenant may be told by a header or by the name), and which series of it. What only lets in, a secret, may be
+    renewed: it is left out.
+    """
+    headers = sorted((name.lower(), value) for name, value in settings.prometheus_headers.items() if name.lower() != "authorization")
+    deciding = {
+        "prometheus_url": settings.prometheus_url.rstrip("/"),
+        "prometheus_headers": repr(headers),
+        "prometheus_username": settings.prometheus_username or "",
+        "prometheus_matchers": settings.prometheus_matchers,
+        "prometheus_labels": repr(settings.prometheus_labels),
+        "prometheus_kube_state_labels": repr(settings.prometheus_kube_state_labels),
+    }
+    return {f"{PREFIX}{name.upper()}": hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in deciding.items()}
 
 
 def _foreign(name: str) -> bool:

@@ -128,6 +128,51 @@ def test_the_throttled_share_takes_no_file_before_it_is_written(tmp_path: Path) 
     kept.close()
 
 
+# Where the values come from
+
+EAST = {"SERVER": "one", "MATCHERS": "east"}
+
+
+def of_origin(path: Path, origin: dict[str, str]) -> int:
+    """How many containers are known when it is opened; one more is, when it is closed."""
+    kept = History(slots=SLOTS, folder=path, origin=origin)
+    known = len(kept)
+    kept.add(batch([[1]]), [key(f"w{known}")])
+    kept.close()
+    return known
+
+
+def test_values_of_the_same_origin_are_joined(tmp_path: Path) -> None:
+    assert [of_origin(tmp_path, dict(reversed(EAST.items()))) for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({**EAST, "MATCHERS": "west"}, "MATCHERS"),
+        ({"SERVER": "other", "MATCHERS": "west"}, "MATCHERS, SERVER"),
+        ({**EAST, "LABELS": "pod"}, "LABELS"),
+        ({"SERVER": "one"}, "MATCHERS"),
+    ],
+)
+def test_values_of_another_origin_are_thrown_away_with_a_warning_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: dict[str, str], named: str
+) -> None:
+    of_origin(tmp_path, EAST)
+    assert of_origin(tmp_path, other) == 0
+    assert messages(caplog) == [f"the history in {tmp_path} cannot be used and starts anew: its values were read with another {named}"]
+    assert of_origin(tmp_path, other) == 1
+
+
+def test_a_history_that_does_not_say_where_it_comes_from_starts_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = folder._read_index
+    monkeypatch.setattr(folder, "_read_index", lambda path: {name: value for name, value in read(path).items() if name != "origin"})
+    assert of_origin(store, {}) == 0
+    assert "does not say where its values come from" in caplog.text
+
+
 # Rows that change hands
 
 

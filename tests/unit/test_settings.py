@@ -9,7 +9,7 @@ import pytest
 
 from rightsizer.errors import InvalidSettings
 from rightsizer.promql import LabelNames
-from rightsizer.settings import Settings, from_environment
+from rightsizer.settings import Settings, from_environment, usage_origin
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
 PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
@@ -151,3 +151,38 @@ def test_variables_that_kubernetes_makes_of_our_service_are_passed_over() -> Non
 
 def test_a_time_without_end_is_no_reason_to_stall() -> None:
     assert from_environment({**URL, "RIGHTSIZER_STALLED_AFTER_SECONDS": "inf"}).stalled_after_seconds == math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PROMETHEUS_URL", "http://other:9090"),
+        ("PROMETHEUS_HEADERS", "X-Scope-OrgID=other"),
+        ("PROMETHEUS_MATCHERS", 'cluster="west"'),
+        ("PROMETHEUS_LABELS", "pod=pod_name"),
+        ("PROMETHEUS_KUBE_STATE_LABELS", "pod=exported_pod"),
+    ],
+)
+def test_what_decides_the_values_is_in_their_origin_without_being_readable(name: str, text: str) -> None:
+    one, other = usage_origin(from_environment(URL)), usage_origin(from_environment({**URL, f"RIGHTSIZER_{name}": text}))
+    assert {key for key in one if one[key] != other[key]} == {f"RIGHTSIZER_{name}"}
+    assert text not in str(other)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090/"},
+        {"RIGHTSIZER_PROMETHEUS_HEADERS": "Authorization=Bearer renewed"},
+        {"RIGHTSIZER_PROMETHEUS_BEARER_TOKEN_FILE": "/secrets/token"},
+        {"RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS": "5"},
+        {"RIGHTSIZER_CYCLE_SECONDS": "15"},
+    ],
+)
+def test_what_only_lets_in_or_paces_is_not_in_the_origin_of_the_values(changed: dict[str, str]) -> None:
+    assert usage_origin(from_environment({**URL, **changed})) == usage_origin(from_environment(URL))
+
+
+def test_a_user_name_may_stand_for_a_tenant() -> None:
+    named = from_environment({**URL, **USERNAME, **PASSWORD})
+    assert usage_origin(named) != usage_origin(from_environment(URL))
