@@ -99,6 +99,7 @@ class Settings:
         _check(both, certificate, "a client certificate and a key file are of no use without the other")
         encrypted = self.prometheus_client_certificate_file is None or self.prometheus_url.startswith("https://")
         _check(encrypted, certificate, "a client certificate is only shown to a URL that begins with https://")
+        _check(self.history_folder is None or self.history_folder.is_absolute(), "history_folder", "write an absolute path")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")

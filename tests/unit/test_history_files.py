@@ -220,7 +220,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> 
 
 
 def test_a_new_folder_is_made_and_nothing_is_wrong_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept, seen = opened(tmp_path / "some" / "where")
+    kept, seen = opened(tmp_path / "some")
     assert same(seen, EMPTY)
     assert kept.trouble is None
     assert messages(caplog) == []
@@ -343,14 +343,23 @@ def works_in_memory(kept: History) -> bool:
     return np.array_equal(kept.window([key("w0")], end=at(1), seconds=600).memory, [[1, 2]])
 
 
-def test_a_folder_that_is_a_file_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("file", "it is no folder"), ("file/below", "it is no folder"), ("missing/below", "the folder that it should be in is missing")],
+)
+def test_a_folder_that_cannot_be_used_is_told_with_the_setting_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, why: str
+) -> None:
     (tmp_path / "file").write_text("")
-    kept = History(slots=SLOTS, folder=tmp_path / "file")
+    kept = History(slots=SLOTS, folder=tmp_path / name)
     assert kept.trouble is not None
     assert kept.trouble.startswith("the history is in memory only: ")
+    assert f"{tmp_path / name} cannot be used ({why}); RIGHTSIZER_HISTORY_FOLDER should name a folder" in kept.trouble
+    assert "Errno" not in kept.trouble
     assert messages(caplog) == [kept.trouble]
     assert works_in_memory(kept)
     kept.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
 def test_a_second_process_goes_on_in_memory(tmp_path: Path) -> None:

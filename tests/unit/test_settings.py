@@ -101,6 +101,7 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_USERNAME", "reader"),
         ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt"),
         ("PROMETHEUS_VERIFY", "maybe"),
+        ("HISTORY_FOLDER", "history"),
         ("CYCLE_SECONDS", "soon"),
         ("CYCLE_SECONDS", "0.5"),
         ("CYCLE_SECONDS", "nan"),

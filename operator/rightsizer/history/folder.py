@@ -98,7 +98,8 @@ def open_folder(path: Path | None, *, slots: int, shapes: Mapping[str, Shape], o
     if path is None:
         return Opened(Storage.create(shapes), Index())
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        # No parents: a slip of the pen would fill another disk than that of the volume.
+        path.mkdir(exist_ok=True)
         folder = Folder(path, slots, origin, _lock(path))
     except OSError as error:
         return _in_memory(shapes, _reason(path, error))
@@ -110,9 +111,17 @@ def open_folder(path: Path | None, *, slots: int, shapes: Mapping[str, Shape], o
 
 
 def _reason(path: Path, error: OSError) -> str:
-    if isinstance(error, BlockingIOError):
-        return f"the history is in memory only: another process uses {path}"
-    return f"the history is in memory only: {error}"
+    match error:
+        case BlockingIOError():
+            return f"the history is in memory only: another process uses {path}"
+        case FileExistsError() | NotADirectoryError():
+            why = "it is no folder"
+        case FileNotFoundError():
+            why = "the folder that it should be in is missing"
+        case _:
+            why = error.strerror or str(error)
+    advice = "RIGHTSIZER_HISTORY_FOLDER should name a folder that can be written"
+    return f"the history is in memory only: {path} cannot be used ({why}); {advice}, else it is read again after a restart"
 
 
 def _in_memory(shapes: Mapping[str, Shape], trouble: str) -> Opened:
