@@ -167,7 +167,10 @@ class ProfileWatch:
 
 
 def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
-    """Run until SIGTERM or SIGINT. Raises InvalidSettings before anything is started."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises InvalidSettings, or ClusterUnreachable where no kubeconfig can be used, before anything is started.
+    """
     if kubeconfig is not None:
         # kopf reads it from there only.
         os.environ["KUBECONFIG"] = kubeconfig

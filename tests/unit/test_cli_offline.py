@@ -317,13 +317,6 @@ def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: py
     assert run("recommend", "--prometheus-url", "http://127.0.0.1:9").exit_code == 3
 
 
-def test_no_kubeconfig_is_exit_code_3() -> None:
-    result = run("recommend", "--prometheus-url", "http://127.0.0.1:9")
-    assert result.exit_code == 3
-    assert result.stderr.startswith("error: no access to a cluster: ")
-    assert "--kubeconfig" in result.stderr
-
-
 def test_no_workload_is_exit_code_5(web: Files) -> None:
     result = run("recommend", *web.options, "-n", "bank")
     assert result.exit_code == 5

@@ -61,7 +61,7 @@ _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
 
 # The first that fits: a kind of error stands before the kind that it belongs to.
 _ADVICE: tuple[tuple[type[RightsizerError], str], ...] = (
-    (ClusterUnreachable, "check the kube context, or name another with --context or --kubeconfig"),
+    (ClusterUnreachable, "check the kubeconfig and its context, or name another with --kubeconfig"),
     (ClusterForbidden, "the rights to list workloads, pods, autoscalers and profiles are needed (see manifests/recommend-only/rbac.yaml)"),
     (UsageSourceOverloaded, "try again later, or give it more time with --prometheus-timeout"),
     (UsageSourceError, "check --prometheus-url and the other --prometheus options"),

@@ -16,11 +16,11 @@ from rightsizer.cli.discovery import WAYS, ThroughApiServer, check_goes_through,
 from rightsizer.cli.exits import NothingMatched, note
 from rightsizer.cli.profile_file import everywhere, read_profile
 from rightsizer.cli.progress import Report
-from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in_pod, open_service
+from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
-from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
 from rightsizer.profile import Profile, with_known_method
@@ -139,14 +139,6 @@ class Live:
         return {ref: change for ref, change in changes.items() if change is not None}
 
 
-def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
-    """Raises ClusterUnreachable where no kubeconfig says how to reach one."""
-    try:
-        return connect(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
-
-
 def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any]) -> tuple[UsageSource, str]:
     """The usage source that the cluster itself seems to hold, and where it is in words; what was chosen is told on stderr.
 
@@ -154,7 +146,7 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
     """
     try:
         cluster = connect(kubeconfig, context)
-    except InvalidSettings as error:
+    except ClusterUnreachable as error:
         raise InvalidInput(f"where does the usage come from? Give {WAYS}; it cannot be looked for: {error}") from error
     try:
         services = cluster.services()
@@ -170,14 +162,6 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
     service = chosen.service
     proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
     return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen)), f"{chosen} through the API server"
-
-
-def namespace_of(kubeconfig: str | None, context: str | None) -> str:
-    """The namespace of the context. Raises ClusterUnreachable where there is no such context."""
-    try:
-        return current_namespace(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
 
 
 def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:

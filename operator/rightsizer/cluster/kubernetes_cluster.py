@@ -190,7 +190,7 @@ def connect(
 ) -> KubernetesCluster:
     """The cluster of a kubeconfig file and context, or the one that this process runs in. Sends nothing yet.
 
-    Raises InvalidSettings where there is no usable configuration.
+    Raises ClusterUnreachable where there is no usable configuration.
     """
     wire = ApiConnection(configuration(kubeconfig, context))
     return KubernetesCluster(Transport(wire, limits=limits, on_request=on_request, sleep=sleep), page_size=page_size)

@@ -63,7 +63,7 @@ class ServiceProxy:
 
 
 def open_service(kubeconfig: str | None, context: str | None, *, namespace: str, name: str, port: int) -> ServiceProxy:
-    """Sends nothing yet. Raises InvalidSettings where there is no usable configuration."""
+    """Sends nothing yet. Raises ClusterUnreachable where there is no usable configuration."""
     return ServiceProxy(ApiConnection(configuration(kubeconfig, context)), namespace=namespace, name=name, port=port)
 
 
