@@ -16,7 +16,7 @@ import requests
 import urllib3
 from prometheus_api_client import PrometheusConnect
 from urllib3.exceptions import HTTPError as TransportError
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import InsecureRequestWarning, ReadTimeoutError
 
 from rightsizer.errors import (
     UsageAnswerInvalid,
@@ -135,6 +135,10 @@ class Connection:
         self._jitter = jitter
         self._warned: set[str] = set()
         self._session = requests.Session()
+        if not endpoint.verify:
+            # Two lines of urllib3 for each request; once is enough for what was asked for.
+            urllib3.disable_warnings(InsecureRequestWarning)
+            logger.info("the certificate of %s is not checked", endpoint.url)
         # Retries are counted here and not in the adapter, which knows neither our time limit nor the texts of the API.
         self._prometheus = PrometheusConnect(
             url=endpoint.url.rstrip("/"),
