@@ -23,7 +23,11 @@ _OPTIONS = {
     "prometheus_url": " (or --prometheus-url)",
     "prometheus_timeout_seconds": " (or --prometheus-timeout)",
     "prometheus_username": " (or --prometheus-username)",
+    "prometheus_bearer_token_file": " (or --prometheus-bearer-token-file)",
+    "prometheus_password_file": " (or --prometheus-password-file)",
+    "prometheus_ca_file": " (or --prometheus-ca-file)",
     "prometheus_client_certificate_file": " (or --prometheus-client-certificate-file)",
+    "prometheus_client_key_file": " (or --prometheus-client-key-file)",
 }
 
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
@@ -127,6 +131,19 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
             f"{PREFIX}PROMETHEUS_URL{_OPTIONS['prometheus_url']}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
         )
     return Settings(**values)
+
+
+def check_files(settings: Settings) -> None:
+    """Raises InvalidSettings, naming the variable, where a file with a secret or a certificate cannot be read now, or is of no use."""
+    checked = settings.prometheus_ca_file is None or settings.prometheus_url.startswith("https://")
+    _check(checked, "prometheus_ca_file", "certificates are only checked where the URL begins with https://")
+    for name in (item.name for item in fields(Settings) if item.name.endswith("_file")):
+        path: Path | None = getattr(settings, name)
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            _check(False, name, f"{path} cannot be read ({error.strerror})")
 
 
 def usage_origin(settings: Settings) -> dict[str, str]:

@@ -295,6 +295,7 @@ def test_now_looks_back(web: Files) -> None:
         (("--prometheus-url", "http://x", "--prometheus-labels", "pods=pod_name"), "write namespace=NAME,pod=NAME,container=NAME"),
         (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-kube-state-labels", "pod=p"), "goes with a cluster"),
         (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
+        (("--prometheus-url", "http://x", "--prometheus-ca-file", "{history}"), "(or --prometheus-ca-file): certificates are only checked"),
         (("-o", "xml"), "'xml' is not one of"),
         (("--frobnicate",), "No such option"),
     ],

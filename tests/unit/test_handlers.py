@@ -367,6 +367,12 @@ class TestRun:
         with pytest.raises(InvalidSettings):
             handlers.run(settings, kubeconfig=kubeconfig)
 
+    def test_refuses_files_that_cannot_be_read_before_anything_starts(self, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kopf, "run", lambda **_: pytest.fail("it was started"))
+        settings = Settings(prometheus_url="https://127.0.0.1:1", prometheus_ca_file=Path("/nope"))
+        with pytest.raises(InvalidSettings, match=r"RIGHTSIZER_PROMETHEUS_CA_FILE .*: /nope cannot be read"):
+            handlers.run(settings, kubeconfig=kubeconfig)
+
 
 def test_progress_of_a_backfill_is_health_and_a_line_for_each_tenth(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "rightsizer.handlers")

@@ -9,10 +9,11 @@ import pytest
 
 from rightsizer.errors import InvalidSettings
 from rightsizer.promql import LabelNames
-from rightsizer.settings import Settings, from_environment, usage_origin
+from rightsizer.settings import Settings, check_files, from_environment, usage_origin
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
 PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
+TLS = {"RIGHTSIZER_PROMETHEUS_URL": "https://p"}
 CERTIFICATE = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_CERTIFICATE_FILE": "/client.crt"}
 KEY = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_KEY_FILE": "/client.key"}
 USERNAME = {"RIGHTSIZER_PROMETHEUS_USERNAME": "reader"}
@@ -44,7 +45,13 @@ READ: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("name", "text", "value"), READ, ids=[name for name, *_ in READ])
 def test_variable_is_read(name: str, text: str, value: Any) -> None:
-    pairs = {"USERNAME": PASSWORD, "PASSWORD_FILE": USERNAME, "CLIENT_CERTIFICATE_FILE": KEY, "CLIENT_KEY_FILE": CERTIFICATE}
+    pairs = {
+        "USERNAME": PASSWORD,
+        "PASSWORD_FILE": USERNAME,
+        "CLIENT_CERTIFICATE_FILE": KEY,
+        "CLIENT_KEY_FILE": CERTIFICATE,
+        "CA_FILE": TLS,
+    }
     pair = pairs.get(name.removeprefix("PROMETHEUS_"), {})
     found = from_environment({**URL, **pair, f"RIGHTSIZER_{name}": text})
     assert getattr(found, name.lower()) == value
@@ -116,6 +123,31 @@ def test_flag_is_true(text: str) -> None:
 def test_wrong_value_names_the_variable(name: str, text: str) -> None:
     with pytest.raises(InvalidSettings, match=f"RIGHTSIZER_{name}"):
         from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+@pytest.mark.parametrize("name", ["BEARER_TOKEN_FILE", "PASSWORD_FILE", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE"])
+@pytest.mark.parametrize(("file", "why"), [("absent", "No such file or directory"), ("", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_told_with_its_variable_and_its_option(tmp_path: Path, name: str, file: str, why: str) -> None:
+    (tmp_path / "there").touch()
+    names = ("PASSWORD_FILE", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE")
+    files = {**dict.fromkeys(names, tmp_path / "there"), name: tmp_path / file}
+    given = {f"RIGHTSIZER_PROMETHEUS_{one}": str(path) for one, path in files.items()}
+    found = from_environment({**TLS, **USERNAME, **given})
+    option = f"--prometheus-{name.lower().replace('_', '-')}"
+    with pytest.raises(InvalidSettings) as told:
+        check_files(found)
+    assert str(told.value) == f"RIGHTSIZER_PROMETHEUS_{name} (or {option}): {tmp_path / file} cannot be read ({why})"
+
+
+def test_a_ca_file_is_of_no_use_without_tls(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    with pytest.raises(InvalidSettings, match=r"_CA_FILE \(or --prometheus-ca-file\): certificates are only checked where the URL"):
+        check_files(from_environment({**URL, "RIGHTSIZER_PROMETHEUS_CA_FILE": str(tmp_path / "there")}))
+
+
+def test_files_that_are_there_are_not_objected_to(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    check_files(from_environment({**TLS, "RIGHTSIZER_PROMETHEUS_CA_FILE": str(tmp_path / "there")}))
 
 
 def test_a_client_certificate_goes_with_its_key_and_with_tls() -> None:

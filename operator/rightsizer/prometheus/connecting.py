@@ -5,11 +5,15 @@ from __future__ import annotations
 from rightsizer.prometheus.connection import Connection, Line, RequestObserver
 from rightsizer.prometheus.endpoint import Endpoint
 from rightsizer.prometheus.source import Prometheus
-from rightsizer.settings import Settings
+from rightsizer.settings import Settings, check_files
 
 
 def connect(settings: Settings, *, on_request: RequestObserver | None = None, line: Line | None = None) -> Prometheus:
-    """`line`: another way there than HTTP from here. Raises InvalidSettings where address and authentication do not go together."""
+    """`line`: another way there than HTTP from here.
+
+    Raises InvalidSettings where address and authentication do not go together, or a file that is named cannot be read.
+    """
+    check_files(settings)
     endpoint = Endpoint(
         url=settings.prometheus_url,
         timeout_seconds=settings.prometheus_timeout_seconds,
