@@ -21,6 +21,7 @@ from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 from rightsizer import __version__
 from rightsizer.cluster.transport import Answer, Request
 from rightsizer.errors import ClusterUnreachable
+from rightsizer.stopping import Stopping, watched_pools
 
 # The last four are what the client stumbles over, beside its own error, in a file that is YAML and no kubeconfig.
 _UNUSABLE = (ConfigException, yaml.YAMLError, OSError, TypeError, AttributeError, LookupError, ValueError)
@@ -29,12 +30,14 @@ _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class ApiConnection:
-    """A Wire over the client's connection pool. Safe to share between threads."""
+    """A Wire over the client's connection pool, whose connections `stopping` can cut. Safe to share between threads."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, stopping: Stopping | None = None) -> None:
         # The pool's own retries know neither which request may be repeated nor our bounds.
         configuration.retries = False
         self._client = ApiClient(configuration)
+        if stopping is not None:
+            self._client.rest_client.pool_manager.pool_classes_by_scheme = watched_pools(stopping)
         self._client.user_agent = f"rightsizer/{__version__}"
 
     def send(self, request: Request, *, connect_seconds: float, read_seconds: float) -> Answer:
