@@ -21,6 +21,10 @@ from rightsizer.handlers import CALL_ENDS_SECONDS
 from rightsizer.prometheus import Connection, Endpoint
 from rightsizer.prometheus.connection import Reading
 from rightsizer.stopping import Stopping
+from tests.api_objects import deployment
+from tests.api_server import ApiServer, paged
+from tests.prometheus_server import Asked, PrometheusServer, Reply, vector
+from tests.unit.cli_files import run
 from tests.unit.test_handlers import KUBECONFIG, eventually
 from tests.unit.test_prometheus_tls import new_certificate, server_context
 
@@ -232,3 +236,62 @@ def test_the_operator_ends_in_time_while_the_api_server_hangs(deaf: Deaf, tmp_pa
         assert operator.wait(40) == 0, (tmp_path / "log").read_text()
         assert time.monotonic() - told < CALL_ENDS_SECONDS + KOPF_ENDS_SECONDS + 3
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.fixture
+def api() -> Iterator[ApiServer]:
+    """A cluster with one Deployment."""
+    apps = "/apis/apps/v1/namespaces/shop"
+    with ApiServer() as server:
+        server.on("GET", "/api/v1/namespaces", paged([{"metadata": {"name": "shop"}}]))
+        server.on("GET", f"{apps}/deployments", paged([deployment()]))
+        for path in (
+            f"{apps}/statefulsets",
+            f"{apps}/daemonsets",
+            "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers",
+            "/apis/rightsizer.dev/v1alpha1/namespaces/shop/resourceprofiles",
+            "/apis/rightsizer.dev/v1alpha1/namespaces/shop/resourcerecommendations",
+        ):
+            server.on("GET", path, paged([]))
+        yield server
+
+
+@pytest.mark.parametrize("questions", [0, 2])
+def test_ctrl_c_ends_a_command_at_once_while_prometheus_hangs(api: ApiServer, tmp_path: Path, questions: int) -> None:
+    """At the first question, or later, when threads wait for the answers."""
+    released = threading.Event()
+    load = vector(({"figure": "samples", "namespace": "shop"}, "60"), ({"figure": "series", "namespace": "shop"}, "1"))
+
+    def answer(asked: Asked) -> Reply:
+        if len(prometheus.asked) > questions:
+            released.wait(60)
+        return load
+
+    with PrometheusServer() as prometheus:
+        prometheus.answer(answer)
+        command = ["recommend", "-n", "shop", "--kubeconfig", api.kubeconfig(tmp_path), "--prometheus-url", prometheus.url]
+        try:
+            with running(command, log=tmp_path / "log") as person:
+                eventually(lambda: len(prometheus.asked) > questions or person.poll() is not None, seconds=30)
+                told = time.monotonic()
+                person.send_signal(signal.SIGINT)
+                assert person.wait(40) == 130, (tmp_path / "log").read_text()
+                assert time.monotonic() - told < 5
+        finally:
+            released.set()
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "interrupted"
+
+
+def test_ctrl_c_in_a_command_is_told_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rightsizer.cli.recommending.open_origin", interrupted)
+    result = run("recommend", "--prometheus-url", "http://127.0.0.1:1")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def test_after_a_command_ctrl_c_is_what_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    run("recommend", "--prometheus-url", "http://127.0.0.1:1")
+    assert signal.getsignal(signal.SIGINT) is before

@@ -31,6 +31,7 @@ Exit codes:
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
+  130  interrupted (Ctrl-C); `run` ends with 0 once it has started
 """
 
 
@@ -43,6 +44,7 @@ class ExitCode(IntEnum):
     CLUSTER = 3
     USAGE_SOURCE = 4
     NOTHING_MATCHED = 5
+    INTERRUPTED = 130
 
 
 class NothingMatched(RightsizerError):
@@ -98,6 +100,9 @@ class CommandLine(click.Group):
             where = error.ctx.command_path if error.ctx is not None else ctx.command_path
             click.echo(f"error: {' '.join(error.format_message().split())} (see {where} --help)", err=True)
             ctx.exit(ExitCode.UNUSABLE_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

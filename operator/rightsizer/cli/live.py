@@ -27,6 +27,7 @@ from rightsizer.profile import Profile, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
+from rightsizer.stopping import Stopping
 from rightsizer.workload import Workload, WorkloadRef
 
 Item = TypeVar("Item")
@@ -139,13 +140,13 @@ class Live:
         return {ref: change for ref, change in changes.items() if change is not None}
 
 
-def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any]) -> tuple[UsageSource, str]:
+def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any], stopping: Stopping) -> tuple[UsageSource, str]:
     """The usage source that the cluster itself seems to hold, and where it is in words; what was chosen is told on stderr.
 
     `given`: settings of the usage source by name, without its URL. Raises InvalidInput where none is found or may be looked for.
     """
     try:
-        cluster = connect(kubeconfig, context)
+        cluster = connect(kubeconfig, context, stopping=stopping)
     except ClusterUnreachable as error:
         raise InvalidInput(f"where does the usage come from? Give {WAYS}; it cannot be looked for: {error}") from error
     try:
@@ -156,12 +157,12 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
     settings = from_environment(os.environ, **{**given, "prometheus_url": chosen.url})
     if in_pod(kubeconfig, context):
         note(words)
-        return prometheus.connect(settings), f"{chosen.pattern.server} {chosen.url}"
+        return prometheus.connect(settings, stopping=stopping), f"{chosen.pattern.server} {chosen.url}"
     check_goes_through(settings)
     note(f"{words}; asked through the API server")
     service = chosen.service
-    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
-    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen)), f"{chosen} through the API server"
+    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port, stopping=stopping)
+    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen), stopping=stopping), f"{chosen} through the API server"
 
 
 def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:
