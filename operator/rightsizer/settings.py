@@ -5,6 +5,7 @@ Names of environment variables are `RIGHTSIZER_` and the field's name in capital
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -114,6 +115,7 @@ class Settings:
         _check(both, certificate, "a client certificate and a key file are of no use without the other")
         encrypted = self.prometheus_client_certificate_file is None or self.prometheus_url.startswith("https://")
         _check(encrypted, certificate, "a client certificate is only shown to a URL that begins with https://")
+        _check(self.history_folder is None or self.history_folder.is_absolute(), "history_folder", "write an absolute path")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")
@@ -151,6 +153,37 @@ def check_names(environment: Mapping[str, str]) -> None:
 
 def _known() -> dict[str, Field[Any]]:
     return {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
+
+
+def check_files(settings: Settings) -> None:
+    """Raises InvalidSettings, naming the variable, where a file with a secret or a certificate cannot be read now, or is of no use."""
+    checked = settings.prometheus_ca_file is None or settings.prometheus_url.startswith("https://")
+    _check(checked, "prometheus_ca_file", "certificates are only checked where the URL begins with https://")
+    for name in (item.name for item in fields(Settings) if item.name.endswith("_file")):
+        path: Path | None = getattr(settings, name)
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            _check(False, name, f"{path} cannot be read ({error.strerror})")
+
+
+def usage_origin(settings: Settings) -> dict[str, str]:
+    """What decides which values the usage source answers, by the name of the variable, as digests.
+
+    Which server, as whom (a tenant may be told by a header or by the name), and which series of it. What only lets in, a secret, may be
+    renewed: it is left out.
+    """
+    headers = sorted((name.lower(), value) for name, value in settings.prometheus_headers.items() if name.lower() != "authorization")
+    deciding = {
+        "prometheus_url": settings.prometheus_url.rstrip("/"),
+        "prometheus_headers": repr(headers),
+        "prometheus_username": settings.prometheus_username or "",
+        "prometheus_matchers": settings.prometheus_matchers,
+        "prometheus_labels": repr(settings.prometheus_labels),
+        "prometheus_kube_state_labels": repr(settings.prometheus_kube_state_labels),
+    }
+    return {f"{PREFIX}{name.upper()}": hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in deciding.items()}
 
 
 def _foreign(name: str) -> bool:

@@ -407,3 +407,24 @@ def test_backtest_with_a_namespace_in_trouble(desk: Desk) -> None:
     desk.namespaces = ("bank",)
     alone = run("backtest")
     assert (alone.exit_code, alone.stdout) == (4, "")
+
+
+@pytest.mark.parametrize("command", [("run",), ("recommend",), ("explain", "deploy/web")])
+def test_every_command_tells_a_kubeconfig_that_is_none_with_its_name_and_the_code_of_the_cluster(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "kubeconfig").write_text("garbage")
+    result = run(*command, "--kubeconfig", tmp_path / "kubeconfig", "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"error: no access to a cluster by the kubeconfig {tmp_path / 'kubeconfig'}: it holds no kubeconfig")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")
+
+
+@pytest.mark.parametrize("command", ["run", "recommend"])
+def test_without_any_kubeconfig_every_command_ends_with_the_code_of_the_cluster(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for module in ("kubernetes.config.kube_config", "rightsizer.cluster.connection"):
+        monkeypatch.setattr(f"{module}.KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere/config")
+    result = run(command, "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3, result.stderr
+    assert result.stderr.startswith("error: no access to a cluster by the kubeconfig /nowhere/config: ")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")

@@ -324,6 +324,7 @@ def test_now_looks_back(web: Files) -> None:
         (("--prometheus-url", "http://x", "--prometheus-labels", "pods=pod_name"), "write namespace=NAME,pod=NAME,container=NAME"),
         (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-kube-state-labels", "pod=p"), "goes with a cluster"),
         (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
+        (("--prometheus-url", "http://x", "--prometheus-ca-file", "{history}"), "(or --prometheus-ca-file): certificates are only checked"),
         (("-o", "xml"), "'xml' is not one of"),
         (("--frobnicate",), "No such option"),
     ],
@@ -390,13 +391,6 @@ def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: py
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/elsewhere/kubeconfig")
     assert "/elsewhere" not in run("recommend", "--prometheus-url", "http://127.0.0.1:9").stderr
     assert run("recommend", "--prometheus-url", "http://127.0.0.1:9").exit_code == 3
-
-
-def test_no_kubeconfig_is_exit_code_3() -> None:
-    result = run("recommend", "--prometheus-url", "http://127.0.0.1:9")
-    assert result.exit_code == 3
-    assert result.stderr.startswith("error: no access to a cluster: ")
-    assert "--kubeconfig" in result.stderr
 
 
 def test_no_workload_is_exit_code_5(web: Files) -> None:

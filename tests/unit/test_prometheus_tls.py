@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -91,9 +92,15 @@ def test_a_certificate_of_the_named_file(secure_server: PrometheusServer, certif
     assert ask(secure_server.url, ca_file=certificate) == [1]
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_any_certificate_where_that_is_wanted(secure_server: PrometheusServer) -> None:
+    # A warning would be an error here.
     assert ask(secure_server.url, verify=False) == [1]
+
+
+def test_that_it_is_not_checked_is_told_once(secure_server: PrometheusServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rightsizer.prometheus.connection")
+    ask(secure_server.url, verify=False)
+    assert caplog.messages == [f"the certificate of {secure_server.url} is not checked"]
 
 
 def test_a_ca_file_that_is_not_there(secure_server: PrometheusServer, tmp_path: Path) -> None:

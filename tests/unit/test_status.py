@@ -469,7 +469,17 @@ class TestDeadBand:
     def test_another_way_to_the_number_is_news(self, fields: dict[str, Any]) -> None:
         status = self.cycle(render(standing()), moved(recommendation(), 1.005, **fields))
         assert status["containers"][0]["explanation"]["cpu"]["text"] == "anew"
-        assert status["containers"][0]["explanation"]["memory"]["text"] == "to 402653184"
+
+    def test_what_is_told_of_one_container_is_of_one_moment(self) -> None:
+        old, new = render(standing()), moved(recommendation(), 1.005, samples=4000, buffer=0.21)
+        status = self.cycle(old, new)
+        assert {entry["samples"] for entry in status["containers"][0]["explanation"].values()} == {4000}
+        assert status["containers"][0]["recommended"] == sizes_status(new.wanted)
+
+    @pytest.mark.parametrize(("share", "told"), [(0.0288, "2.9%"), (0.018, "1.8%"), (0.1, "10%"), (1.0, "100%")])
+    def test_the_coverage_is_that_of_the_text(self, share: float, told: str) -> None:
+        found = explanation("cpu", WORKED)
+        assert explanation_status(replace(found, measurement=replace(found.measurement, coverage=share)))["coverage"] == told
 
     @pytest.mark.parametrize(
         ("before", "after"),

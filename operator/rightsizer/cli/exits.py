@@ -32,6 +32,7 @@ Exit codes:
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
+  130  interrupted (Ctrl-C); `run` ends with 0 once it has started
 """
 
 
@@ -44,6 +45,7 @@ class ExitCode(IntEnum):
     CLUSTER = 3
     USAGE_SOURCE = 4
     NOTHING_MATCHED = 5
+    INTERRUPTED = 130
 
 
 class NothingMatched(RightsizerError):
@@ -62,7 +64,7 @@ _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
 
 # The first that fits: a kind of error stands before the kind that it belongs to.
 _ADVICE: tuple[tuple[type[RightsizerError], str], ...] = (
-    (ClusterUnreachable, "check the kube context, or name another with --context or --kubeconfig"),
+    (ClusterUnreachable, "check the kubeconfig and its context, or name another with --kubeconfig"),
     (ClusterForbidden, "the rights to list workloads, pods, autoscalers and profiles are needed (see manifests/recommend-only/rbac.yaml)"),
     (UsageSourceOverloaded, "try again later, or give it more time with --prometheus-timeout"),
     (UsageSourceError, "check --prometheus-url and the other --prometheus options"),
@@ -105,6 +107,9 @@ class CommandLine(click.Group):
             where = error.ctx.command_path if error.ctx is not None else ctx.command_path
             click.echo(f"error: {' '.join(error.format_message().split())} (see {where} --help)", err=True)
             ctx.exit(ExitCode.UNUSABLE_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

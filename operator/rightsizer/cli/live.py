@@ -16,18 +16,19 @@ from rightsizer.cli.discovery import WAYS, ThroughApiServer, check_goes_through,
 from rightsizer.cli.exits import NothingMatched, note
 from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
-from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in_pod, open_service
+from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.remembering import remembered
-from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
 from rightsizer.profile import Profile, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
+from rightsizer.stopping import Stopping
 from rightsizer.workload import Workload, WorkloadRef
 
 Item = TypeVar("Item")
@@ -148,22 +149,14 @@ class Live:
         return [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
 
 
-def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
-    """Raises ClusterUnreachable where no kubeconfig says how to reach one."""
-    try:
-        return connect(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
-
-
-def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any]) -> tuple[UsageSource, str]:
+def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any], stopping: Stopping) -> tuple[UsageSource, str]:
     """The usage source that the cluster itself seems to hold, and where it is in words; what was chosen is told on stderr.
 
     `given`: settings of the usage source by name, without its URL. Raises InvalidInput where none is found or may be looked for.
     """
     try:
-        cluster = connect(kubeconfig, context)
-    except InvalidSettings as error:
+        cluster = connect(kubeconfig, context, stopping=stopping)
+    except ClusterUnreachable as error:
         raise InvalidInput(f"where does the usage come from? Give {WAYS}; it cannot be looked for: {error}") from error
     try:
         services = cluster.services()
@@ -173,20 +166,12 @@ def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, 
     settings = from_environment(os.environ, **{**given, "prometheus_url": chosen.url})
     if in_pod(kubeconfig, context):
         note(words)
-        return prometheus.connect(settings), f"{chosen.pattern.server} {chosen.url}"
+        return prometheus.connect(settings, stopping=stopping), f"{chosen.pattern.server} {chosen.url}"
     check_goes_through(settings)
     note(f"{words}; asked through the API server")
     service = chosen.service
-    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
-    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen, others)), f"{chosen} through the API server"
-
-
-def namespace_of(kubeconfig: str | None, context: str | None) -> str:
-    """The namespace of the context. Raises ClusterUnreachable where there is no such context."""
-    try:
-        return current_namespace(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
+    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port, stopping=stopping)
+    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen, others), stopping=stopping), f"{chosen} through the API server"
 
 
 def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:

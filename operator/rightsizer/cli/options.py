@@ -195,17 +195,20 @@ def _live(options: Mapping[str, Any], report: Report) -> Origin:
     settings = from_environment(os.environ, **given) if named else None
     # Clients of cluster and server take half a second to load: not for --help.
     from rightsizer import prometheus
-    from rightsizer.cli.live import ALL_NAMESPACES, Live, discovered, namespace_of, open_cluster
+    from rightsizer.cli.interrupting import stopped_by_interrupt
+    from rightsizer.cli.live import ALL_NAMESPACES, Live, discovered
+    from rightsizer.cluster import connect, current_namespace
 
     kubeconfig = None if options["kubeconfig"] is None else str(options["kubeconfig"])
+    stopping = stopped_by_interrupt()
     if settings is None:
-        source, described = discovered(kubeconfig, options["context"], given)
+        source, described = discovered(kubeconfig, options["context"], given, stopping)
     else:
-        source, described = prometheus.connect(settings), f"Prometheus {settings.prometheus_url}"
-    cluster = open_cluster(kubeconfig, options["context"])
+        source, described = prometheus.connect(settings, stopping=stopping), f"Prometheus {settings.prometheus_url}"
+    cluster = connect(kubeconfig, options["context"], stopping=stopping)
     namespaces: Sequence[str] | None = ALL_NAMESPACES
     if not options.get("all_namespaces"):
-        namespaces = options["namespaces"] or (namespace_of(kubeconfig, options["context"]),)
+        namespaces = options["namespaces"] or (current_namespace(kubeconfig, options["context"]),)
     return Live(cluster, source, namespaces=namespaces, profile=options["profile"], report=report, described=described)
 
 

@@ -113,13 +113,14 @@ class Measuring:
         progress: Progress = _nobody,
         stopping: Callable[[], bool] = never,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._source = source
         self._new_history = new_history
         self._limits = limits
         self._progress = progress
         self._clock = clock
-        self._asking = Asking(at_once=limits.at_once, clock=clock, stopping=stopping)
+        self._asking = Asking(at_once=limits.at_once, clock=clock, sleep=sleep, stopping=stopping)
         self._pods = PodWorkloads(source, cluster)
         self._loads = Loads(source)
         self._oom = OomLessons()

@@ -16,7 +16,7 @@ import requests
 import urllib3
 from prometheus_api_client import PrometheusConnect
 from urllib3.exceptions import HTTPError as TransportError
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import InsecureRequestWarning, ReadTimeoutError
 
 from rightsizer.errors import (
     UsageAnswerInvalid,
@@ -27,15 +27,14 @@ from rightsizer.errors import (
     UsageSourceTimeout,
     UsageSourceUnreachable,
 )
+from rightsizer.prometheus.adapter import StoppableAdapter, arriving
 from rightsizer.prometheus.answer import Answer, Body, Complaint, complaint, decode, is_html
 from rightsizer.prometheus.endpoint import Authentication, Endpoint
+from rightsizer.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
-CHUNK_BYTES = 1024 * 1024
-# Waited for until they are all here, so not more than what comes within a moment.
-MOST_BYTES_AT_ONCE = 8 * 1024
 FIRST_PAUSE_SECONDS = 0.5
 # A server that asks for more patience than this is better asked again in the next cycle.
 LONGEST_PAUSE_SECONDS = 10.0
@@ -115,6 +114,7 @@ class _Trouble:
 class Connection:
     """The way to one endpoint, by `line` where one is given.
 
+    When `stopping` is set, no further question is sent, and every call raises Stopped; where it cuts, also what is under way.
     `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1).
     """
 
@@ -124,26 +124,32 @@ class Connection:
         *,
         on_request: RequestObserver | None = None,
         line: Line | None = None,
+        stopping: Stopping | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._endpoint = endpoint
         self._on_request = on_request
         self._line = line
         self._clock = clock
-        self._sleep = sleep
+        self._stopping = stopping or Stopping()
+        self._sleep = sleep or self._stopping.wait
         self._jitter = jitter
         self._warned: set[str] = set()
         self._session = requests.Session()
+        if not endpoint.verify:
+            # Two lines of urllib3 for each request; once is enough for what was asked for.
+            urllib3.disable_warnings(InsecureRequestWarning)
+            logger.info("the certificate of %s is not checked", endpoint.url)
         # Retries are counted here and not in the adapter, which knows neither our time limit nor the texts of the API.
         self._prometheus = PrometheusConnect(
             url=endpoint.url.rstrip("/"),
             session=self._session,
-            retry=urllib3.Retry(0, read=False),
             auth=Authentication(endpoint),
             method="POST",
         )
+        self._session.mount(self._prometheus.url, StoppableAdapter(self._stopping, retries=urllib3.Retry(0, read=False)))
         # Packing an answer costs the server more than the bytes cost a cluster's network; `headers` may ask for it.
         self._session.headers.update({"Accept-Encoding": "identity", **endpoint.headers})
 
@@ -167,13 +173,25 @@ class Connection:
     def _patiently(self, attempting: Callable[[float], Result | _Trouble]) -> Result:
         deadline = self._clock() + self._endpoint.timeout_seconds
         attempt = 0
-        while isinstance(outcome := attempting(deadline), _Trouble):
+        while isinstance(outcome := self._unless_stopped(attempting, deadline), _Trouble):
             pause = self._pause_seconds(outcome, attempt)
             if not outcome.retry or attempt == self._endpoint.retries or self._clock() + pause >= deadline:
                 raise outcome.error
             logger.info("asking Prometheus again in %.1f s: %s", pause, outcome.error)
             self._sleep(pause)
             attempt += 1
+        return outcome
+
+    def _unless_stopped(self, attempting: Callable[[float], Result | _Trouble], deadline: float) -> Result | _Trouble:
+        self._stopping.check()
+        try:
+            outcome = attempting(deadline)
+        except UsageSourceError:
+            # What went wrong after the order to stop may have been cut.
+            self._stopping.check()
+            raise
+        if isinstance(outcome, _Trouble):
+            self._stopping.check()
         return outcome
 
     def _attempt(self, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
@@ -263,7 +281,7 @@ class Connection:
     def _pieces(self, response: requests.Response, *, deadline: float, framed: bool) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
         size = 0
-        for piece in _arriving(response.raw, framed=framed):
+        for piece in arriving(response.raw, framed=framed):
             size += len(piece)
             self._check_size(size, response.status_code)
             yield piece
@@ -303,16 +321,6 @@ class Connection:
 
 def _whole(form: Mapping[str, str], remaining: float) -> Mapping[str, str]:
     return {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
-
-
-def _arriving(raw: urllib3.HTTPResponse, *, framed: bool) -> Iterator[bytes]:
-    if framed and raw.chunked and raw.supports_chunked_reads():
-        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones. It waits for
-        # a whole piece, which therefore is small.
-        yield from raw.read_chunked(MOST_BYTES_AT_ONCE, decode_content=True)
-    else:
-        while piece := raw.read1(CHUNK_BYTES, decode_content=True):
-            yield piece
 
 
 def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:

@@ -2,8 +2,8 @@
 
 Measured values move a little with every slot. A number that was written stays, with its explanation, until the new one differs by more than
 the dead band: a tenth of the profile's minimum change, at least 1 %. Then, or when a day of samples came or went, or anything else in
-how it came about changed, the number and its explanation are renewed together: what stands there can always be redone by hand. Only the
-time of the last sample goes on.
+how it came about changed, all numbers of the container and their explanations are renewed together: what stands there can always be redone
+by hand, and is of one moment. Only the time of the last sample goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rightsizer.status.findings import told_findings
 from rightsizer.status.release import release_status
 from rightsizer.status.sizes import sizes_from_status
 from rightsizer.status.times import rfc3339
-from rightsizer.workload import RESOURCES, Sizes
+from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 LEAST_DEAD_BAND = 0.01
 
@@ -52,12 +52,23 @@ def hold(
     }
 
 
-def explanation_to_write(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> dict[str, Any]:
-    """The explanation that belongs to the numbers as `hold` gives them: the one that stands in `entry`, or the new one."""
-    new = explanation_status(explanation)
-    if standing_sizes(entry, explanation, minimum_change=minimum_change) is None:
-        return new
-    return {**entry["explanation"][explanation.resource], LAST_SAMPLE: new[LAST_SAMPLE]}
+def explanations_to_write(
+    entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float
+) -> dict[ResourceName, dict[str, Any]]:
+    """The explanations that belong to the numbers as `hold` gives them: those that stand in `entry`, or the new ones."""
+    stand = _standing_sizes(entry, recommendation, minimum_change=minimum_change)
+    return {
+        explanation.resource: _standing(entry, explanation) if explanation.resource in stand else explanation_status(explanation)
+        for explanation in _explanations(recommendation)
+    }
+
+
+def _standing(entry: Mapping[str, Any], explanation: Explanation) -> dict[str, Any]:
+    return {**entry["explanation"][explanation.resource], LAST_SAMPLE: rfc3339(explanation.measurement.newest)}
+
+
+def _explanations(recommendation: ContainerRecommendation) -> list[Explanation]:
+    return [found for resource in RESOURCES if (found := recommendation.explanation(resource)) is not None]
 
 
 def only_numbers_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -94,7 +105,7 @@ def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def explanation_status(explanation: Explanation) -> dict[str, Any]:
-    """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down, the throttled share rounded up."""
+    """`status.containers[].explanation.cpu` or `.memory`; coverage as in the text, the throttled share rounded up."""
     measurement = explanation.measurement
     choice = {"choice": explanation.choice} if explanation.choice else {}
     throttled = {"throttled": f"{whole_percent(measurement.throttled)}%"} if measurement.throttled else {}
@@ -102,7 +113,7 @@ def explanation_status(explanation: Explanation) -> dict[str, Any]:
         **_how_it_came_about(explanation),
         "measured": amount(explanation.resource, measurement.value),
         "samples": measurement.samples,
-        "coverage": f"{int(measurement.coverage * 100)}%",
+        "coverage": format_percentage(measurement.coverage),
         "pods": measurement.pods,
         LAST_SAMPLE: rfc3339(measurement.newest),
         **throttled,
@@ -122,8 +133,22 @@ def _how_it_came_about(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> Sizes | None:
-    """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
+def _standing_sizes(
+    entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float
+) -> dict[ResourceName, Sizes]:
+    """The sizes written in `entry` (of `status.containers`), by the resources for which they still stand: all that are explained or none.
+
+    Only what was learned before a restart stands by itself: what is provisional does not take its place because another number moves.
+    """
+    dead_band = max(LEAST_DEAD_BAND, minimum_change / 10)
+    explanations = _explanations(recommendation)
+    found = {one.resource: sizes for one in explanations if (sizes := _sizes_of(entry, one, dead_band)) is not None}
+    if len(found) == len(explanations):
+        return found
+    return {one.resource: found[one.resource] for one in explanations if one.provisional and one.resource in found}
+
+
+def _sizes_of(entry: Mapping[str, Any], explanation: Explanation, dead_band: float) -> Sizes | None:
     if explanation.provisional and (learned := _learned_before(entry, explanation)) is not None:
         return learned
     try:
@@ -137,7 +162,7 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
         return None
     if not same or samples_moved >= _SAMPLES_OF_A_DAY:
         return None
-    return sizes if _near(sizes, explanation, max(LEAST_DEAD_BAND, minimum_change / 10)) else None
+    return sizes if _near(sizes, explanation, dead_band) else None
 
 
 def _learned_before(entry: Mapping[str, Any], explanation: Explanation) -> Sizes | None:
@@ -160,12 +185,9 @@ def _throttled_alike(old: str | None, share: float) -> bool:
 
 def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:
     wanted = recommendation.wanted
-    for resource in RESOURCES:
-        explanation = recommendation.explanation(resource)
-        sizes = None if explanation is None else standing_sizes(entry, explanation, minimum_change=minimum_change)
-        if sizes is not None:
-            wanted = wanted.with_value(resource, "request", sizes.request(resource))
-            wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
+    for resource, sizes in _standing_sizes(entry, recommendation, minimum_change=minimum_change).items():
+        wanted = wanted.with_value(resource, "request", sizes.request(resource))
+        wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
     return replace(recommendation, wanted=wanted)
 
 

@@ -13,7 +13,7 @@ from rightsizer.checks.differences import effective
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
-from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
+from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanations_to_write, hold
 from rightsizer.status.evidence import evidence_status
 from rightsizer.status.findings import findings_to_write
 from rightsizer.status.release import image_status
@@ -120,11 +120,7 @@ def _explanations(
 ) -> dict[ResourceName, dict[str, Any]]:
     if recommendation is None:
         return {}
-    return {
-        resource: explanation_to_write(entry, explanation, minimum_change=standing.minimum_change)
-        for resource in RESOURCES
-        if (explanation := recommendation.explanation(resource)) is not None
-    }
+    return explanations_to_write(entry, recommendation, minimum_change=standing.minimum_change)
 
 
 def _pairs(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> list[SizePair]:
