@@ -159,7 +159,7 @@ Prometheus with its default limits and a real API server run on the same machine
 container: owners, pods, phase, CPU quantile and memory peak as subqueries at 75 s, two counts, ten at a time. `cluster-wide` asks one
 subquery per resource for everything. `backfill`: from nothing until the whole window is read and every recommendation is written.
 `cycle`: of twelve, five minutes apart, the middle of times and API requests, the mean of the server's work, the highest peak; the
-server was started anew before. In each of these a slot of usage is new, in every second one its memory alone is asked for, and a few
+server was started anew before. In each of these a slot of usage is new, in every second one the last five are asked for again, and a few
 recommendations move with it and are written; the goal for writes is about one more cycle, in which nothing is new, as in four of five.
 MB are 10^6 bytes, a peak counts mapped files too. Repeat it with `make bench-measure`.
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rightsizer.cycle.wanted import FULL_SECONDS
 from tests.operator_process import OperatorProcess, running
 from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, failure, forwarded, matrix, vector
 from tests.scenario import GENEROUS, SLOT_SECONDS, WORKED_EXAMPLE, Manifest, Stage, profile
@@ -20,7 +19,7 @@ from tests.shifted_operator import ShiftedClock
 
 pytestmark = pytest.mark.system
 
-HOURS_AGO = -8 * 3600.0
+HOURS_AGO = -4 * 3600.0
 EARLY_IN_A_SLOT_SECONDS = 10.0
 PATIENCE = {"PROMETHEUS_TIMEOUT_SECONDS": "1", "PROMETHEUS_RETRIES": "0"}
 WEB = "trouble/Deployment/web"
@@ -92,7 +91,7 @@ TROUBLES: dict[str, tuple[Disturbed, str, str]] = {
     "slow": (always(Reply(200, b"{}", delay_seconds=2.0)), "UsageSourceTimeout", "1 s"),
     "dripping": (always(Reply(200, b" " * 1_000, piece_bytes=1, piece_seconds=0.2)), "UsageSourceTimeout", "1 s"),
     "HTML": (always(HTML), "UsageAnswerInvalid", ""),
-    "half a JSON": (cut_off, "UsageAnswerInvalid", "the answer"),
+    "half a JSON": (cut_off, "UsageAnswerInvalid", "JSON"),
     "broken off": (broken_off, "UsageSourceUnreachable", "more expected"),
     "200 with an error": (always(failure(200, "execution", "found duplicate series")), "UsageSourceRefused", "found duplicate series"),
     "busy": (always(Reply(429, b"slow down", {"Retry-After": "3600"})), "UsageSourceOverloaded", "HTTP 429: slow down"),
@@ -141,7 +140,7 @@ class TestWhileTheAnswersAreNoGood:
         stage.bed.apply(profile("trouble", "Recommend"))
         stage.bed.wait_for(lambda: stage.recommendation(WEB)["mode"] == "Recommend", what="the mode Recommend")
         front.answer(answering)
-        clock.advance(FULL_SECONDS)
+        clock.advance(SLOT_SECONDS)
         stage.wait_measuring("trouble", "Measuring")
         stage.wait_state(WEB, "Recommended", "RecommendOnly")
         assert operator.returncode is None
@@ -159,7 +158,7 @@ class TestWhileTheAnswersAreNoGood:
         answering, reason, words = TROUBLES[trouble]
         before = stage.recommendation(WEB)
         front.answer(answering(real))
-        clock.advance(FULL_SECONDS)
+        clock.advance(SLOT_SECONDS)
         stage.wait_measuring("trouble", reason)
         assert words in stage.condition("trouble", "Measuring")["message"]
         stage.wait_state(WEB, "Stale", reason)
@@ -177,7 +176,7 @@ class TestWhileTheAnswersAreNoGood:
             front.answer(lambda asked: no_samples(asked) if asked.path.endswith("query_range") else real(asked))
         else:
             front.answer(instead_of_numbers(values)(real))
-        clock.advance(5 * SLOT_SECONDS)
+        clock.advance(4 * SLOT_SECONDS)
         stage.wait_state(WEB, "Stale", "StaleMetrics")
         assert stage.condition("trouble", "Measuring")["status"] == "True"
         self.assert_nothing_is_applied(stage)

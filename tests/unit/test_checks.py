@@ -239,13 +239,13 @@ class TestOwnedByGitops:
 
 class TestStaleMetrics:
     def test_everything_is_old(self) -> None:
-        objection = stale_metrics(check_facts(recommendations=[recommendation(newest=int(NOW) - 1_201)]))
+        objection = stale_metrics(check_facts(recommendations=[recommendation(newest=int(NOW) - 901)]))
         assert objection is not None
         assert (objection.reason, objection.paths) == (Reason.STALE_METRICS, None)
-        assert objection.message == "the newest sample is from 2025-11-20 11:39 UTC, more than 20m ago"
+        assert objection.message == "the newest sample is from 2025-11-20 11:44 UTC, more than 15m ago"
 
-    def test_twenty_minutes_are_fresh(self) -> None:
-        assert stale_metrics(check_facts(recommendations=[recommendation(newest=int(NOW) - 1_200)])) is None
+    def test_fifteen_minutes_are_fresh(self) -> None:
+        assert stale_metrics(check_facts(recommendations=[recommendation(newest=int(NOW) - 900)])) is None
 
     def test_only_the_resource_that_is_old_is_held(self) -> None:
         found = recommendation()

@@ -88,7 +88,7 @@ class TestPortions:
         end = int(world.clock.time) // 300 * 300
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"memory {end + 300}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end + 300}..{end + 300}"
 
     def test_nothing_is_lowered_before_all_is_read(self, world: SlowWorld) -> None:
         world.apply_profile(minimumHistory={"raise": "1h", "lower": "1h"})
@@ -162,8 +162,8 @@ class TestRestart:
         kept.source.calls.clear()
         kept.next_slot()
         report = kept.run_cycle()
-        # The newest memory, and of the rest only the OOM kills.
-        assert kept.source.made("usage") == 1
+        # The newest usage, and of the rest only the OOM kills.
+        assert kept.source.made("usage") == 2
         assert (report.read, kept.recommended()["containers"]) == (1.0, before["containers"])
 
     def test_within_a_slot_the_newest_is_heard_again(self, kept: World) -> None:

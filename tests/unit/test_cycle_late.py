@@ -75,13 +75,25 @@ def test_samples_that_come_late_are_not_lost(lag_slots: int) -> None:
     assert (known[:lag_slots], known[lag_slots:]) == ([False] * lag_slots, [True] * (40 - lag_slots))
 
 
+@pytest.mark.parametrize("lag_slots", [1, 2, 4])
+def test_usage_that_is_always_late_is_as_new_as_it_can_be_in_each_cycle(lag_slots: int) -> None:
+    """Also between full refreshes: it must not be taken for stale every ten minutes."""
+    world = LateWorld()
+    world.late.lag_seconds[""] = lag_slots * SLOT_SECONDS
+    world.run_cycle()
+    for _ in range(8):
+        world.run_slots(1)
+        assert world.known(slots=lag_slots + 1) == [False] * lag_slots + [True]
+        assert (world.told()[1] == "StaleMetrics") == (lag_slots > 3)
+
+
 def test_the_first_reading_may_come_before_the_samples() -> None:
     """Also where the process ends in between: what was read too early is read again."""
     world = LateWorld()
     world.late.lag_seconds[""] = 600
     world.run_cycle()
     world.late.lag_seconds[""] = 0
-    world.run_slots(2)
+    world.run_slots(1)
     assert all(world.known(slots=40))
 
 
@@ -107,7 +119,9 @@ def test_one_pod_whose_samples_come_later_than_those_of_the_others_counts_as_wel
         window = world.measuring.history.window([APP], end=end + count * SLOT_SECONDS, seconds=24 * SLOT_SECONDS)
         # Two slots are too young, or three where the newest has just ended, and one more waits for the next full refresh.
         newest = 3 + count % 2
+        assert window.cpu[0].tolist() == [900] * (24 - newest) + [180] * newest
         assert window.memory[0].tolist() == [900 * MI] * (24 - newest) + [320 * MI] * newest
+        assert window.pods[0].tolist() == [3] * (24 - newest) + [2] * newest
 
 
 def test_a_clock_that_is_ahead_shows_old_samples_as_old() -> None:
@@ -140,7 +154,6 @@ def test_a_clock_that_is_put_back_asks_for_nothing_and_goes_on_afterwards() -> N
     assert world.source.made("usage") == before + 2, "the oldest slot of the window, which is older now"
     world.pass_time(1_500)
     world.run_cycle()
-    world.run_slots(1)
     assert all(world.known(slots=40))
 
 
@@ -158,9 +171,9 @@ def test_each_slot_is_asked_for_until_it_is_old_enough_and_no_more() -> None:
             for slot in range(max(start, first), end + 1, SLOT_SECONDS):
                 ages[resource].setdefault(slot, []).append(end - slot)
     # Slots that end with a full refresh, and those in between.
-    assert [ages["memory"][slot] for slot in (first, first + 300)] == [[0, 300, 900], [0, 600, 1_200]]
-    assert [ages["cpu"][slot] for slot in (first, first + 300)] == [[300, 900], [0, 600, 1_200]]
-    assert all(max(ages[name][slot]) >= LATE_SECONDS for name in ages for slot in range(first, first + 12 * SLOT_SECONDS, SLOT_SECONDS))
+    assert [ages["cpu"][slot] for slot in (first, first + 300)] == [[0, 300, 900], [0, 600, 1_200]]
+    assert ages["memory"] == ages["cpu"]
+    assert all(max(ages["cpu"][slot]) >= LATE_SECONDS for slot in range(first, first + 12 * SLOT_SECONDS, SLOT_SECONDS))
 
 
 class TestTooSlowForAll:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rightsizer.cycle.wanted import share_read, with_cpu, with_late, without
+from rightsizer.cycle.wanted import share_read, with_late, without
 from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.history.spans import Spans, gaps, joined
 
@@ -68,39 +68,41 @@ def test_asked_for_in_a_full_refresh(missing: list[tuple[int, int]], newest_valu
     ("missing", "newest_value", "expected"),
     [
         ([(99, 99)], 98, [(99, 99)]),
-        ([(99, 99)], 96, [(99, 99)]),
+        ([(99, 99)], None, [(99, 99)]),
+        ([(99, 99)], 97, [(96, 99)]),
+        ([(99, 99)], 96, [(96, 99)]),
         ([(99, 99)], 95, [(87, 99)]),
         ([(98, 99)], 97, [(94, 99)]),
         ([(99, 99), (50, 60)], 98, [(99, 99), (50, 60)]),
     ],
-    ids=["a new slot", "nothing newer came for 15 minutes", "for more", "a full refresh was missed", "what is missing within"],
+    ids=[
+        "a new slot",
+        "no values at all",
+        "the slot before has no value yet",
+        "nothing newer came for 15 minutes",
+        "for more",
+        "a full refresh was missed",
+        "what is missing within",
+    ],
 )
-def test_asked_for_in_between(missing: list[tuple[int, int]], newest_value: int, expected: list[tuple[int, int]]) -> None:
+def test_asked_for_in_between(missing: list[tuple[int, int]], newest_value: int | None, expected: list[tuple[int, int]]) -> None:
     (wanted,) = spans((1, 99))
-    assert with_late(spans(*missing), wanted, newest_value=at(newest_value)) == spans(*expected)
+    value = None if newest_value is None else at(newest_value)
+    assert with_late(spans(*missing), wanted, newest_value=value) == spans(*expected)
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "newest", "cpu"), [(99, 99, 99, False), (98, 99, 99, True), (100, 100, 100, True), (97, 97, 99, True)]
-)
-def test_cpu_waits_where_the_newest_slot_is_between_full_refreshes(first: int, last: int, newest: int, cpu: bool) -> None:
-    assert with_cpu(Span(at(first), at(last)), newest=at(newest)) == cpu
-
-
-@given(pauses=st.lists(st.integers(1, 20), min_size=1, max_size=30))
-def test_however_long_the_pauses_each_slot_is_read_whole_and_again_when_it_is_old_enough(pauses: list[int]) -> None:
-    """But what a later full refresh has to do."""
+@given(pauses=st.lists(st.integers(1, 20), min_size=1, max_size=30), behind=st.integers(0, 3))
+def test_however_long_the_pauses_each_slot_is_read_again_when_it_is_old_enough(pauses: list[int], behind: int) -> None:
+    """But what a later full refresh has to do. Also where samples are always so many slots late."""
     start = newest = at(0)
     read_at: dict[int, int] = {}
-    cpu: set[int] = set()
     for pause in pauses:
         missing, newest = Span(newest + SLOT_SECONDS, newest + pause * SLOT_SECONDS), newest + pause * SLOT_SECONDS
-        for span in with_late((missing,), Span(start - SLOT_SECONDS, newest), newest_value=missing.start - SLOT_SECONDS):
+        newest_value = missing.start - (1 + behind) * SLOT_SECONDS
+        for span in with_late((missing,), Span(start - SLOT_SECONDS, newest), newest_value=newest_value):
             read_at.update(dict.fromkeys(slots_of([span]), newest))
-            cpu |= slots_of([span]) if with_cpu(span, newest=newest) else set()
     full = newest // 600 * 600
     for slot in range(start + SLOT_SECONDS, newest + 1, SLOT_SECONDS):
-        assert slot in cpu or slot > full
         assert read_at[slot] - slot >= 900 or slot > full - 900
 
 

@@ -14,8 +14,8 @@ from rightsizer.methods.recommendation import Measurement
 from rightsizer.quantities import format_duration
 from rightsizer.workload import RESOURCES, FieldPath, ResourceName
 
-STALE_AFTER_SECONDS = 20 * 60
-"""Two full refreshes: a scrape that failed once and a cycle that came late are no reason to stop."""
+STALE_AFTER_SECONDS = 15 * 60
+"""Three slots: a scrape that failed once and a cycle that came late are no reason to stop."""
 
 LEAST_COVERAGE = 0.5
 """Share of the history that must have values: below it, percentiles say more about the gaps than about the usage."""

@@ -20,13 +20,13 @@ from rightsizer.cycle.questions import Question, plan, throttling_span
 from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.cycle.unreadable import Unreadable
-from rightsizer.cycle.wanted import share_read, with_cpu, with_late, without
+from rightsizer.cycle.wanted import share_read, with_late, without
 from rightsizer.errors import UsageSourceError, UsageSourceUnreachable
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
 from rightsizer.ports import Cluster, OwnerSource, UsageSource
 from rightsizer.status.conditions import Trouble
-from rightsizer.workload import RESOURCES, ContainerKey, ResourceName, Workload
+from rightsizer.workload import RESOURCES, ContainerKey, Workload
 
 logger = logging.getLogger(__name__)
 
@@ -290,8 +290,7 @@ class Measuring:
         complete: frozenset[str] = frozenset()
         if question.recorded:
             complete = self._source.recorded(namespaces=question.recorded, span=span, scrape_interval_seconds=interval)
-        resources: tuple[ResourceName, ...] = RESOURCES if with_cpu(span, newest=newest) else ("memory",)
-        wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in resources]
+        wanted: list[tuple[UsageKind, Sequence[str], Span]] = [(resource, question.namespaces, span) for resource in RESOURCES]
         if (throttling := throttling_span(span, newest=newest)) is not None:
             wanted.append(("throttled", question.limited, throttling))
         for kind, namespaces, of_kind in wanted:

@@ -23,12 +23,7 @@ class Silence:
         return self._silent.get(namespace)
 
     def listen(self, answered: Answered, workloads: Mapping[str, Sequence[Workload]], *, now: float) -> Mapping[str, UsageSourceError]:
-        """Look into an answer with the newest usage. Answers of which namespaces it could not be found out, and why.
-
-        From one that was about memory only, nothing is concluded.
-        """
-        if "cpu" not in {batch.resource for batch in answered.batches}:
-            return {}
+        """Look into an answer with the newest usage. Answers of which namespaces it could not be found out, and why."""
         for namespace in answered.question.namespaces:
             self._silent.pop(namespace, None)
         heard = {(batch.resource, series.namespace) for batch in answered.batches for series in batch.series}

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rightsizer.history import Span
+from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.history.spans import Spans, gaps, joined
 
 LATE_SECONDS = 900
 """A slot is asked for until it is so old."""
 
 FULL_SECONDS = 600
-"""At multiples of it in unix time, a refresh is a full one: CPU as well, and again what may have been incomplete. In between, only the
-memory of what is new: the server pays for each series that it has to find, and hardly for a few values more of it."""
+"""At multiples of it in unix time, a refresh is a full one and asks again for what may have been incomplete; in between, only for what is new."""
 
 LATEST_SECONDS = 3_600
 """The same for a namespace of which nothing newer came, as while its samples are held up. What comes later still is not seen."""
 
 
 def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Spans:
-    """What is missing (newest first); in a full refresh with the slots before the new ones that may be incomplete or without CPU.
+    """What is missing (newest first); in a full refresh, or where samples are late, with the slots before that may be incomplete.
 
     `newest_value`: the last slot of the namespace with a value. Where no slot is new, or nothing was read yet, it is `missing` itself.
 
@@ -32,27 +31,21 @@ def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Span
     11:55         11:30           11:00..12:00
     11:00         11:00           10:50..12:00          10:50..12:05
     12:00         12:00                                 12:05
+    12:00         11:50                                 11:50..12:05
     12:00         11:30                                 11:05..12:05
     """
     if not missing or missing[0].end < wanted.end or missing[0].start == wanted.start:
         return missing
     new = missing[0].start
-    if newest_value is not None and newest_value < new - LATE_SECONDS:
+    behind = 0 if newest_value is None else new - newest_value
+    if behind > LATE_SECONDS:
         start = new - LATEST_SECONDS
-    elif _full_before(wanted.end) >= new:
+    elif _full_before(wanted.end) >= new or behind > SLOT_SECONDS:
         # What is before it was old enough when the last full refresh read it.
         start = _full_before(new - LATE_SECONDS)
     else:
         return missing
     return joined((Span(max(start, wanted.start), wanted.end), *missing))[::-1]
-
-
-def with_cpu(span: Span, *, newest: int) -> bool:
-    """Whether a question about this span is about CPU too: not where it is the newest slot alone, between two full refreshes.
-
-    The next full one asks for it again.
-    """
-    return span != Span(newest, newest) or newest == _full_before(newest)
 
 
 def _full_before(time: int) -> int:
