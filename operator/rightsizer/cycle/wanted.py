@@ -15,7 +15,7 @@ LATE_SECONDS = 900
 """A slot is asked for until it is so old."""
 
 FULL_SECONDS = 600
-"""At multiples of it in unix time, a refresh is a full one and asks again for what may have been incomplete; in between, only for what is new."""
+"""At multiples of it in unix time, a refresh is a full one: it asks again for what may have been incomplete, not for what is new alone."""
 
 LATEST_SECONDS = 3_600
 """The same for a namespace of which nothing newer came, as while its samples are held up. What comes later still is not seen."""
