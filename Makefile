@@ -9,19 +9,22 @@ COMPILED := $(VENV)/compiled.stamp
 SYSTEM_TIMEOUT := 300
 
 # The layers that must not touch the outside: their own tests have to reach nearly every line.
-PURE := methods checks strategies status change profile history quantities workload promql
+PURE := methods evidence checks strategies status change profile history quantities workload promql
 PURE_COVERAGE := 97
 PURE_TESTS := $(wildcard $(PURE:%=tests/unit/test_%*.py))
 COVERAGE := $(PURE:%=--cov=rightsizer.%) --cov-branch --cov-report=term:skip-covered --cov-fail-under=$(PURE_COVERAGE)
 
+# What asks a Prometheus, of the tests against the real parts.
+PROMETHEUS_TESTS := $(wildcard $(addprefix tests/system/test_,prometheus*.py operator_prometheus.py measuring*.py recording_rules.py exactness.py operator.py cli.py))
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system static testbed format lock picture clean bench-measure
+.PHONY: help demo test check unit system test-prometheus-2 static testbed format lock picture clean bench-measure bench-evidence accuracy
 
 help: ## print this
 	@echo "make TARGET, one of:"
-	@sed -n 's/^\([a-z-]*\):.*## /  \1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-13s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1 /p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-17s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo "Start with \`make demo\`. CI=true lets the demo check its results and end by itself."
 
@@ -47,6 +50,11 @@ unit-edge: $(COMPILED)
 system: $(COMPILED) testbed ## tests against the real control plane and Prometheus
 	@$(BIN)/pytest -m system --timeout=$(SYSTEM_TIMEOUT)
 
+# Prometheus 2 is built here only, and named as the folder of prebuilt programs.
+test-prometheus-2: $(COMPILED) ## the tests of what is asked of Prometheus, against 2.45, the oldest that is promised (built once, 3 minutes)
+	@folder=$$($(BIN)/python -m tests.testbed.build --prometheus-2) && $$folder/prometheus --version | head -n 1 && \
+	  RIGHTSIZER_TESTBED_ASSETS=$$folder $(BIN)/pytest $(PROMETHEUS_TESTS) -k "not victoria_metrics" --timeout=$(SYSTEM_TIMEOUT)
+
 static: $(READY) ## lint, format, types, direction of imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }
@@ -62,6 +70,13 @@ format: $(READY) ## format the code and sort its imports
 
 bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000"); the whole run writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.measure --docs
+
+bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence --method Learned
+
+accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage)
+	@$(BIN)/python -m tests.accuracy.page
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
 	@CI=true $(BIN)/python -m demo

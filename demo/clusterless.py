@@ -32,6 +32,8 @@ def show(screen: Screen) -> None:
         write_csv(demo_scenario.workloads(), HISTORY, days=HISTORY_DAYS, until=time.time())
     screen.say(
         "Requests and limits of each container, as they are -> as they should be. Nothing is written anywhere.",
+        "EVIDENCE is what this rule would have done over the container's own past: OOM kills, time above the request, changes a day,",
+        "and the memory that it would have requested, compared with today.",
         "Such a history tells no OOM kill: thumbnails, which the kernel kills, will get more in the cluster.",
     )
     arguments = ("recommend", "--manifests", from_root(MANIFESTS), "--history", from_root(HISTORY))

@@ -21,7 +21,7 @@ FOLDER = ROOT / "docs" / "demo"
 _FONT_FACE = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 _COLOURS = (
     (r"\b(Applied|UpToDate)\b", "green"),
-    (r"\b(Blocked|Waiting|Paused|NotEnoughHistory|HpaOnSameResource\S*)", "yellow"),
+    (r"\b(Blocked|Waiting|Paused|NotEnoughHistory|HpaOnSameResource\S*|EvidenceTooWeak\S*)", "yellow"),
     (r"\b(Recommended|RecommendOnly)\b", "cyan"),
 )
 
@@ -39,6 +39,7 @@ PICTURES = (
     Picture("recommend", "without a cluster: manifests and a usage history", ("rightsizer recommend",)),
     Picture("applied", "with a cluster: the operator at work", ("kubectl get rr", "kubectl get deployments")),
     Picture("explain", "how the numbers came about", ("rightsizer explain",)),
+    Picture("backtest", "how good the numbers are", ("rightsizer backtest",)),
 )
 
 

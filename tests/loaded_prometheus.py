@@ -16,6 +16,20 @@ from tests.testbed.processes import Processes
 from tests.testbed.prometheus_server import PrometheusServer
 
 
+def prometheus_major() -> int:
+    """The major version of the Prometheus of the testbed."""
+    said = subprocess.run([built_binaries() / "prometheus", "--version"], check=True, capture_output=True, text=True).stdout
+    return int(said.removeprefix("prometheus, version ").partition(".")[0])
+
+
+def seconds_off_the_edges() -> int:
+    """How far off the edges of slots a history has to lie whose values are to be the same, however they are asked for.
+
+    In Prometheus 2 a range includes its beginning: what lies exactly there counts in a query, and not in what is made of raw chunks.
+    """
+    return 7 if prometheus_major() < 3 else 0
+
+
 @contextmanager
 def loaded_prometheus(openmetrics: str, *, folder: Path, blocks: Sequence[Path] = ()) -> Iterator[str]:
     """The URL of a Prometheus that holds these samples, and `blocks`; it ends with the context. `folder` is for its files."""

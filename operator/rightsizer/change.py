@@ -12,7 +12,9 @@ from enum import StrEnum
 
 from rightsizer.checks.differences import sizes_after
 from rightsizer.checks.facts import Direction, FieldChange
-from rightsizer.workload import Container, RolloutPhase, Sizes, Workload
+from rightsizer.workload import RESOURCES, Container, FieldPath, RolloutPhase, SizeField, Sizes, Workload
+
+_FIELDS: tuple[SizeField, ...] = ("request", "limit")
 
 
 class Outcome(StrEnum):
@@ -87,6 +89,17 @@ def observe(change: Change, workload: Workload) -> Change:
     if difference is not None:
         return replace(change, outcome=Outcome.SUPERSEDED, message=f"somebody else changed {difference} since")
     return _by_rollout(change, workload)
+
+
+def raises(change: Change) -> bool:
+    """Whether it gave any container more: a request or limit that is higher, or gone."""
+    return change.outcome not in (Outcome.STARTED, Outcome.ABANDONED) and any(
+        FieldChange(FieldPath(name, resource, field), before, after).direction is Direction.RAISE
+        for name, sizes in change.applied.items()
+        for resource in RESOURCES
+        for field in _FIELDS
+        if (before := change.previous.get(name, Sizes()).get(resource, field)) != (after := sizes.get(resource, field))
+    )
 
 
 def _made(change: Change) -> Change:

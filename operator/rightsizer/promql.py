@@ -43,6 +43,10 @@ SCRAPE_INTERVAL_WINDOW_SECONDS = 900
 _USUAL_INTERVALS_SECONDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 900)
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
+_MATCHER = re.compile(rf"\s*(?:{_LABEL_NAME.pattern}|{_TEXT})\s*(?P<operator>=~|!~|!=|=)\s*(?P<text>{_TEXT})\s*")
+# What neither the regular expressions of Python nor those of the servers take; in the rest they differ.
+_UNCLOSED = ("missing )", "unbalanced parenthesis", "unterminated character set")
 _REGEX_METACHARACTERS = str.maketrans({character: f"\\{character}" for character in "\\.+*?()|[]{}^$"})
 
 
@@ -84,6 +88,29 @@ def parse_label_names(text: str) -> LabelNames:
     if len(set(names.of_container)) < len(known):
         raise ValueError(f"{', '.join(known)} need three names, not {', '.join(names.of_container)}")
     return names
+
+
+def checked_matchers(text: str) -> str:
+    """Label matchers (`cluster="east",zone=~"a|b"`) as they stand between the braces of a selector; may be empty. Raises ValueError."""
+    matchers = text.strip().removesuffix(",")
+    place = 0
+    while place < len(matchers):
+        found = _MATCHER.match(matchers, place)
+        if found is None or matchers[found.end() :][:1] not in ("", ","):
+            raise ValueError(f"""{matchers[place:]!r} is no matcher: write cluster="east", several with commas between them""")
+        if found["operator"] in ("=~", "!~"):
+            _check_closed(found["text"])
+        place = found.end() + 1
+    return matchers
+
+
+def _check_closed(literal: str) -> None:
+    pattern = literal[1:-1] if literal.startswith("`") else re.sub(r"\\(.)", r"\1", literal[1:-1])
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        if error.msg.startswith(_UNCLOSED):
+            raise ValueError(f"{literal} is no regular expression: {error.msg}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

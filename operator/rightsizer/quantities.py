@@ -150,6 +150,19 @@ def format_percentage(share: float) -> str:
     return f"{share * 100:.1f}".removesuffix(".0") + "%"
 
 
+def format_days(days: float) -> str:
+    """A time that was looked at, in whole days, below two days in whole hours: 6.95 -> 7d, 6.5 -> 6d, 1.5 -> 36h."""
+    # At its edges some slots may be missing, up to an hour of them and the wait for late samples.
+    unit, missing = (_DURATION_UNITS["d"], 0.05) if days >= 1.99 else (_DURATION_UNITS["h"], 0.01)
+    return format_duration(max(int(days * _DURATION_UNITS["d"] / unit + missing), 1) * unit)
+
+
+def format_share_up(share: float) -> str:
+    """A share as a percentage, rounded up to a tenth, so that what is above a bound also reads so: 0.0031 -> 0.4%, 0.0101 -> 1.1%."""
+    # In two steps: 0.07 x 1000 is a little more than 70.
+    return format_percentage(math.ceil(round(share * 1000, 6)) / 1000)
+
+
 def duration_seconds(text: str) -> int:
     """Seconds of a duration in days, hours, minutes and seconds, in this order: `14d`, `24h`, `90m`, `1h30m`, `0h`.
 

@@ -7,17 +7,16 @@ marks of that page is kept.
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rightsizer import __version__
+from tests import made_page
 from tests.bench.goals import CPU_STEP_SECONDS, Goal, judged
 from tests.bench.plot import Panel, svg
 from tests.bench.record import ARMS, Phase, Record, find, read_records, sizes_of
-from tests.testbed.pins import module_file, prometheus_release, required_version
+from tests.made_page import Marks, machine_line
+from tests.testbed.pins import module_file, prometheus_version, required_version
 
 ROOT = Path(__file__).parents[2]
 RESULT_FOLDER = ROOT / "build" / "bench"
@@ -25,7 +24,7 @@ RECORDS_FILE = RESULT_FOLDER / "measure.json"
 MACHINE_FILE = RESULT_FOLDER / "measure-machine.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT_NAME = "benchmarks-measure.svg"
-BEGIN, END = "<!-- bench-measure begins: made by `make bench-measure` -->", "<!-- bench-measure ends -->"
+MARKS = Marks("<!-- bench-measure begins: made by `make bench-measure` -->", "<!-- bench-measure ends -->")
 
 BYTES_PER_MB = 1_000_000
 COLUMNS = (
@@ -42,7 +41,7 @@ COLUMNS = (
     ("API requests", "api_requests"),
     ("API writes", "api_writes"),
 )
-NEW_PAGE = f"# Benchmarks\n\n{BEGIN}\n{END}\n"
+NEW_PAGE = f"# Benchmarks\n\n{MARKS.begin}\n{MARKS.end}\n"
 
 
 def number(value: float | None) -> str:
@@ -122,48 +121,36 @@ def _panel(records: Sequence[Record], phase: Phase, title: str) -> Panel:
 
 def machine() -> dict[str, str]:
     """What was measured, where and when."""
-    prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
-    return {
-        "date": datetime.now(tz=UTC).strftime("%Y-%m-%d"),
-        "processor": f"{_cores()} cores, {_first(Path('/proc/cpuinfo'), 'model name')}",
-        "memory": f"{int(_first(Path('/proc/meminfo'), 'MemTotal').split()[0]) / 1_048_576:.0f} GiB",
-        "system": f"Linux {platform.release()}, Python {platform.python_version()}",
-        "versions": f"Rightsizer {__version__}, Prometheus {prometheus_release(prometheus)}, Kubernetes {_kubernetes()}",
-    }
-
-
-def _cores() -> int:
-    return _first_count(Path("/proc/cpuinfo"), "processor")
-
-
-def _kubernetes() -> str:
-    return required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes").removeprefix("v")
-
-
-def _first(file: Path, name: str) -> str:
-    values = [line.partition(":")[2].strip() for line in file.read_text().splitlines() if line.startswith(name)]
-    return values[0] if values else "unknown"
-
-
-def _first_count(file: Path, name: str) -> int:
-    return sum(line.startswith(name) for line in file.read_text().splitlines())
+    kubernetes = required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes").removeprefix("v")
+    return made_page.machine(f"Prometheus {prometheus_version()}, Kubernetes {kubernetes}")
 
 
 def section(records: Sequence[Record], measured_on: Mapping[str, str]) -> str:
     """What stands between the marks."""
     days = max(record.days for record in records)
+    peak_gb = max(record.prometheus_peak_mb or 0.0 for record in records) / 1_000
     return f"""## Measuring
 
-Generated clusters, {days} days of history, a sample every 60 s, 20 % of the pods replaced a day; `containers` run at any time. A real
+Generated clusters, {days} days of history, a sample every 60 s, 20 % of the pods replaced a day; `containers` run at any time. Workloads
+declare half as many, since several pods run of most; each is sized, and asked for, once. A real
 Prometheus with its default limits and a real API server run on the same machine. `per-container` asks as tools do that ask for each
-container: owners, pods, phase, CPU quantile and memory peak as subqueries at 75 s, two counts, ten at a time. `cluster-wide` asks one
-subquery per resource for everything. `backfill`: from nothing until the whole window is read and every recommendation is written.
+declared container: owners, pods, phase, CPU quantile and memory peak as subqueries at 75 s, two counts, ten at a time. So it does for a
+sample of them, and the figures are scaled up to all: wall time and CPU too are not those of a whole scan. `cluster-wide` asks one
+subquery per resource for everything. These two keep nothing from one time to the next: they are measured once, and the same figures
+stand in both phases. `MB read` are the bytes of Prometheus' answers.
+`backfill`: from nothing until the whole window is read and every recommendation is written. A new one takes two writes, of the object
+and of its status; where the reading takes longer than one cycle may, a status is written again when more was read.
 `cycle`: of twelve, five minutes apart, the middle of times and API requests, the mean of the server's work, the highest peak; the
 server was started anew before. In each of these a slot of usage is new, in every second one the last five are asked for again, and a few
 recommendations move with it and are written; the goal for writes is about one more cycle, in which nothing is new, as in four of five.
-MB are 10^6 bytes, a peak counts mapped files too. Repeat it with `make bench-measure`.
+MB are 10^6 bytes, a peak counts mapped files too.
 
-{_machine_line(measured_on)}
+Repeat it with `make bench-measure`: on two cores five minutes, and three more the first time, when the histories are made (3 GB in
+`~/.cache/rightsizer/bench`). Prometheus takes up to {peak_gb:.1f} GB of memory in it, most of all for `cluster-wide`. A smaller run
+prints its table and leaves this page alone: `SIZES="200 1000"` (containers), `DAYS=7`, `SAMPLE=20` (declared containers that
+`per-container` asks for), `ARMS="rightsizer per-container"` (which takes a third of the memory), in any combination.
+
+{machine_line(measured_on)}
 
 {table(records)}
 
@@ -176,26 +163,14 @@ MB are 10^6 bytes, a peak counts mapped files too. Repeat it with `make bench-me
 ### Where the time goes
 
 {bounds(records)}
+
+`samples read` are those that PromQL went through. The raw chunks in which the backfill reads the past are none of them: their size is in
+`MB read` above. `waiting for the API` is summed over the writes that are under way at a time, beside the other work.
 """
 
 
-def _machine_line(measured_on: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {value}" for name, value in measured_on.items()) + "."
-
-
-def page(former: str, made: str) -> str:
-    """The page with the part between the marks replaced. Raises ValueError where it has lost its marks."""
-    before, begin, rest = former.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{PAGE.name} has lost its marks: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{made.strip()}\n\n{END}{after}"
-
-
 def write_docs(records: Sequence[Record], measured_on: Mapping[str, str], *, file: Path = PAGE) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    former = file.read_text() if file.is_file() else NEW_PAGE
-    file.write_text(page(former, section(records, measured_on)))
+    MARKS.write(file, section(records, measured_on), new_page=NEW_PAGE)
     file.with_name(PLOT_NAME).write_text(plot(records))
 
 

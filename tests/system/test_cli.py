@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario import WORKED_EXAMPLE, WRITING_VERBS, Stage
+from tests.scenario import WORKED_EXAMPLE, WRITING_VERBS, Stage, profile
 
 pytestmark = pytest.mark.system
 
@@ -111,6 +112,37 @@ def test_explain_live_by_environment(stage: Stage, reader: Path) -> None:
     assert f"Prometheus {stage.bed.prometheus_url}" in done.stdout
 
 
+def test_backtest_live_beside_the_sizes_in_force(stage: Stage, reader: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "out.csv"
+    done = rightsizer(
+        *("backtest", "--workload", "deploy/web", "--prometheus-url", stage.bed.prometheus_url, "-o", "json"),
+        *("--rule", "current", "--rule", "vpa", "--trajectory", decisions),
+        kubeconfig=reader,
+    )
+    assert done.returncode == 0, done.stderr
+    own, current, vpa = json.loads(done.stdout)
+    assert [one["rule"] for one in (own, current, vpa)] == ["Measured", "current", "vpa"]
+    assert [one["name"] for one in own["series"]] == ["view/Deployment/web/app"]
+    slacks = [one["cpu"]["slack"]["mean"] for one in (own, current, vpa)]
+    assert slacks == pytest.approx([1 - 180 / 216, 1 - 180 / 500, 1 - 1 / 1.15], abs=0.005)
+    assert current["memory"]["slack"]["mean"] == pytest.approx(1 - 320 / 1024, abs=0.005)
+    (decided,) = csv.DictReader(decisions.read_text().splitlines())
+    assert float(decided["cpu_request_cores"]) == pytest.approx(0.216, rel=0.005)
+    assert not [event["requestURI"] for event in stage.bed.audit_events(READER_NAME) if event["verb"] in WRITING_VERBS]
+
+
+def test_backtest_of_a_namespace_by_the_profiles_in_it(stage: Stage) -> None:
+    generous = profile("rules", "Recommend", cpu={"buffer": "100%"}, containers=[{"name": "istio-proxy", "mode": "Ignore"}])
+    with stage.ruled_by(generous):
+        done = rightsizer(
+            "backtest", "-n", "rules", "--prometheus-url", stage.bed.prometheus_url, "-o", "csv", kubeconfig=stage.bed.kubeconfig
+        )
+    assert done.returncode == 0, done.stderr
+    found = [row for row in csv.DictReader(done.stdout.splitlines()) if row["resource"] == "cpu"]
+    assert [row["series"] for row in found] == [f"rules/Deployment/{name}/app" for name in ("kept", "mesh", "unlimited")]
+    assert [float(row["slack"]) for row in found] == pytest.approx([0.5] * 3, abs=0.005)
+
+
 def test_as_a_plug_in_of_kubectl(stage: Stage) -> None:
     kubectl = stage.bed.kubectl.binary
     words = [kubectl, "rightsizer", "recommend", "-n", "view", "--prometheus-url", stage.bed.prometheus_url]
@@ -161,9 +193,10 @@ def test_a_usage_source_is_looked_for_where_none_is_named(stage: Stage) -> None:
     note, error = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
     assert note == (
         "note: usage from Prometheus monitoring/prometheus:9090, found by app.kubernetes.io/name=prometheus and preferred to "
-        "Thanos monitoring/thanos:9090; --prometheus-url names another; asked through the API server"
+        "Thanos monitoring/thanos:9090; give --prometheus-url to take another; asked through the API server"
     )
     assert 'HTTP 503: no endpoints available for service "prometheus"' in error
+    assert "; found too: Thanos monitoring/thanos:9090, by `kubectl -n monitoring port-forward service/thanos 9090:9090`" in error
 
 
 @pytest.mark.usefixtures("services")

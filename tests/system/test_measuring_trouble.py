@@ -14,7 +14,7 @@ import pytest
 from rightsizer.cycle import Measuring
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
-from tests.loaded_prometheus import loaded_server
+from tests.loaded_prometheus import loaded_server, seconds_off_the_edges
 from tests.testbed import PrometheusConfig
 
 pytestmark = pytest.mark.system
@@ -253,7 +253,8 @@ def test_samples_that_come_late_are_read_when_they_come(tmp_path_factory: pytest
     """As from a remote write that was behind, or as when the operator's clock is ahead of the server's."""
     end = int(time.time()) // SLOT * SLOT
     begin = end - 55 * 60
-    times = list(range(begin, end + 1, SCRAPE_SECONDS))
+    off = seconds_off_the_edges()
+    times = list(range(begin - off, end + 1 - off, SCRAPE_SECONDS))
     here = end - late_slots * SLOT
     with Exporter() as exporter:
         exporter.serve([at for at in times if at <= here], begin=begin)
@@ -271,12 +272,12 @@ def test_samples_that_come_late_are_read_when_they_come(tmp_path_factory: pytest
                 found = source._connection.ask("/api/v1/query", form, kind="test").series
                 return [float(series.values[0]) for series in found] == [at]
 
-            wait_until(lambda: shown(here))
+            wait_until(lambda: shown(here - off))
             for slot in range(here, end, SLOT):
                 refresh(slot)
             assert measuring.history.newest(late) == here, "nothing stale is taken for new"
             exporter.serve(times, begin=begin)
-            wait_until(lambda: shown(end))
+            wait_until(lambda: shown(end - off))
             refresh(end)
             window = measuring.history.window([late], end=end, seconds=10 * SLOT)
             assert window.cpu[0] == pytest.approx([200.0] * 10)

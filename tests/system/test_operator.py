@@ -85,9 +85,20 @@ class TestWhatItChanges:
         status = stage.recommendation("shop/Deployment/web")
         (only,) = status["containers"]
         assert (only["current"], only["recommended"]) == (WORKED_EXAMPLE, WORKED_EXAMPLE)
-        assert (only["explanation"]["cpu"]["statistic"], only["explanation"]["memory"]["statistic"]) == ("p95", "max")
+        assert (only["explanation"]["cpu"]["statistic"], only["explanation"]["memory"]["statistic"]) == (
+            "load-p94 (half-life 15h)",
+            "load-p96 (half-life 3d)",
+        )
         assert (status["summary"]["state"], status["summary"]["reason"]) == ("Applied", "UpToDate")
         assert {one["type"] for one in status["conditions"] if one["status"] == "True"} == {"Measured", "Recommended", "Applied"}
+
+    def test_the_past_is_replayed_and_told_in_a_column(self, stage: Stage) -> None:
+        evidence = stage.recommendation("shop/Deployment/web")["evidence"]
+        assert (evidence["oomKills"], evidence["timeAboveRequest"], evidence["changesPerDay"]) == (0, "0%", "0.0")
+        shown = stage.bed.kubectl("get", "resourcerecommendations", "--namespace=shop")
+        assert "EVIDENCE" in shown.splitlines()[0]
+        assert evidence["summary"] in shown
+        assert ": 0 OOM, 0% above, 0.0/day, " in evidence["summary"]
 
     def test_the_last_change_keeps_what_was_before(self, stage: Stage) -> None:
         change = stage.last_change("shop/Deployment/web")

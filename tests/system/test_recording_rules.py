@@ -16,7 +16,7 @@ from rightsizer.cycle import Measuring
 from rightsizer.history import Span, UsageKind
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.workload import Container, ContainerKey, Sizes, Workload, WorkloadRef
-from tests.loaded_prometheus import loaded_prometheus
+from tests.loaded_prometheus import loaded_prometheus, prometheus_major, seconds_off_the_edges
 from tests.testbed.binaries import built_binaries
 
 pytestmark = pytest.mark.system
@@ -69,31 +69,34 @@ def test_promtool_finds_the_known_answers(rules: Path, tmp_path: Path) -> None:
             for name, value in answers.items()
         ],
     }
+    # The promtool of Prometheus 2 gets there to the last bit, and knows no other way to compare.
+    fuzzy = {"fuzzy_compare": True} if prometheus_major() >= 3 else {}
     path = tmp_path / "test.yaml"
-    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "5m", "fuzzy_compare": True, "tests": [test]}))
+    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "5m", **fuzzy, "tests": [test]}))
     assert "SUCCESS" in promtool("test", "rules", path)
 
 
 def openmetrics(*, begin: int, end: int) -> str:
     """Two containers that are throttled now and then, one of which is replaced, in the namespace `shop`; one in `bank`, without limits."""
     families: dict[str, list[str]] = {}
+    off = seconds_off_the_edges()
 
     def add(metric: str, labels: str, value: Callable[[int], float], *, since: int = begin, until: int = end) -> None:
         lines = families.setdefault(metric, [])
-        lines += [f"{metric}{{{labels}}} {value(at)!r} {at}" for at in range(since, until + 1, SCRAPE_SECONDS)]
+        lines += [f"{metric}{{{labels}}} {value(at)!r} {at}" for at in range(since + off, until + 1, SCRAPE_SECONDS)]
 
     def pod(namespace: str, name: str, seed: int, *, since: int = begin, until: int = end) -> None:
         labels, total = f'namespace="{namespace}",pod="{name}",container="app"', {"cpu": 1000.0, "throttled": 1000.0}
 
         def counted(which: str, most: int) -> Callable[[int], float]:
             def value(at: int) -> float:
-                total[which] = round(total[which] + max((at // 900 * seed) % most - most // 4, 0), 3)
+                total[which] = round(total[which] + max(((at - begin) // 900 * seed) % most - most // 4, 0), 3)
                 return total[which]
 
             return value
 
         add("container_cpu_usage_seconds_total", labels, counted("cpu", 50), since=since, until=until)
-        peak = lambda at: float((at // SCRAPE_SECONDS * seed) % 997 * 2**20)  # noqa: E731
+        peak = lambda at: float(((at - begin) // SCRAPE_SECONDS * seed) % 997 * 2**20)  # noqa: E731
         add("container_memory_working_set_bytes", labels, peak, since=since, until=until)
         if namespace == "shop":
             add("container_cpu_cfs_periods_total", labels, lambda at: 600.0 * (at - begin), since=since, until=until)

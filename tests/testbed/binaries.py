@@ -20,6 +20,7 @@ from tests.testbed.pins import (
     BINARIES,
     BUILD_TAGS,
     MODULES,
+    PROMETHEUS_2,
     USAGE_SERVERS,
     VICTORIA_METRICS,
     Binary,
@@ -107,6 +108,22 @@ def build_usage_servers() -> None:
     """The same for the usage servers; where a prebuilt folder is named, nothing is built. Raises BuildError."""
     if not os.environ.get(ASSETS_VARIABLE):
         _build_all(usage_servers_folder(), USAGE_SERVERS, about="a minute")
+
+
+def build_with_prometheus_2() -> Path:
+    """The same as `build`, but of a folder with the oldest Prometheus instead: to be named as the prebuilt one. Raises BuildError."""
+    newest = build()
+    folder = cache_folder() / "testbed" / cache_key(PROMETHEUS_2)
+    _build_all(folder, PROMETHEUS_2, about="3 minutes")
+    for name in {binary.name for binary in BINARIES} - {binary.name for binary in PROMETHEUS_2}:
+        _link(folder / name, to=newest / name)
+    return folder
+
+
+def _link(link: Path, *, to: Path) -> None:
+    if not link.is_symlink() or link.readlink() != to:
+        link.unlink(missing_ok=True)
+        link.symlink_to(to)
 
 
 def _build_all(folder: Path, binaries: tuple[Binary, ...], *, about: str) -> None:

@@ -40,8 +40,16 @@ BINARIES = (
 VICTORIA_METRICS = Binary("victoria-metrics", "victoriametrics", "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics")
 USAGE_SERVERS = (VICTORIA_METRICS,)
 
+# The oldest Prometheus that is promised to work, of a module and a cache of its own too: it is built only where it is asked for.
+PROMETHEUS_2 = (
+    Binary("promtool", "prometheus2", "github.com/prometheus/prometheus/cmd/promtool"),
+    Binary("prometheus", "prometheus2", "github.com/prometheus/prometheus/cmd/prometheus"),
+)
+
 # Service discovery of the clouds is left out of Prometheus: it would be a third of its code, and targets are static here.
 BUILD_TAGS = "netgo,osusergo,remove_all_sd"
+
+PROMETHEUS_VERSION = "github.com/prometheus/common/version.Version"
 
 
 def module_file(module: str) -> Path:
@@ -66,14 +74,15 @@ def linker_flags(binaries: tuple[Binary, ...] = BINARIES) -> str:
     """Strips symbols and writes the versions that the programs report; both come from the go.mod files."""
     if binaries == USAGE_SERVERS:
         return f"-s -w -X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=victoria-metrics-{victoria_metrics_version()}"
+    if binaries == PROMETHEUS_2:
+        return f"-s -w -X {PROMETHEUS_VERSION}={prometheus_version('prometheus2')}"
     kubernetes = required_version(module_file("kubernetes").read_text(), "k8s.io/kubernetes")
-    prometheus = required_version(module_file("prometheus").read_text(), "github.com/prometheus/prometheus")
     major, minor, _ = kubernetes.removeprefix("v").split(".")
     written = {
         "k8s.io/component-base/version.gitVersion": kubernetes,
         "k8s.io/component-base/version.gitMajor": major,
         "k8s.io/component-base/version.gitMinor": minor,
-        "github.com/prometheus/common/version.Version": prometheus_release(prometheus),
+        PROMETHEUS_VERSION: prometheus_version(),
     }
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in written.items())])
 
@@ -82,12 +91,16 @@ def victoria_metrics_version() -> str:
     return required_version(module_file(VICTORIA_METRICS.module).read_text(), "github.com/VictoriaMetrics/VictoriaMetrics")
 
 
+def prometheus_version(module: str = "prometheus") -> str:
+    return prometheus_release(required_version(module_file(module).read_text(), "github.com/prometheus/prometheus"))
+
+
 def prometheus_release(module_version: str) -> str:
-    """Prometheus numbers its Go module v0.3XX.Y for release 3.XX.Y: v0.315.0 -> 3.15.0."""
-    found = re.fullmatch(r"v0\.(\d)(\d{2})\.(\d+)", module_version)
+    """Prometheus numbers its Go module v0.3XX.Y for release 3.XX.Y, v0.XX.Y for 2.XX.Y: v0.315.0 -> 3.15.0, v0.45.6 -> 2.45.6."""
+    found = re.fullmatch(r"v0\.(\d?)(\d{2})\.(\d+)", module_version)
     if found is None:
         raise ValueError(f"not a version of the Prometheus module: {module_version}")
-    return f"{found[1]}.{int(found[2])}.{found[3]}"
+    return f"{found[1] or 2}.{int(found[2])}.{found[3]}"
 
 
 def cache_key(binaries: tuple[Binary, ...] = BINARIES) -> str:
@@ -100,4 +113,4 @@ def cache_key(binaries: tuple[Binary, ...] = BINARIES) -> str:
 
 
 def _go_mod_texts() -> list[str]:
-    return [module_file(module).read_text() for module in sorted({binary.module for binary in (*BINARIES, *USAGE_SERVERS)})]
+    return [module_file(module).read_text() for module in sorted({binary.module for binary in (*BINARIES, *USAGE_SERVERS, *PROMETHEUS_2)})]

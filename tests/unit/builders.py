@@ -10,7 +10,10 @@ import numpy as np
 
 from rightsizer.checks.differences import differences
 from rightsizer.checks.facts import CheckFacts
+from rightsizer.evidence.proof import Evidence, Figures
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
+from rightsizer.methods.finding import NOTHING_KNOWN
+from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, Profile
 from rightsizer.workload import Container, ContainerKey, ResourceName, Role, Sizes, Workload, WorkloadRef
@@ -24,6 +27,13 @@ NOW = 1_763_640_000.0
 REF = WorkloadRef("shop", "Deployment", "web")
 WIDE = Sizes(cpu_request=500, cpu_limit=1000, memory_request=GI, memory_limit=2 * GI)
 WORKED = Sizes(cpu_request=216, cpu_limit=432, memory_request=384 * MI, memory_limit=576 * MI)
+
+
+PLAIN_RULE = ContainerRule(
+    cpu=replace(DEFAULT_RULE.cpu, statistic="p95", half_life_seconds=None),
+    memory=replace(DEFAULT_RULE.memory, statistic="max", half_life_seconds=None),
+)
+"""Figures that are easy to redo in the head: the 95th percentile and the largest value."""
 
 
 def workload(*containers: Container, **fields: Any) -> Workload:
@@ -91,6 +101,15 @@ def recommendation(wanted: Sizes = WORKED, *, name: str = "app", current: Sizes 
     )
 
 
+def figures(*, slots: int = 7 * 288, above: float = 0.0, kills: int = 0, request: float = 100.0, held: float | None = None) -> Figures:
+    return Figures(slots, above, kills, request, held)
+
+
+def evidence(*, days: float = 7.0, changes: float = 0.1, cpu: Figures | None = None, memory: Figures | None = None) -> Evidence:
+    """Of a week in which nothing went wrong, unless told otherwise."""
+    return Evidence(days, changes, cpu or figures(), memory or figures())
+
+
 def check_facts(
     deployment: Workload | None = None, recommendations: Sequence[ContainerRecommendation] | None = None, **fields: Any
 ) -> CheckFacts:
@@ -103,6 +122,7 @@ def check_facts(
         "profile": Profile("shop", "web"),
         "recommendations": found,
         "changes": differences(found, deployment),
+        "evidence": dict.fromkeys(found, evidence()),
     }
     return CheckFacts(**{**defaults, **fields})
 
@@ -120,6 +140,12 @@ def usage_window(
         pods=np.full((rows, slots), pods, dtype=np.uint16),
         throttled=None if throttled is None else np.array(throttled, dtype=np.float32),
     )
+
+
+def with_recognised(usage: UsageWindow, *facts: ContainerFacts) -> list[ContainerFacts]:
+    """The facts with what can be recognised in this usage."""
+    found = recognise(usage, slice(None), [NOTHING_KNOWN] * len(facts))
+    return [replace(fact, recognised=recognised) for fact, recognised in zip(facts, found, strict=True)]
 
 
 def container_facts(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.plot import Axis, Panel, axis, svg
 from tests.bench.record import Record, for_each_phase
-from tests.bench.report import BEGIN, END, PLOT_NAME, machine, number, page, plot, section, table, write_docs
+from tests.bench.report import PLOT_NAME, machine, number, plot, section, table, write_docs
 
 OURS = Record(
     arm="rightsizer",
@@ -79,6 +79,8 @@ def test_section_holds_the_table_the_goals_and_where_it_was_measured() -> None:
     records = [OURS, *for_each_phase(THEIRS)]
     text = section(records, {"date": "2026-01-31", "processor": "2 cores, X"})
     assert "14 days of history" in text
+    assert f"Prometheus takes up to {max(one.prometheus_peak_mb or 0 for one in records) / 1_000:.1f} GB of memory" in text
+    assert all(f"`{name}=" in text for name in ("SIZES", "DAYS", "SAMPLE", "ARMS"))
     assert "date: 2026-01-31; processor: 2 cores, X." in text
     assert table(records) in text
     assert (
@@ -86,16 +88,6 @@ def test_section_holds_the_table_the_goals_and_where_it_was_measured() -> None:
     )
     assert "| 1,000 | backfill | 12.3 | 7.5 | 8 |" in text
     assert f"]({PLOT_NAME})" in text
-
-
-def test_page_keeps_what_stands_around() -> None:
-    assert page(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new\n") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
-
-
-@pytest.mark.parametrize("former", ["", f"{BEGIN} only", f"{END} only"])
-def test_page_without_marks_is_not_overwritten(former: str) -> None:
-    with pytest.raises(ValueError, match="lost its marks"):
-        page(former, "new")
 
 
 def test_docs_are_written_anew_with_the_plot_beside(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rightsizer.change import Change, Outcome, observe, start
+from rightsizer.change import Change, Outcome, observe, raises, start
 from rightsizer.checks.facts import FieldChange
 from rightsizer.workload import Container, FieldPath, RolloutPhase, Sizes, Workload
 from tests.unit.builders import GI, MI, NOW, WIDE, WORKED, check_facts, workload
@@ -109,3 +109,21 @@ def test_containers_without_a_change_are_not_recorded() -> None:
     lowered = FieldChange(FieldPath("other", "memory", "request"), GI, 384 * MI)
     found = start(deployment, [lowered], now=NOW, strategy="Rollout")
     assert set(found.previous) == set(found.applied) == {"other"}
+
+
+@pytest.mark.parametrize(
+    ("previous", "applied", "expected"),
+    [
+        (WIDE, WORKED, False),
+        (WORKED, WIDE, True),
+        (WORKED, replace(WORKED, memory_limit=GI), True),
+        (WORKED, replace(WORKED, cpu_limit=None), True),
+        (replace(WORKED, cpu_limit=None), WORKED, False),
+        (WIDE, replace(WORKED, cpu_request=501), True),
+        (WORKED, WORKED, False),
+    ],
+)
+def test_whether_it_gave_more(previous: Sizes, applied: Sizes, expected: bool) -> None:
+    made = Change(NOW, "Rollout", Outcome.SUCCEEDED, {"app": previous}, {"app": applied})
+    assert raises(made) == expected
+    assert not raises(replace(made, outcome=Outcome.ABANDONED))

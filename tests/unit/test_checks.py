@@ -21,8 +21,10 @@ from rightsizer.checks.chain import (
 from rightsizer.checks.differences import effective
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
-from rightsizer.methods.recommendation import ContainerRecommendation
-from rightsizer.profile import ApplyRule, Profile
+from rightsizer.checks.proving import evidence_too_weak, no_evidence
+from rightsizer.evidence.proof import Evidence, Figures
+from rightsizer.methods.recommendation import Clamp, ContainerRecommendation
+from rightsizer.profile import ApplyRule, EvidenceRule, Profile
 from rightsizer.workload import (
     RESOURCES,
     Autoscaler,
@@ -37,7 +39,7 @@ from rightsizer.workload import (
     Workload,
     WorkloadRef,
 )
-from tests.unit.builders import DAY, GI, MI, NOW, REF, WIDE, WORKED, check_facts, recommendation, sidecar, workload
+from tests.unit.builders import DAY, GI, MI, NOW, REF, WIDE, WORKED, check_facts, evidence, figures, recommendation, sidecar, workload
 
 HOUR = 3600
 GUARANTEED = Sizes(cpu_request=500, cpu_limit=500, memory_request=GI, memory_limit=GI)
@@ -428,6 +430,75 @@ class TestHpaOnSameResource:
         assert allowed(facts) == set()
 
 
+class TestEvidence:
+    def facts(self, **fields: Figures) -> CheckFacts:
+        return check_facts(evidence={"app": evidence(**fields)})  # type: ignore[arg-type]
+
+    def test_nothing_is_lowered_without(self) -> None:
+        objection = no_evidence(check_facts(evidence={}))
+        assert objection is not None
+        assert objection.reason is Reason.NO_EVIDENCE
+        assert objection.paths == paths("app.cpu.request", "app.cpu.limit", "app.memory.request", "app.memory.limit")
+        assert objection.message == "nothing is lowered before this rule was replayed over the past of app and judged"
+
+    @pytest.mark.parametrize(
+        ("slots", "least_days", "told"),
+        [
+            (0, 1.0, "nothing of the cpu of app, which is not lowered before 24h were judged"),
+            (36, 1.0, "3h of the cpu of app, which is not lowered before 24h were judged"),
+            (287, 1.0, "23h of the cpu of app, which is not lowered before 24h were judged"),
+            (71, 0.25, "5h of the cpu of app, which is not lowered before 6h were judged"),
+        ],
+    )
+    def test_too_little_judged_is_none(self, slots: int, least_days: float, told: str) -> None:
+        little = check_facts(evidence={"app": replace(evidence(cpu=figures(slots=slots, above=1.0)), least_days=least_days)})
+        objection = no_evidence(little)
+        assert objection == Objection(Reason.NO_EVIDENCE, f"the replay could judge {told}", paths("app.cpu.request", "app.cpu.limit"))
+        assert evidence_too_weak(little) is None
+        assert no_evidence(self.facts(cpu=figures(slots=288))) is None
+
+    def test_figures_without_anything_judged_are_none(self) -> None:
+        objection = no_evidence(self.facts(cpu=figures(slots=0)))
+        assert objection is not None
+        assert objection.paths == paths("app.cpu.request", "app.cpu.limit")
+        assert evidence_too_weak(self.facts(cpu=figures(slots=0, above=1.0))) is None
+
+    @pytest.mark.parametrize("given", [{}, {"app": evidence(cpu=figures(above=1.0), memory=figures(kills=9))}])
+    def test_raising_does_not_depend_on_it(self, given: dict[str, Evidence]) -> None:
+        facts = replace(raising(), evidence=given)
+        assert (no_evidence(facts), evidence_too_weak(facts)) == (None, None)
+
+    def test_strong_enough(self) -> None:
+        facts = self.facts(cpu=figures(above=0.01), memory=figures(above=0.01))
+        assert (no_evidence(facts), evidence_too_weak(facts)) == (None, None)
+
+    def test_above_the_request_for_too_long(self) -> None:
+        objection = evidence_too_weak(self.facts(cpu=figures(above=0.0101)))
+        assert objection == Objection(
+            Reason.EVIDENCE_TOO_WEAK,
+            "this rule would have had cpu above the request for 1.1% of the time of app in the 7d that were judged; "
+            "spec.evidence.maxTimeAboveRequest is 1%",
+            paths("app.cpu.request", "app.cpu.limit"),
+        )
+
+    @pytest.mark.parametrize(("kills", "words"), [(1, "1 OOM kill"), (3, "3 OOM kills")])
+    def test_too_many_oom_kills(self, kills: int, words: str) -> None:
+        objection = evidence_too_weak(self.facts(memory=figures(kills=kills, above=0.5)))
+        assert objection is not None
+        assert objection.message == f"this rule would have had {words} of app in the 7d that were judged; spec.evidence.maxOOMKills is 0"
+        assert objection.paths == paths("app.memory.request", "app.memory.limit")
+
+    def test_the_profile_decides(self) -> None:
+        weak = self.facts(cpu=figures(above=0.05), memory=figures(kills=2))
+        profile = Profile("shop", "web", evidence=EvidenceRule(max_oom_kills=2, max_time_above_request=0.05))
+        assert evidence_too_weak(replace(weak, profile=profile)) is None
+
+    def test_the_other_resource_is_lowered(self) -> None:
+        facts = self.facts(memory=figures(kills=1))
+        assert allowed(facts) == {"app.cpu.request", "app.cpu.limit"}
+        assert reasons(facts) == [Reason.EVIDENCE_TOO_WEAK]
+
+
 class TestCoolingDown:
     def test_lowering_waits(self) -> None:
         objection = cooling_down(check_facts(last_lowered=NOW - HOUR))
@@ -438,6 +509,17 @@ class TestCoolingDown:
     @pytest.mark.parametrize("last_lowered", [None, NOW - DAY, NOW - 2 * DAY])
     def test_long_ago_or_never(self, last_lowered: float | None) -> None:
         assert cooling_down(check_facts(last_lowered=last_lowered)) is None
+
+    @pytest.mark.parametrize(("ago", "waits"), [(0, True), (2 * HOUR - 1, True), (2 * HOUR, False)])
+    def test_what_was_raised_settles(self, ago: int, waits: bool) -> None:
+        objection = cooling_down(check_facts(last_raised=NOW - ago))
+        assert (objection is not None) == waits
+        if objection is not None:
+            assert objection.paths == paths("app.cpu.request", "app.cpu.limit", "app.memory.request", "app.memory.limit")
+            assert objection.message.startswith("raised at 2025-11-20 1")
+
+    def test_what_was_raised_may_rise_again(self) -> None:
+        assert cooling_down(replace(raising(), last_raised=NOW)) is None
 
     def test_raising_never_waits(self) -> None:
         assert cooling_down(replace(raising(), last_lowered=NOW)) is None
@@ -450,13 +532,15 @@ class TestChangeTooSmall:
 
     def test_small(self) -> None:
         objection = change_too_small(self.facts(replace(WORKED, cpu_request=200, cpu_limit=420)))
-        assert objection == Objection(Reason.CHANGE_TOO_SMALL, "the largest change, app.cpu.request from 200m to 216m, is below 10%")
+        assert objection == Objection(
+            Reason.CHANGE_TOO_SMALL, "the largest change, app.cpu.request from 200m to 216m, is below 20%, 2 x minimumChange for raising"
+        )
 
     @pytest.mark.parametrize(
         ("sizes", "least"),
         [
             (replace(WORKED, cpu_request=240), 0.10),
-            (replace(WORKED, cpu_request=196), 0.10),
+            (replace(WORKED, cpu_request=180), 0.10),
             (replace(WORKED, cpu_request=None, cpu_limit=None), 0.10),
             (replace(WORKED, cpu_request=0), 0.10),
             (replace(WORKED, cpu_request=215), 0.0),
@@ -464,6 +548,37 @@ class TestChangeTooSmall:
     )
     def test_large_enough(self, sizes: Sizes, least: float) -> None:
         assert change_too_small(self.facts(sizes, least)) is None
+
+    @pytest.mark.parametrize(("request_", "enough"), [(181, False), (180, True), (239, False), (240, True)])
+    def test_raising_takes_twice_as_much_as_lowering(self, request_: int, enough: bool) -> None:
+        facts = self.facts(replace(WORKED, cpu_request=request_))
+        assert (change_too_small(facts) is None) == enough
+
+    @pytest.mark.parametrize(
+        ("clamp", "request_", "enough"),
+        [
+            (Clamp.NONE, 340, False),
+            (Clamp.OOM_KILL, 340, True),
+            (Clamp.OOM_KILL, 360, False),
+            (Clamp.NEAR_LIMIT, 380, True),
+        ],
+    )
+    def test_memory_that_is_short_is_raised_by_less(self, clamp: Clamp, request_: int, enough: bool) -> None:
+        sizes = replace(WORKED, memory_request=request_ * MI)
+        found = recommendation(current=sizes)
+        assert found.memory is not None
+        found = replace(found, memory=replace(found.memory, request_clamp=clamp))
+        facts = check_facts(workload(Container("app", sizes)), [found])
+        assert (change_too_small(facts) is None) == enough
+
+    @pytest.mark.parametrize(("limit", "enough"), [(384, True), (576, False), (768, False), (769, True), (None, True)])
+    def test_a_memory_limit_between_its_ratios_is_no_reason_by_itself(self, limit: int | None, enough: bool) -> None:
+        wanted = replace(WORKED, memory_limit=600 * MI)
+        sizes = replace(WORKED, memory_limit=None if limit is None else limit * MI)
+        facts = check_facts(workload(Container("app", sizes)), [recommendation(wanted, current=sizes)])
+        objection = change_too_small(facts)
+        assert (objection is None) == enough
+        assert objection is None or objection.reason is Reason.CHANGE_TOO_SMALL
 
     def test_a_limit_that_goes_is_large(self) -> None:
         facts = replace(self.facts(WORKED), changes=(change("app.cpu.limit", 432, None),))

@@ -1,7 +1,8 @@
-"""`recommend` and `explain` of a cluster and a usage source, both faked: which profile counts, and every trouble with its exit code."""
+"""The commands of a cluster and a usage source, both faked: which profile counts, and every trouble with its exit code."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from rightsizer.errors import (
 )
 from rightsizer.ports import Listing, Recorded
 from rightsizer.profile import Profile
-from rightsizer.workload import OwnerRef, WorkloadRef
+from rightsizer.workload import OwnerRef, Sizes, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
 from tests.unit.world import World
@@ -50,7 +51,7 @@ class Desk:
         self.source = self.world.source
         self.world.restart()
         self.namespaces: Sequence[str] | None = ("shop",)
-        for command in ("recommending", "explaining"):
+        for command in ("recommending", "explaining", "cohorts"):
             monkeypatch.setattr(f"rightsizer.cli.{command}.open_origin", self._origin)
 
     def _origin(self, options: Mapping[str, Any], report: Any) -> Live:
@@ -72,6 +73,12 @@ class Desk:
 
     def recommended(self, *options: object) -> list[dict[str, Any]]:
         result = self.recommend("-o", "json", *options)
+        assert result.exit_code == 0, result.stderr
+        found: list[dict[str, Any]] = json.loads(result.stdout)
+        return found
+
+    def replayed(self, *options: object) -> list[dict[str, Any]]:
+        result = run("backtest", "-o", "json", *options)
         assert result.exit_code == 0, result.stderr
         found: list[dict[str, Any]] = json.loads(result.stdout)
         return found
@@ -153,9 +160,12 @@ def test_an_oom_kill_is_counted(desk: Desk) -> None:
     desk.world.add_deployment()
     desk.world.kill_for_memory(limit=512 * 2**20)
     (web,) = desk.recommended()
-    assert web["containers"][0]["recommended"]["requests"]["memory"] == "615Mi"
-    text = run("explain", "deploy/web").stdout
-    assert "3. bounds   raised to 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi" in text
+    assert web["containers"][0]["recommended"]["requests"]["memory"] == "384Mi"
+    assert web["containers"][0]["recommended"]["limits"]["memory"] == "615Mi"
+    assert (
+        "4. limit    limit 615Mi: OOM-killed at a limit of 512Mi, x 1.2 = 614.4Mi, rounded up to 615Mi"
+        in run("explain", "deploy/web").stdout
+    )
 
 
 def test_the_last_change_is_told_and_cools_down(desk: Desk) -> None:
@@ -181,6 +191,7 @@ def test_a_change_of_a_former_workload_of_the_same_name_is_not_believed(desk: De
 
 def test_a_namespace_that_may_not_be_listed_is_an_error_after_the_others(desk: Desk) -> None:
     desk.namespaces = ("bank", "shop")
+    desk.cluster.namespace_annotations["bank"] = {}
     desk.world.add_deployment()
     desk.cluster.fail(ClusterForbidden("list deployments: HTTP 403: no"), call="workloads", namespace="bank")
     result = desk.recommend()
@@ -208,14 +219,24 @@ def test_namespaces_that_may_not_be_listed_are_only_needed_for_all(desk: Desk) -
     assert desk.recommend().exit_code == 3
 
 
-@pytest.mark.parametrize("error", [UsageSourceUnreachable("no connection to http://p: refused"), UsageSourceRefused(401, "who are you?")])
-def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (UsageSourceUnreachable("no connection to http://p: refused"), "check --prometheus-url and the other --prometheus options"),
+        (UsageSourceRefused(403, "not you"), "check --prometheus-url and the other --prometheus options"),
+        (
+            UsageSourceRefused(401, "who are you?"),
+            "check --prometheus-bearer-token-file, or --prometheus-username and --prometheus-password-file",
+        ),
+    ],
+)
+def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception, advice: str) -> None:
     desk.world.add_deployment()
     desk.source.fail(error)
     for arguments in (("recommend",), ("explain", "deploy/web")):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (4, "")
-        assert result.stderr == f"error: {error} (check --prometheus-url and the other --prometheus options)\n"
+        assert result.stderr == f"error: {error} ({advice})\n"
 
 
 def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None:
@@ -248,6 +269,7 @@ def test_metrics_that_are_missing_are_told(desk: Desk) -> None:
 
 
 def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
+    desk.cluster.namespace_annotations["shop"] = {}
     result = desk.recommend()
     assert (result.exit_code, "no Deployment, StatefulSet or DaemonSet in namespace shop (name others with -n" in result.stderr) == (
         5,
@@ -257,8 +279,152 @@ def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
     assert "in the cluster" in desk.recommend().stderr
 
 
+def test_a_namespace_that_is_not_there_is_wrong_usage_also_beside_others(desk: Desk) -> None:
+    desk.world.add_deployment()
+    for desk.namespaces in (("nope",), ("shop", "nope")):
+        result = desk.recommend()
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "error: the cluster has no namespace nope: name others with -n, or all with -A\n"
+
+
+def test_a_namespace_without_workloads_beside_others_is_noted(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.namespace_annotations["empty"] = {}
+    desk.namespaces = ("shop", "empty")
+    result = desk.recommend()
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "note: no workload in namespace empty")
+
+
+def test_exceptions_for_containers_that_no_workload_has_are_noted(desk: Desk, tmp_path: Path) -> None:
+    for namespace in ("bank", "shop"):
+        desk.world.add_deployment(namespace=namespace)
+    desk.namespaces = ("bank", "shop")
+    exceptions = [{"name": "app", "mode": "Ignore"}, {"name": "sidecarr", "mode": "Ignore"}]
+    desk.world.apply_profile(containers=exceptions)
+    assert "note: profile shop/all: spec.containers names what no workload has: sidecarr\n" in desk.recommend().stderr
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(json.dumps(profile({"containers": exceptions})))
+    assert desk.recommend("--profile", rule).stderr.splitlines() == [
+        f"note: the profile ours of {rule} rules, and no other",
+        "note: profile ours: spec.containers names what no workload has: sidecarr",
+    ]
+
+
 def test_explain_names_near_ones_without_reading_usage(desk: Desk) -> None:
     desk.world.add_deployment()
     result = run("explain", "deploy/wab")
     assert (result.exit_code, result.stderr) == (5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n")
     assert not desk.source.calls
+
+
+def slack_by_series(verdict: Mapping[str, Any], resource: str = "cpu") -> dict[str, float]:
+    return {one["name"]: one[resource]["slack"] for one in verdict["series"]}
+
+
+def test_backtest_follows_each_containers_own_rule(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("api", labels={"tier": "api"})
+    desk.world.add_deployment("proxy", labels={"tier": "api"}, container="side")
+    desk.world.apply_profile(
+        workloads={"selector": {"matchLabels": {"tier": "api"}}},
+        cpu={"buffer": "50%"},
+        containers=[{"name": "side", "cpu": {"min": "360m"}}],
+    )
+    own, current = desk.replayed("--rule", "current")
+    assert slack_by_series(own) == pytest.approx(
+        {"shop/Deployment/api/app": 1 / 3, "shop/Deployment/proxy/side": 1 / 2, "shop/Deployment/web/app": 1 / 6}, rel=1e-3
+    )
+    assert list(slack_by_series(current).values()) == pytest.approx([1 - 180 / 500] * 3, rel=1e-3)
+    assert own["cpu"]["days"]["mean"] == pytest.approx(7, abs=0.01)
+
+
+def test_backtest_reads_only_and_tells_what_recommend_tells(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("idle", days=0)
+    before = desk.cluster.writes
+    result = run("backtest")
+    assert (result.exit_code, desk.cluster.writes) == (0, before)
+    assert result.stdout.startswith("CPU, 1 series: mean / median / worst\n")
+    assert result.stderr.splitlines() == [
+        "note: left out, because nothing was measured of them: shop/Deployment/idle/app",
+        "note: no profile fits any workload: the default profile is used",
+    ]
+
+
+def test_backtest_of_some_workloads_and_by_a_profile_file(desk: Desk, tmp_path: Path) -> None:
+    for name in ("api", "cart", "web"):
+        desk.world.add_deployment(name)
+    desk.world.apply_profile(cpu={"buffer": "50%"}, window="7d")
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(json.dumps(profile({"cpu": {"buffer": "100%"}, "window": "10d"})))
+    (own,) = desk.replayed("--workload", "deploy/web", "--workload", "Deployment/api", "--profile", rule)
+    assert slack_by_series(own) == pytest.approx({"shop/Deployment/api/app": 1 / 2, "shop/Deployment/web/app": 1 / 2}, rel=1e-3)
+    assert own["cpu"]["days"]["mean"] == pytest.approx(3, abs=0.01)
+    unknown = run("backtest", "--workload", "deploy/wab")
+    assert (unknown.exit_code, unknown.stderr) == (
+        5,
+        "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n",
+    )
+
+
+def test_backtest_knows_modes_methods_speeds_and_guaranteed_pods(desk: Desk, tmp_path: Path) -> None:
+    same = Sizes(1000, 1000, 2**30, 2**30)
+    desk.world.add_deployment(sizes=same)
+    desk.world.add_deployment("left", annotations={"rightsizer.dev/mode": "Ignore"})
+    (own,) = desk.replayed("--trajectory", tmp_path / "out.csv")
+    assert list(slack_by_series(own)) == ["shop/Deployment/web/app"]
+    (decided,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert decided["cpu_limit_cores"] == decided["cpu_request_cores"]
+    assert decided["memory_limit_bytes"] == decided["memory_request_bytes"]
+    page = run("backtest", "-o", "html", "--strategy", "InPlace").stdout
+    assert "at the speeds of InPlace" in page
+    assert "<h3>shop/Deployment/web/app</h3>" in page
+    assert [one["rule"] for one in desk.replayed("--method", "Learned")] == ["Learned"]
+
+
+def test_backtest_of_different_rules_says_so_on_the_page(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.add_deployment("api", labels={"tier": "api"})
+    desk.world.apply_profile(workloads={"selector": {"matchLabels": {"tier": "api"}}}, cpu={"buffer": "50%"})
+    assert "each container by the rule of its own profile, 2 in all" in run("backtest", "-o", "html").stdout
+
+
+def test_backtest_flags_throttled_usage(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=3.5)
+    (own,) = desk.replayed()
+    assert own["cpu"]["censored"]["mean"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_backtest_with_a_namespace_in_trouble(desk: Desk) -> None:
+    desk.namespaces = ("bank", "shop")
+    for namespace in desk.namespaces:
+        desk.world.add_deployment(namespace=namespace)
+    desk.source.fail(UsageSourceOverloaded(422, "too many samples"), call="usage", namespace="bank")
+    result = run("backtest", "-o", "csv")
+    assert (result.exit_code, "shop/Deployment/web/app" in result.stdout) == (4, True)
+    assert result.stderr.splitlines()[-1] == "error: namespace bank: UsageSourceOverloaded: HTTP 422: too many samples"
+    desk.namespaces = ("bank",)
+    alone = run("backtest")
+    assert (alone.exit_code, alone.stdout) == (4, "")
+
+
+@pytest.mark.parametrize("command", [("run",), ("recommend",), ("explain", "deploy/web")])
+def test_every_command_tells_a_kubeconfig_that_is_none_with_its_name_and_the_code_of_the_cluster(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "kubeconfig").write_text("garbage")
+    result = run(*command, "--kubeconfig", tmp_path / "kubeconfig", "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"error: no access to a cluster by the kubeconfig {tmp_path / 'kubeconfig'}: it holds no kubeconfig")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")
+
+
+@pytest.mark.parametrize("command", ["run", "recommend"])
+def test_without_any_kubeconfig_every_command_ends_with_the_code_of_the_cluster(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for module in ("kubernetes.config.kube_config", "rightsizer.cluster.connection"):
+        monkeypatch.setattr(f"{module}.KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere/config")
+    result = run(command, "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3, result.stderr
+    assert result.stderr.startswith("error: no access to a cluster by the kubeconfig /nowhere/config: ")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")

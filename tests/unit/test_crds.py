@@ -24,15 +24,16 @@ SPEC_DEFAULTS = {
     "method": "Measured",
     "window": "14d",
     "minimumHistory": {"raise": "24h", "lower": "7d"},
-    "cpu": {"statistic": "p95", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
+    "cpu": {"statistic": "load-p94", "buffer": "20%", "limit": RATIO_LIMIT, "min": "10m", "max": "16"},
     "memory": {
-        "statistic": "max",
+        "statistic": "load-p96",
         "buffer": "20%",
         "limit": {"policy": "Ratio", "ratio": 1.5, "maxRatio": 2.0},
         "min": "32Mi",
         "max": "64Gi",
     },
     "apply": {"strategy": "Rollout", "minimumChange": "10%", "lowerAtMostEvery": "24h"},
+    "evidence": {"maxOOMKills": 0, "maxTimeAboveRequest": "1%"},
 }
 
 
@@ -202,7 +203,7 @@ def test_printer_columns_point_at_fields_of_the_schema(plural: str) -> None:
         ("resourceprofiles", ["Mode", "Workloads", "Ready", "Measuring", "Age"], []),
         (
             "resourcerecommendations",
-            ["Workload", "Mode", "CPU", "Memory", "State", "Reason", "Age"],
+            ["Workload", "Mode", "CPU", "Memory", "Evidence", "State", "Reason", "Age"],
             ["Profile", "Message"],
         ),
     ],

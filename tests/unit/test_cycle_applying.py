@@ -170,6 +170,7 @@ class TestCrash:
         assert world.events() == ["Resizing"]
 
     def test_nothing_is_made_on_top_before_what_was_made_is_recorded(self, world: World) -> None:
+        world.apply_profile(memory={"statistic": "max"})
         world.cluster.fail(PowerCut(), call="apply", after=True, times=1)
         with pytest.raises(PowerCut):
             world.run_cycle()
@@ -301,7 +302,7 @@ class TestRollout:
         assert (world.told(), world.sizes()) == (("Blocked", "CoolingDown"), WIDE)
 
     def test_lowering_again_cools_down_and_raising_does_not(self, world: World) -> None:
-        world.apply_profile(window="1d", minimumHistory={"raise": "1h", "lower": "1h"})
+        world.apply_profile(window="1d", memory={"statistic": "max"}, minimumHistory={"raise": "1h", "lower": "1h"})
         run_until_quiet(world)
         world.source.usages = [usage for usage in world.source.usages if usage.until is not None]
         for pod in ("aaaaa", "bbbbb"):

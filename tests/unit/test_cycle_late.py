@@ -87,6 +87,17 @@ def test_usage_that_is_always_late_is_as_new_as_it_can_be_in_each_cycle(lag_slot
         assert (world.told()[1] == "StaleMetrics") == (lag_slots > 3)
 
 
+def test_a_kill_that_shows_late_is_known_in_the_next_slot() -> None:
+    """Also between full refreshes: what is killed has to be raised soon."""
+    world = LateWorld()
+    world.run_cycle()
+    for limit in (1_000 * MI, 2_000 * MI, 3_000 * MI, 4_000 * MI):
+        # In a slot that was read before.
+        world.kill_for_memory(limit=limit)
+        world.run_slots(1)
+        assert world.measuring.oom_floors()[APP] > limit
+
+
 def test_the_first_reading_may_come_before_the_samples() -> None:
     """Also where the process ends in between: what was read too early is read again."""
     world = LateWorld()

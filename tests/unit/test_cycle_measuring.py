@@ -180,14 +180,17 @@ class TestRecordingRules:
 
 
 class TestThrottling:
-    def test_is_told_with_the_numbers_and_changes_none(self, world: World) -> None:
+    def test_is_told_raises_the_request_and_lowers_no_limit(self, world: World) -> None:
         world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.4, days=6.9)
         world.run_cycle()
         (entry,) = world.recommended()["containers"]
         assert entry["explanation"]["cpu"]["throttled"] == "50%"
         assert "= 180m, a lower bound: throttled in 50 % of the values; + 20 %" in entry["explanation"]["cpu"]["text"]
+        assert entry["explanation"]["cpu"]["clamp"] == "Throttled"
         assert "throttled" not in entry["explanation"]["memory"]
-        assert world.sizes() == WORKED
+        # 180m / (1 - 0.4) + 20 %, as exact as the code of a share.
+        assert world.sizes() == replace(WORKED, cpu_request=361, cpu_limit=WIDE.cpu_limit)
+        assert [found["type"] for found in entry["findings"]] == ["Throttled"]
 
     def test_owners_are_asked_for_as_far_back_as_throttling_was_read(self, world: World, tmp_path: Path) -> None:
         world.history_folder = tmp_path
@@ -342,6 +345,13 @@ class TestTrouble:
         assert "memory" not in condition["message"]
         assert world.sizes() == WIDE
 
+    def test_what_narrows_the_questions_is_told_with_metrics_that_are_missing(self, world: World) -> None:
+        world.source.narrowed_by = 'RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east"'
+        world.restart()
+        world.source.hidden.add("cpu")
+        world.run_cycle()
+        assert world.measuring_condition()["message"].endswith('namespace shop (asked with RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east")')
+
     def test_missing_metrics_come_back(self, world: World) -> None:
         world.source.hidden.add("memory")
         world.run_cycle()
@@ -461,18 +471,19 @@ class TestOomKill:
     @pytest.mark.parametrize("kube_state_metrics", [True, False])
     def test_raises_the_floor(self, world: World, kube_state_metrics: bool) -> None:
         world.source.kube_state_metrics = kube_state_metrics
-        world.kill_for_memory(limit=400 * MI)
+        world.kill_for_memory(limit=480 * MI)
         world.run_cycle()
-        # The larger of 400Mi x 1.2 and 400Mi + 100Mi.
-        assert world.sizes().memory_request == 500 * MI
+        # The larger of 480Mi x 1.2 and 480Mi + 100Mi.
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (384 * MI, 580 * MI)
 
     def test_of_a_large_container_by_a_fifth(self, world: World) -> None:
         world.kill_for_memory(limit=700 * MI)
         world.run_cycle()
-        assert world.sizes().memory_request == 840 * MI
+        # Half of it, as the limit may be twice the request.
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (420 * MI, 840 * MI)
 
     def test_without_a_known_limit_keeps_above_the_peak(self, world: World) -> None:
-        world.apply_profile(memory={"buffer": "5%"})
+        world.apply_profile(memory={"buffer": "5%", "limit": {"policy": "None"}})
         world.kill_for_memory(limit=None)
         world.run_cycle()
         assert world.sizes().memory_request == 384 * MI
@@ -483,7 +494,7 @@ class TestOomKill:
         world.next_slot()
         world.kill_for_memory(limit=576 * MI)
         world.run_cycle()
-        assert world.sizes().memory_request == 692 * MI
+        assert (world.sizes().memory_request, world.sizes().memory_limit) == (384 * MI, 692 * MI)
 
     def test_is_forgotten_after_the_window(self, world: World) -> None:
         world.apply_profile(window="7d")

@@ -46,14 +46,8 @@ def recommendation(key: Key, **summary: str) -> dict[str, Any]:
     return {
         "metadata": {"namespace": key[0], "name": f"deployment-{key[1]}"},
         "spec": {"workloadRef": {"name": key[1]}},
-        "status": {"summary": told, "containers": [{"name": "app", "recommended": EXAMPLE_SIZES}]},
+        "status": {"summary": told, "containers": [{"name": "app", "recommended": EXAMPLE_SIZES}], "evidence": {"window": "7d"}},
     }
-
-
-def killed_recommendation(clamp: str = "OOMKill") -> dict[str, Any]:
-    item = recommendation(KILLED, state="Applied", reason="UpToDate", cpu="121m", memory="356Mi")
-    item["status"]["containers"][0]["explanation"] = {"memory": {"clamp": clamp}}
-    return item
 
 
 def resized(item: dict[str, Any], **sizes: Manifest) -> dict[str, Any]:
@@ -77,7 +71,7 @@ GOOD = Scene(
                 applied=NEW_SIZES,
             ),
             recommendation(PAUSED, state="Blocked", reason="Paused"),
-            killed_recommendation(),
+            recommendation(KILLED, state="Applied", reason="UpToDate", cpu="121m", memory="356Mi"),
             recommendation(INDEXER),
         ]
     ),
@@ -102,16 +96,18 @@ def with_workload(item: dict[str, Any]) -> Scene:
     return replace(GOOD, workloads={**GOOD.workloads, **results.by_key([item])})
 
 
-def with_recommendation(item: dict[str, Any]) -> Scene:
-    return replace(GOOD, recommendations={**GOOD.recommendations, **results.by_workload([item])})
+def with_recommendation(key: Key, **status: Any) -> Scene:
+    item = GOOD.recommendations[key]
+    return replace(GOOD, recommendations={**GOOD.recommendations, key: {**item, "status": {**item["status"], **status}}})
 
 
 def test_a_good_scene_has_nothing_to_object_to() -> None:
-    assert len(list(results.findings(GOOD, BEFORE))) == 9
+    assert len(list(results.findings(GOOD, BEFORE))) == 10
     assert failures(GOOD) == []
     assert results.unfinished(GOOD) == []
 
 
+KILLED_AGAIN = {"requests": {"cpu": "121m", "memory": "300Mi"}, "limits": {"cpu": "242m", "memory": "355Mi"}}
 OFF_BY_ONE = {"requests": {"cpu": "217m", "memory": "384Mi"}, "limits": {"cpu": "432m", "memory": "576Mi"}}
 
 
@@ -124,12 +120,13 @@ OFF_BY_ONE = {"requests": {"cpu": "217m", "memory": "384Mi"}, "limits": {"cpu": 
         (with_workload(workload(INDEXER, NEW_SIZES)), "not so: indexer"),
         (with_workload(workload(PAUSED, NEW_SIZES)), "checkout is paused"),
         (with_workload(workload(SCALED_ON_CPU, EXAMPLE_SIZES, generation=2)), "catalog keeps the CPU"),
-        (with_workload(workload(KILLED, OFF_BY_ONE, generation=2)), "384Mi, decided by OOMKill"),
-        (with_recommendation(killed_recommendation("None")), "356Mi, decided by None"),
+        (with_workload(workload(KILLED, KILLED_AGAIN, generation=2)), "may use at least 256Mi + 100Mi: 355Mi"),
+        (with_workload(workload(KILLED, {"requests": {"memory": "1Gi"}}, generation=2)), "may use at least 256Mi + 100Mi: None"),
         (replace(GOOD, example_pods=[]), "its 0 pods"),
         (replace(GOOD, example_pods=[{"spec": {"containers": [{"resources": OLD_SIZES}]}}]), "its 1 pods"),
         (replace(GOOD, refused=["patch /apis/apps/v1/deployments/web"]), "not so: patch /apis"),
-        (replace(GOOD, recommendations={key: GOOD.recommendations[key] for key in (EXAMPLE, PAUSED, KILLED, INDEXER)}), "not so: catalog"),
+        (with_recommendation(SCALED_ON_CPU, containers=[{"name": "app"}]), "have a recommendation; not so: catalog"),
+        (with_recommendation(INDEXER, evidence={}), "has evidence; not so: indexer"),
     ],
 )
 def test_each_broken_promise_is_seen(scene: Scene, words: str) -> None:
@@ -153,6 +150,16 @@ def test_a_workload_without_recommendation_is_waited_for() -> None:
     silent = recommendation(INDEXER)
     silent["status"]["containers"] = [{"name": "app"}]
     assert results.unfinished(replace(GOOD, recommendations={**GOOD.recommendations, INDEXER: silent})) == ["indexer"]
+
+
+def test_evidence_is_waited_for() -> None:
+    assert results.unfinished(with_recommendation(INDEXER, evidence={})) == ["indexer"]
+
+
+def test_a_finding_is_part_of_the_story() -> None:
+    found = [{"name": "app", "recommended": EXAMPLE_SIZES, "findings": [{"type": "MemoryLeak", "resource": "memory"}]}]
+    told = {name: became for name, _, became in results.lines(with_recommendation(INDEXER, containers=found))}
+    assert told["indexer"] == "recommended: cpu 500m -> 216m; found: MemoryLeak"
 
 
 def test_the_story_of_each_workload_is_one_line() -> None:

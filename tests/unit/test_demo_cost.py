@@ -36,6 +36,8 @@ def figures(*, containers: int, read: float) -> CycleFigures:
         history_read=read,
         questions_halved=0,
         questions_failed=0,
+        proved_containers=0,
+        proving_seconds=0,
     )
 
 

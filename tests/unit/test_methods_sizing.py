@@ -19,7 +19,13 @@ KEEP, NONE = LimitRule(LimitPolicy.KEEP), LimitRule(LimitPolicy.NONE)
 
 
 def inputs(
-    *measured: float, peak: float | None = None, oom_floor: float = NAN, current_limit: float = NAN, guaranteed: bool = False
+    *measured: float,
+    peak: float | None = None,
+    oom_floor: float = NAN,
+    current_limit: float = NAN,
+    guaranteed: bool = False,
+    newest: float = NAN,
+    previous: float = NAN,
 ) -> Inputs:
     each = np.ones(len(measured))
     return Inputs(
@@ -28,6 +34,8 @@ def inputs(
         oom_floor=each * oom_floor,
         current_limit=each * current_limit,
         guaranteed=np.full(len(measured), guaranteed),
+        newest=each * newest,
+        previous=each * previous,
     )
 
 
@@ -62,8 +70,9 @@ def test_cpu_by_ratio(measured: float, request_: float, clamp: Clamp, limit: flo
     ("measured", "oom_floor", "peak", "request_", "clamp"),
     [
         (320 * MI, NAN, 320 * MI, 384 * MI, Clamp.NONE),
-        (320 * MI, 614.4 * MI, 512 * MI, 615 * MI, Clamp.OOM_KILL),
-        (320 * MI, 600 * MI, 512 * MI, 615 * MI, Clamp.OOM_KILL),
+        (200 * MI, 614.4 * MI, 512 * MI, 308 * MI, Clamp.OOM_KILL),
+        (320 * MI, 614.4 * MI, 512 * MI, 384 * MI, Clamp.NONE),
+        (200 * MI, 600 * MI, 512 * MI, 308 * MI, Clamp.OOM_KILL),
         (320 * MI, 300 * MI, 300 * MI, 384 * MI, Clamp.NONE),
         (320.1 * MI, NAN, 320.1 * MI, 385 * MI, Clamp.NONE),
         (1 * MI, NAN, 1 * MI, 32 * MI, Clamp.MINIMUM),
@@ -80,14 +89,57 @@ def test_memory_request(measured: float, oom_floor: float, peak: float, request_
     ("peak", "limit", "clamp"),
     [
         (320 * MI, 576 * MI, Clamp.NONE),
-        (329 * MI, 576 * MI, Clamp.NONE),
-        (330 * MI, 578 * MI, Clamp.PEAK),
-        (400 * MI, 700 * MI, Clamp.PEAK),
+        (321 * MI, 642 * MI, Clamp.PEAK),
+        (370.3 * MI, 741 * MI, Clamp.PEAK),
         (500 * MI, 768 * MI, Clamp.PEAK),
+        (640 * MI, 768 * MI, Clamp.PEAK),
     ],
 )
 def test_a_peak_lifts_the_memory_limit_up_to_max_ratio(peak: float, limit: float, clamp: Clamp) -> None:
     assert sizes("memory", MEMORY, inputs(320 * MI, peak=peak)) == (384 * MI, Clamp.NONE, limit, clamp)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (MEMORY.limit, (600 * MI, Clamp.PEAK, 1200 * MI, Clamp.PEAK)),
+        (LimitRule(ratio=1.5, max_ratio=1.5), (800 * MI, Clamp.PEAK, 1200 * MI, Clamp.NONE)),
+        (LimitRule(ratio=1.5), (384 * MI, Clamp.NONE, 576 * MI, Clamp.NONE)),
+        (LimitRule(LimitPolicy.NONE), (384 * MI, Clamp.NONE, None, Clamp.NONE)),
+    ],
+)
+def test_the_limit_holds_the_peak(limit: LimitRule, expected: tuple[float, Clamp, float | None, Clamp]) -> None:
+    assert sizes("memory", replace(MEMORY, limit=limit), inputs(320 * MI, peak=1000 * MI)) == expected
+
+
+@pytest.mark.parametrize(
+    ("previous", "request_"),
+    [(NAN, 648), (540, 648), (600, 648), (520, 648), (500, 700), (400, 1080), (100, 1080)],
+)
+def test_memory_that_climbs_to_its_limit_is_raised_for_what_is_coming(previous: float, request_: float) -> None:
+    given = inputs(320 * MI, newest=540 * MI, previous=previous * MI, current_limit=576 * MI)
+    assert requests("memory", MEMORY, given).values[0] == request_ * MI
+
+
+@pytest.mark.parametrize(
+    ("oom_floor", "limit", "clamp"),
+    [(500 * MI, 576 * MI, Clamp.NONE), (600 * MI, 600 * MI, Clamp.OOM_KILL), (600.5 * MI, 601 * MI, Clamp.OOM_KILL)],
+)
+def test_a_kill_lifts_the_memory_limit(oom_floor: float, limit: float, clamp: Clamp) -> None:
+    assert sizes("memory", MEMORY, inputs(320 * MI, oom_floor=oom_floor, peak=320 * MI)) == (384 * MI, Clamp.NONE, limit, clamp)
+
+
+@pytest.mark.parametrize(
+    ("rule", "request_"), [(LimitRule(ratio=1.5), 410 * MI), (LimitRule(ratio=1.0), 615 * MI), (NONE, 615 * MI), (KEEP, 615 * MI)]
+)
+def test_a_kill_asks_for_as_much_as_the_limit_cannot_give(rule: LimitRule, request_: float) -> None:
+    given_ = inputs(200 * MI, oom_floor=614.4 * MI, peak=512 * MI, current_limit=2 * GI)
+    assert sizes("memory", replace(MEMORY, limit=rule), given_)[:2] == (request_, Clamp.OOM_KILL)
+
+
+def test_a_kill_in_a_guaranteed_pod_asks_for_all_of_it() -> None:
+    given_ = inputs(200 * MI, oom_floor=614.4 * MI, peak=400 * MI, guaranteed=True)
+    assert sizes("memory", MEMORY, given_) == (615 * MI, Clamp.OOM_KILL, 615 * MI, Clamp.GUARANTEED)
 
 
 def test_an_oom_kill_does_not_raise_cpu() -> None:
@@ -146,6 +198,8 @@ def test_rows_do_not_mix() -> None:
         oom_floor=np.full(4, NAN),
         current_limit=np.array([NAN, NAN, NAN, 500.0]),
         guaranteed=np.array([False, False, False, True]),
+        newest=np.full(4, NAN),
+        previous=np.full(4, NAN),
     )
     requested = requests("cpu", CPU, given)
     limited = limits("cpu", CPU.limit, given, requested.values)

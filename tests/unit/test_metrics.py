@@ -23,6 +23,8 @@ FIGURES: dict[str, Any] = {
     "history_read": 0.25,
     "questions_halved": 3,
     "questions_failed": 1,
+    "proved_containers": 6,
+    "proving_seconds": 0.5,
 }
 
 
@@ -96,6 +98,8 @@ class TestOperatorMetrics:
             "rightsizer_history_containers": 5,
             "rightsizer_history_bytes": 12_096,
             "rightsizer_history_read_share": 0.25,
+            "rightsizer_evidence_containers": 6,
+            "rightsizer_evidence_seconds_total": 0.5,
         }
         assert {name: value(metrics, name) for name in expected} == expected
         assert [value(metrics, "rightsizer_usage_questions_total", outcome=outcome) for outcome in ("halved", "failed")] == [3, 1]

@@ -8,9 +8,11 @@ import pytest
 import yaml
 
 from rightsizer.errors import InvalidProfile, InvalidQuantity
+from rightsizer.methods import known_methods
 from rightsizer.profile import (
     DEFAULT_RULE,
     ApplyRule,
+    EvidenceRule,
     LabelSelector,
     LimitPolicy,
     LimitRule,
@@ -18,12 +20,15 @@ from rightsizer.profile import (
     Problem,
     Profile,
     Requirement,
+    RiskBudget,
+    Statistic,
     effective_mode,
     load_profile,
     lowest,
     parse_profile,
     parse_statistic,
     select_profile,
+    with_known_method,
 )
 from rightsizer.quantities import GIBIBYTE, MEBIBYTE
 from rightsizer.workload import MODE_ANNOTATION, Workload, WorkloadRef
@@ -46,6 +51,7 @@ spec:
     - {name: istio-proxy, mode: Ignore}
     - {name: app, memory: {buffer: 40%, limit: {policy: Keep}}}
   apply: {strategy: Rollout, minimumChange: 5%, lowerAtMostEvery: 0h}
+  evidence: {maxOOMKills: 2, maxTimeAboveRequest: 3%}
 status: {observedGeneration: 2}
 """
 
@@ -67,13 +73,15 @@ def test_an_empty_spec_is_a_complete_profile() -> None:
     assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet")
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (14 * 86400, 86400, 7 * 86400)
     assert profile.apply == ApplyRule(strategy="Rollout", minimum_change=0.1, lower_at_most_every_seconds=86400)
+    assert profile.evidence == EvidenceRule(max_oom_kills=0, max_time_above_request=0.01)
 
 
 def test_the_default_rules_are_those_of_the_schema() -> None:
     cpu, memory = parse_profile(manifest()).rule_for("app").cpu, parse_profile(manifest()).rule_for("app").memory
-    assert (cpu.statistic, cpu.buffer, cpu.minimum, cpu.maximum) == ("p95", 0.2, 10, 16_000)
+    assert (cpu.statistic, cpu.buffer, cpu.minimum, cpu.maximum) == ("load-p94", 0.2, 10, 16_000)
+    assert (cpu.half_life_seconds, memory.half_life_seconds) == (15 * 3600, 72 * 3600)
     assert cpu.limit == LimitRule(LimitPolicy.RATIO, ratio=2.0, max_ratio=None)
-    assert (memory.statistic, memory.buffer, memory.minimum, memory.maximum) == ("max", 0.2, 32 * MEBIBYTE, 64 * GIBIBYTE)
+    assert (memory.statistic, memory.buffer, memory.minimum, memory.maximum) == ("load-p96", 0.2, 32 * MEBIBYTE, 64 * GIBIBYTE)
     assert memory.limit == LimitRule(LimitPolicy.RATIO, ratio=1.5, max_ratio=2.0)
 
 
@@ -86,6 +94,7 @@ def test_every_field_is_read() -> None:
     assert profile.selector == LabelSelector({"tier": "web"}, (Requirement("env", "NotIn", ("test", "dev")),))
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (36 * 3600, 1800, 86400)
     assert profile.apply == ApplyRule("Rollout", minimum_change=0.05, lower_at_most_every_seconds=0)
+    assert profile.evidence == EvidenceRule(max_oom_kills=2, max_time_above_request=0.03)
     assert profile.status == {"observedGeneration": 2}
     cpu, memory = profile.default_rule.cpu, profile.default_rule.memory
     assert (cpu.statistic, cpu.buffer, cpu.limit, cpu.minimum, cpu.maximum) == ("p99.5", 0.05, LimitRule(LimitPolicy.NONE, 2.0), 1, 2000)
@@ -105,10 +114,51 @@ def test_an_exception_overrides_only_what_it_sets() -> None:
     assert profile.rule_for("istio-proxy").ignored
 
 
+def test_a_risk_budget_is_read_with_learned() -> None:
+    spec = {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 2}}
+    profile = with_known_method(parse_profile(manifest(mode="Apply", **spec)), known_methods())
+    assert (profile.mode, profile.method, profile.risk) == (Mode.APPLY, "Learned", RiskBudget(0.003, 2.0))
+    assert profile.problems == ()
+    assert profile.kills_seconds == 500 * 86400
+    assert parse_profile(manifest(**spec | {"risk": {"oomKillsPer1000Days": 1000}})).kills_seconds == 14 * 86400
+    assert RiskBudget().kill_memory_seconds == 0
+
+
+def test_a_budget_that_the_evidence_would_not_accept_is_told_and_not_used() -> None:
+    spec: dict[str, Any] = {"method": "Learned", "risk": {"timeAboveRequest": "3%", "oomKillsPer1000Days": 2}}
+    profile = parse_profile(manifest(**spec))
+    assert profile.risk == RiskBudget(None, 2.0)
+    (problem,) = profile.problems
+    assert str(problem).startswith("spec.risk.timeAboveRequest: 3% is more than spec.evidence.maxTimeAboveRequest (1%) accepts")
+    with pytest.raises(InvalidProfile, match="is more than"):
+        load_profile(manifest(**spec))
+    assert load_profile(manifest(**spec), replayed=True).risk.time_above_request == 0.03
+    assert parse_profile(manifest(**spec, evidence={"maxTimeAboveRequest": "3%"})).problems == ()
+
+
+def test_a_risk_budget_without_learned_is_told() -> None:
+    spec = {"risk": {"timeAboveRequest": "1%"}}
+    told = "only the method Learned has a risk budget"
+    (problem,) = parse_profile(manifest(**spec)).problems
+    assert problem.field == "spec.risk"
+    assert told in problem.message
+    with pytest.raises(InvalidProfile, match=told):
+        load_profile(manifest(**spec))
+
+
 REFUSED = [
     ("mode", "Off", "must be Ignore, Recommend or Apply, is 'Off'"),
     ("mode", False, "is False"),
-    ("method", "Learned", "must be Measured"),
+    ("method", "Best guess", "must be the name of a method, such as Measured"),
+    ("method", "", "must be the name of a method"),
+    ("method", "m" * 64, "up to 63 letters"),
+    ("method", 95, "must be the name of a method"),
+    ("risk.timeAboveRequest", "1", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "0.04%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", "11%", "from 0.05% to 10%"),
+    ("risk.timeAboveRequest", 1, "from 0.05% to 10%"),
+    ("risk.oomKillsPer1000Days", 0, "must be a number from 1 to 1000"),
+    ("risk.oomKillsPer1000Days", "1", "must be a number from 1 to 1000"),
     ("window", "0d", "from 1h to 30d"),
     ("window", "31d", "from 1h to 30d"),
     ("window", "90m", "from 1h to 30d"),
@@ -120,6 +170,10 @@ REFUSED = [
     ("cpu.statistic", "p49", "p50 to p99.9"),
     ("cpu.statistic", "p100", "p50 to p99.9"),
     ("cpu.statistic", 95, "p50 to p99.9"),
+    ("cpu.statistic", "load-max", "p50 to p99.9"),
+    ("cpu.halfLife", "30m", "from 1h to 30d, such as 12h"),
+    ("memory.halfLife", "0h", "from 1h to 30d, such as 12h"),
+    ("memory.halfLife", 12, "from 1h to 30d, such as 12h"),
     ("cpu.buffer", "20", "whole percentage from 0% to 300%"),
     ("cpu.buffer", "301%", "whole percentage from 0% to 300%"),
     ("cpu.buffer", "-5%", "whole percentage from 0% to 300%"),
@@ -140,6 +194,9 @@ REFUSED = [
     ("containers", {"name": "app"}, "must be a list"),
     ("apply.minimumChange", "101%", "from 0% to 100%"),
     ("apply.lowerAtMostEvery", "45d", "up to 30d"),
+    ("evidence.maxOOMKills", -1, "a whole number from 0 to 1,000"),
+    ("evidence.maxOOMKills", "0", "a whole number"),
+    ("evidence.maxTimeAboveRequest", "0.5%", "a whole percentage from 0% to 100%"),
 ]
 
 
@@ -297,6 +354,41 @@ def test_the_rule_of_a_resource_is_found_by_its_name() -> None:
 def test_statistics_are_read(text: str, percentile: float | None) -> None:
     statistic = parse_statistic(text)
     assert (statistic.name, statistic.percentile) == (text, percentile)
+
+
+def test_a_percentile_of_the_load() -> None:
+    assert parse_statistic("load-p94") == Statistic("load-p94", 94.0, by_load=True)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "told"),
+    [
+        ({"statistic": "p95"}, "p95"),
+        ({"statistic": "p95", "halfLife": "36h"}, "p95 (half-life 36h)"),
+        ({"statistic": "load-p99"}, "load-p99 (half-life 15h)"),
+        ({"statistic": "load-p99", "halfLife": "3d"}, "load-p99 (half-life 3d)"),
+        ({"statistic": "max"}, "max"),
+        ({"statistic": "mean"}, "mean"),
+    ],
+)
+def test_a_half_life_goes_with_its_statistic(cpu: dict[str, str], told: str) -> None:
+    profile = parse_profile(manifest(cpu=cpu))
+    assert profile.problems == ()
+    assert profile.default_rule.cpu.told_statistic == told
+
+
+@pytest.mark.parametrize("statistic", ["max", "mean"])
+def test_what_has_no_half_life_is_told(statistic: str) -> None:
+    profile = parse_profile(manifest(memory={"statistic": statistic, "halfLife": "12h"}))
+    assert [problem.field for problem in profile.problems] == ["spec.memory.halfLife"]
+    assert profile.default_rule.memory.half_life_seconds is None
+
+
+def test_an_exception_keeps_the_half_life_of_its_profile_only_with_the_statistic() -> None:
+    same, other = {"name": "same", "cpu": {"buffer": "5%"}}, {"name": "other", "cpu": {"statistic": "load-p80"}}
+    profile = parse_profile(manifest(cpu={"statistic": "load-p99", "halfLife": "6h"}, containers=[same, other]))
+    told = [profile.rule_for(name).cpu.told_statistic for name in ("same", "other", "any")]
+    assert told == ["load-p99 (half-life 6h)", "load-p80 (half-life 15h)", "load-p99 (half-life 6h)"]
 
 
 @pytest.mark.parametrize("text", ["", "p", "p49.9", "p100", "p9", "p99.99", "P95", "median", "95", "p95 "])

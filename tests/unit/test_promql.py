@@ -197,3 +197,39 @@ def test_ranges_follow_the_scrape_interval(interval: int, cpu: int, memory: int)
 )
 def test_scrape_interval_from_the_number_of_samples(samples: float, seconds: int | None) -> None:
     assert promql.scrape_interval_seconds(samples) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'cluster="east"',
+        'cluster = "east" , zone =~ "a|b(c)"',
+        "a!='b'",
+        "a=~`\\(`",
+        r'a=~"\\(",b="("',
+        r'a="\""',
+        '"my.label"="x"',
+    ],
+)
+def test_matchers_are_taken_as_they_are(text: str) -> None:
+    assert promql.checked_matchers(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cluster=east", "'cluster=east' is no matcher: write cluster=\"east\""),
+        ("}", "'}' is no matcher"),
+        (',a="b"', "is no matcher"),
+        ('a="b" c="d"', "is no matcher"),
+        ('a="b",c', "'c' is no matcher"),
+        ('a="b" or c="d"', "is no matcher"),
+        ('a=~"("', r'"\(" is no regular expression: missing \)'),
+        ("a!~`x)`", r"`x\)` is no regular expression: unbalanced"),
+        ('a=~"[b"', "is no regular expression: unterminated character set"),
+    ],
+)
+def test_what_is_no_matcher(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        promql.checked_matchers(text)

@@ -17,10 +17,12 @@ from rightsizer.quantities import (
     cpu_millicores,
     duration_seconds,
     format_cpu,
+    format_days,
     format_duration,
     format_memory,
     format_memory_short,
     format_percentage,
+    format_share_up,
     memory_bytes,
     percentage,
     round_up,
@@ -243,6 +245,18 @@ def test_a_bad_duration_is_refused(text: str) -> None:
 @given(st.integers(0, 10**9))
 def test_a_duration_survives_the_round_trip(seconds: int) -> None:
     assert duration_seconds(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0, "0%"), (0.000001, "0.1%"), (0.003, "0.3%"), (0.0031, "0.4%"), (0.0101, "1.1%"), (0.07, "7%"), (1, "100%")]
+)
+def test_a_share_is_rounded_up(share: float, text: str) -> None:
+    assert format_share_up(share) == text
+
+
+@pytest.mark.parametrize(("days", "text"), [(14, "14d"), (6.999, "7d"), (6.5, "6d"), (1.995, "2d"), (1.5, "36h"), (0.01, "1h")])
+def test_days_that_were_looked_at(days: float, text: str) -> None:
+    assert format_days(days) == text
 
 
 @pytest.mark.parametrize(

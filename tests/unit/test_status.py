@@ -27,7 +27,22 @@ from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.standing import Standing, State, tell
 from rightsizer.status.times import rfc3339, unix_seconds
 from rightsizer.workload import Container, ResourceName, Role, RolloutPhase, Sizes, Workload, WorkloadRef
-from tests.unit.builders import DAY, GI, MI, NOW, WIDE, WORKED, check_facts, explanation, measurement, recommendation, sidecar, workload
+from tests.unit.builders import (
+    DAY,
+    GI,
+    MI,
+    NOW,
+    WIDE,
+    WORKED,
+    check_facts,
+    evidence,
+    explanation,
+    figures,
+    measurement,
+    recommendation,
+    sidecar,
+    workload,
+)
 
 CRDS = Path(__file__).parents[2] / "crds"
 DOWN = Trouble("PrometheusUnreachable", "no connection to the usage source")
@@ -295,9 +310,26 @@ class TestRecommendation:
 
     def test_all_that_is_rendered_is_in_the_schema(self) -> None:
         throttled = with_cpu(explanation("cpu", WORKED, measurement=measurement(value=180, throttled=0.123)))
-        status = render(standing(None, throttled, change=change(Outcome.SUCCEEDED)))
+        status = render(standing(None, throttled, change=change(Outcome.SUCCEEDED), evidence={"app": evidence()}))
+        assert status["evidence"]["saved"] == {"cpu": "80%", "memory": "100%"}
         assert status["containers"][0]["explanation"]["cpu"]["throttled"] == "13%"
         assert unknown_fields(status, schema("resourcerecommendations", "status")) == []
+
+    def test_evidence_stays_until_there_is_other(self) -> None:
+        written = render(standing(evidence={"app": evidence()}))
+        assert render(standing(), old=written) == written
+        assert render(standing(evidence={"app": evidence(changes=0.15)}), old=written) == written
+        assert render(standing(evidence={"app": evidence(changes=0.9)}), old=written)["evidence"]["changesPerDay"] == "0.9"
+
+    def test_evidence_of_too_little_is_not_told(self) -> None:
+        little = evidence(days=0.125, cpu=figures(slots=36), memory=figures(slots=36))
+        assert "evidence" not in render(standing(evidence={"app": little}))
+
+    def test_waits_for_evidence_only_where_it_would_be_changed(self) -> None:
+        summary = render(standing(checks={"evidence": {}}))["summary"]
+        assert (summary["state"], summary["reason"]) == ("Waiting", "NoEvidence")
+        summary = render(standing(checks={"evidence": {}}, mode=Mode.RECOMMEND))["summary"]
+        assert (summary["state"], summary["reason"]) == ("Recommended", "RecommendOnly")
 
     def test_summary_and_savings_are_those_of_the_pod(self) -> None:
         deployment = workload(Container("app", WIDE), sidecar("proxy", WIDE), Container("migrate", WIDE, Role.INIT), replicas=3)
@@ -437,7 +469,17 @@ class TestDeadBand:
     def test_another_way_to_the_number_is_news(self, fields: dict[str, Any]) -> None:
         status = self.cycle(render(standing()), moved(recommendation(), 1.005, **fields))
         assert status["containers"][0]["explanation"]["cpu"]["text"] == "anew"
-        assert status["containers"][0]["explanation"]["memory"]["text"] == "to 402653184"
+
+    def test_what_is_told_of_one_container_is_of_one_moment(self) -> None:
+        old, new = render(standing()), moved(recommendation(), 1.005, samples=4000, buffer=0.21)
+        status = self.cycle(old, new)
+        assert {entry["samples"] for entry in status["containers"][0]["explanation"].values()} == {4000}
+        assert status["containers"][0]["recommended"] == sizes_status(new.wanted)
+
+    @pytest.mark.parametrize(("share", "told"), [(0.0288, "2.9%"), (0.018, "1.8%"), (0.1, "10%"), (1.0, "100%")])
+    def test_the_coverage_is_that_of_the_text(self, share: float, told: str) -> None:
+        found = explanation("cpu", WORKED)
+        assert explanation_status(replace(found, measurement=replace(found.measurement, coverage=share)))["coverage"] == told
 
     @pytest.mark.parametrize(
         ("before", "after"),

@@ -13,13 +13,14 @@ from tests.testbed.binaries import (
     binaries_folder,
     build,
     build_usage_servers,
+    build_with_prometheus_2,
     cache_folder,
     usage_servers_folder,
     victoria_metrics,
 )
 from tests.testbed.credentials import signing_key
 from tests.testbed.errors import BuildError, NotProvided
-from tests.testbed.pins import BINARIES, USAGE_SERVERS, prometheus_release, required_version
+from tests.testbed.pins import BINARIES, PROMETHEUS_2, USAGE_SERVERS, prometheus_release, required_version
 from tests.testbed.toolchain import parse_go_version
 
 FAKE_GO = """#!/bin/sh
@@ -115,6 +116,26 @@ def test_a_prebuilt_folder_may_lack_the_usage_servers(fake_go: Path, tmp_path: P
     assert victoria_metrics() == tmp_path / "victoria-metrics"
 
 
+def test_prometheus_2_stands_in_the_place_of_the_newest_beside_the_same_control_plane(fake_go: Path) -> None:
+    newest = build()
+    folder = build_with_prometheus_2()
+    assert build_with_prometheus_2() == folder
+    assert fake_go.read_text().split() == [*ALL_PACKAGES, *(binary.package for binary in PROMETHEUS_2)]
+    assert binaries_folder({"RIGHTSIZER_TESTBED_ASSETS": str(folder)}) == folder
+    own = {binary.name for binary in PROMETHEUS_2}
+    for name in (binary.name for binary in BINARIES):
+        assert (folder / name).resolve().parent == (folder if name in own else newest)
+
+
+def test_prometheus_2_follows_the_rest_of_the_testbed(fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = build_with_prometheus_2()
+    prebuilt = tmp_path / "prebuilt"
+    build().rename(prebuilt)
+    monkeypatch.setenv("RIGHTSIZER_TESTBED_ASSETS", str(prebuilt))
+    assert build_with_prometheus_2() == folder
+    assert (folder / "etcd").resolve() == prebuilt / "etcd"
+
+
 @pytest.mark.parametrize(
     ("environment", "folder"),
     [
@@ -141,7 +162,7 @@ def test_versions_of_go_modules() -> None:
     assert required_version(go_mod, "k8s.io/kubernetes-x") == "v0.1.0"
     with pytest.raises(ValueError, match="does not require"):
         required_version(go_mod, "k8s.io/other")
-    assert [prometheus_release(version) for version in ("v0.315.0", "v0.302.1")] == ["3.15.0", "3.2.1"]
+    assert [prometheus_release(version) for version in ("v0.315.0", "v0.302.1", "v0.45.6")] == ["3.15.0", "3.2.1", "2.45.6"]
     with pytest.raises(ValueError, match="not a version"):
         prometheus_release("v1.2.3")
 

@@ -15,6 +15,11 @@ from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.moment import moment
+from rightsizer.checks.proving import evidence_too_weak, no_evidence
+from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
+from rightsizer.methods.recommendation import Clamp
+from rightsizer.methods.risk import conduct_of, worth_it
+from rightsizer.profile import LEARNED, LimitPolicy
 from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
 from rightsizer.workload import PAUSED_ANNOTATION, Autoscaler, FieldPath, RolloutPhase, ScalingMetric
 
@@ -98,9 +103,14 @@ def hpa_on_same_resource(facts: CheckFacts) -> Objection | None:
 
 
 def cooling_down(facts: CheckFacts) -> Objection | None:
-    """It was lowered a short while ago; raising is never held back."""
+    """It was lowered, or raised, a short while ago; raising is never held back."""
     least = facts.profile.apply.lower_at_most_every_seconds
     lower = frozenset(change.path for change in facts.changes if change.direction is Direction.LOWER)
+    settle = _pace(facts).settle_seconds
+    if facts.last_raised is not None and lower and facts.now - facts.last_raised < settle:
+        again = moment(facts.last_raised + settle)
+        message = f"raised at {moment(facts.last_raised)}: lowered again from {again} on at the earliest"
+        return Objection(Reason.COOLING_DOWN, message, lower)
     if facts.last_lowered is None or not lower or facts.now - facts.last_lowered >= least:
         return None
     message = (
@@ -111,16 +121,20 @@ def cooling_down(facts: CheckFacts) -> Objection | None:
 
 
 def change_too_small(facts: CheckFacts) -> Objection | None:
-    """No number would move far enough to be worth a rollout. One that does takes the small ones along."""
-    least = facts.profile.apply.minimum_change
-    if not facts.changes:
+    """No number would move far enough to be worth a rollout. One that does takes the small ones along.
+
+    How far is far enough is the replay's matter too: see `rightsizer.methods.pace`.
+    """
+    if not facts.changes or any(_worth_it(facts, change) for change in facts.changes):
         return None
     largest = max(facts.changes, key=_relative)
+    least = _least(facts, largest)
     if _relative(largest) >= least:
-        return None
+        message = f"{largest.path} alone is between the ratios of the profile's limit, and the request hardly moves"
+        return Objection(Reason.CHANGE_TOO_SMALL, message)
     message = (
         f"the largest change, {largest.path} from {_quantity(largest.path, largest.before)} to "
-        f"{_quantity(largest.path, largest.after)}, is below {format_percentage(least)}"
+        f"{_quantity(largest.path, largest.after)}, is below {format_percentage(least)}{_why_so_much(facts, largest)}"
     )
     return Objection(Reason.CHANGE_TOO_SMALL, message)
 
@@ -131,12 +145,59 @@ CHAIN: Sequence[Check] = (
     backing_off,
     stale_metrics,
     not_enough_history,
+    no_evidence,
+    evidence_too_weak,
     hpa_on_same_resource,
     owned_by_gitops,
     cooling_down,
     change_too_small,
 )
 """In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it last."""
+
+
+def _pace(facts: CheckFacts) -> Pace:
+    return pace_of(facts.profile, strategy=facts.profile.apply.strategy)
+
+
+def _least(facts: CheckFacts, change: FieldChange) -> float:
+    pace, raises = _pace(facts), change.direction is Direction.RAISE
+    if facts.profile.method == LEARNED:
+        conduct = conduct_of(change.path.resource, facts.profile.risk.time_above_request, fast=pace.fast)
+        conduct = worth_it(conduct, pace.minimum_change)
+        return conduct.raise_change if raises else conduct.lower_change
+    return pace.raise_change if raises else pace.minimum_change
+
+
+def _why_so_much(facts: CheckFacts, change: FieldChange) -> str:
+    raises = change.direction is Direction.RAISE
+    if facts.profile.method == LEARNED:
+        return f", which {LEARNED} asks {'raising' if raises else 'lowering'} to be worth"
+    return f", {RAISE_CHANGES:g} x minimumChange for raising" if raises else ""
+
+
+def _worth_it(facts: CheckFacts, change: FieldChange) -> bool:
+    clamps = _clamps(facts, change.path) if change.direction is Direction.RAISE else ()
+    if Clamp.NEAR_LIMIT in clamps:
+        return True
+    if Clamp.OOM_KILL in clamps:
+        return _relative(change) >= _pace(facts).minimum_change
+    return _relative(change) >= _least(facts, change) and not _within_ratios(facts, change)
+
+
+def _clamps(facts: CheckFacts, path: FieldPath) -> tuple[Clamp, ...]:
+    found = facts.recommendations.get(path.container)
+    explained = None if found is None else found.explanation(path.resource)
+    return () if explained is None else (explained.request_clamp, explained.limit_clamp)
+
+
+def _within_ratios(facts: CheckFacts, change: FieldChange) -> bool:
+    """Whether it is a limit that may stand where it does: with the peak, a limit moves between two ratios; that alone is no reason."""
+    path, container = change.path, facts.workload.container(change.path.container)
+    limit = facts.profile.rule_for(path.container).resource(path.resource).limit
+    if path.field != "limit" or container is None or limit.policy is not LimitPolicy.RATIO or limit.max_ratio is None:
+        return False
+    request = container.sizes.request(path.resource)
+    return bool(request and change.before) and limit.ratio <= (change.before or 0) / (request or 1) <= limit.max_ratio
 
 
 def _takes_back(manager: str) -> bool:

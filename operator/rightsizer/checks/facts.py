@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.profile import Profile
 from rightsizer.workload import Autoscaler, FieldPath, Workload
@@ -19,6 +20,8 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     STALE_METRICS = "StaleMetrics"
     NOT_ENOUGH_HISTORY = "NotEnoughHistory"
+    NO_EVIDENCE = "NoEvidence"
+    EVIDENCE_TOO_WEAK = "EvidenceTooWeak"
     HPA_ON_SAME_RESOURCE = "HpaOnSameResource"
     OWNED_BY_GITOPS = "OwnedByGitOps"
     COOLING_DOWN = "CoolingDown"
@@ -59,7 +62,8 @@ class CheckFacts:
 
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
     `last_failed`: when the newest change of it failed, if it did, and `failure` why. `history_read`: whether the whole window of its
-    namespace has been read from the usage source; while it has not, more may have been used than is known.
+    namespace has been read from the usage source; while it has not, more may have been used than is known. `evidence`: by container, of
+    those whose past was replayed. `last_raised`: when the newest change of it raised something, if it did.
     """
 
     now: float
@@ -72,6 +76,8 @@ class CheckFacts:
     last_failed: float | None = None
     failure: str = ""
     history_read: bool = True
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    last_raised: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

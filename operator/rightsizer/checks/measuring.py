@@ -9,19 +9,10 @@ from collections.abc import Iterable, Sequence
 
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
 from rightsizer.checks.moment import moment
-from rightsizer.history import SLOT_SECONDS
+from rightsizer.methods.pace import LEAST_COVERAGE, STALE_AFTER_SECONDS, covered, fresh, long_enough
 from rightsizer.methods.recommendation import Measurement
 from rightsizer.quantities import format_duration
 from rightsizer.workload import RESOURCES, FieldPath, ResourceName
-
-STALE_AFTER_SECONDS = 15 * 60
-"""Three slots: a scrape that failed once and a cycle that came late are no reason to stop."""
-
-LEAST_COVERAGE = 0.5
-"""Share of the history that must have values: below it, percentiles say more about the gaps than about the usage."""
-
-HISTORY_SLACK = 0.01
-"""What may be missing of the history asked for: a window of seven days never holds quite seven days when a slot at its edge is empty."""
 
 _DAY_SECONDS = 86_400
 _HOUR_SECONDS = 3_600
@@ -30,7 +21,7 @@ _HOUR_SECONDS = 3_600
 def stale_metrics(facts: CheckFacts) -> Objection | None:
     """The newest usage is too old to tell what is needed now: per container and resource, or for all of them."""
     found = _measurements(facts)
-    stale = {key: measurement for key, measurement in found.items() if facts.now - measurement.newest > STALE_AFTER_SECONDS}
+    stale = {key: measurement for key, measurement in found.items() if not fresh(facts.now - measurement.newest)}
     if not stale:
         return None
     newest = max(measurement.newest for measurement in stale.values())
@@ -66,7 +57,7 @@ def _still_reading(facts: CheckFacts) -> Objection | None:
 
 def _too_short(facts: CheckFacts, short: Sequence[FieldChange]) -> Objection:
     # The longest wait is told: after it, nothing is short of history any more.
-    worst = max(short, key=lambda change: _needed_seconds(facts, change) - _measurement(facts, change).history_seconds)
+    worst = max(short, key=lambda change: _needed_seconds(facts, change) - _seen_seconds(facts, change))
     return Objection(Reason.NOT_ENOUGH_HISTORY, _history_message(facts, worst, short), frozenset(change.path for change in short))
 
 
@@ -92,16 +83,19 @@ def _needed_seconds(facts: CheckFacts, change: FieldChange) -> int:
     return profile.raise_after_seconds if change.direction is Direction.RAISE else profile.lower_after_seconds
 
 
-def _missing_seconds(facts: CheckFacts, change: FieldChange) -> int:
-    return _needed_seconds(facts, change) - _measurement(facts, change).history_seconds
+def _seen_seconds(facts: CheckFacts, change: FieldChange) -> int:
+    """What a release made larger is raised by all that was seen of it, but lowered only by what was seen since."""
+    measurement = _measurement(facts, change)
+    before = measurement.before_release_seconds if change.direction is Direction.RAISE else 0
+    return before + measurement.history_seconds
 
 
 def _long_enough(facts: CheckFacts, change: FieldChange) -> bool:
-    return _missing_seconds(facts, change) <= _needed_seconds(facts, change) * HISTORY_SLACK
+    return bool(long_enough(_seen_seconds(facts, change), _needed_seconds(facts, change)))
 
 
 def _covered(measurement: Measurement) -> float:
-    return measurement.samples * SLOT_SECONDS / measurement.history_seconds if measurement.history_seconds else 0.0
+    return covered(measurement.samples, measurement.history_seconds)
 
 
 def _seen_enough(facts: CheckFacts, change: FieldChange) -> bool:
@@ -115,13 +109,15 @@ def _history_message(facts: CheckFacts, worst: FieldChange, short: Iterable[Fiel
         share = int(_covered(measurement) * 100)
         return f"values for {share} % of {_span(measurement.history_seconds)} of history, at least {LEAST_COVERAGE:.0%} are needed: {paths}"
     needed = _needed_seconds(facts, worst)
-    seen = measurement.history_seconds
+    seen = _seen_seconds(facts, worst)
     if needed >= 2 * _DAY_SECONDS > seen:
         so_far = f"{_span(seen)} of {needed / _DAY_SECONDS:g} days of history"
     elif needed >= 2 * _DAY_SECONDS:
         so_far = f"{seen // _DAY_SECONDS} of {needed / _DAY_SECONDS:g} days of history"
     else:
         so_far = f"{seen // _HOUR_SECONDS} of {needed / _HOUR_SECONDS:g} hours of history"
+    if measurement.release is not None and worst.direction is Direction.LOWER:
+        so_far += f" since {measurement.release}"
     enough = measurement.newest - seen + needed
     return f"{so_far}, enough from {moment(enough)} on: {paths}"
 

@@ -16,7 +16,16 @@ import click
 
 from rightsizer import __version__
 from rightsizer.cli.exits import EPILOG, CommandLine, ExitCode
-from rightsizer.cli.options import debug_option, kubeconfig_option, origin_options, prometheus_options, prometheus_settings
+from rightsizer.cli.options import (
+    FILE,
+    RULE_NAMES,
+    debug_option,
+    duration,
+    kubeconfig_option,
+    origin_options,
+    prometheus_options,
+    prometheus_settings,
+)
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -26,7 +35,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Measures what the containers of Kubernetes workloads use and says what they should request and be limited to.
 
-    `recommend` and `explain` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
+    `recommend`, `explain` and `backtest` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
     With kubectl-rightsizer on the PATH, each is also `kubectl rightsizer COMMAND`.
     """
 
@@ -38,8 +47,10 @@ def main() -> None:
 def run(kubeconfig: Path | None, **options: Any) -> None:
     """Run the operator until it is stopped.
 
-    Every option can also be given as an environment variable, RIGHTSIZER_ and the name of the setting in capitals
-    (RIGHTSIZER_PROMETHEUS_URL); options go before. More settings exist only there: RIGHTSIZER_CYCLE_SECONDS,
+    Each --prometheus option can also be given as an environment variable: --prometheus-url is RIGHTSIZER_PROMETHEUS_URL, and so on;
+    three are called otherwise: RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS, RIGHTSIZER_PROMETHEUS_HEADERS, and
+    RIGHTSIZER_PROMETHEUS_VERIFY=false for --prometheus-insecure. Options go before. More settings exist only there:
+    RIGHTSIZER_PROMETHEUS_RETRIES, RIGHTSIZER_PROMETHEUS_QUERIES_AT_ONCE, RIGHTSIZER_HISTORY_FOLDER, RIGHTSIZER_CYCLE_SECONDS,
     RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
     """
     from rightsizer import handlers
@@ -69,7 +80,9 @@ def recommend(output: str, **options: Any) -> None:
     Profiles are those of the cluster (offline: those among the manifests), or the one of --profile; a workload that no profile
     fits gets the default one. Usage, certificates and secrets can also be named by RIGHTSIZER_PROMETHEUS_URL and the like.
     NOTE tells which check would hold an automatic change back: `-` for none, HpaOnSameResource(cpu) for one that concerns the CPU
-    only, UpToDate where nothing would change, NoUsage where nothing was measured. With -o json or yaml each workload is one object:
+    only, UpToDate where nothing would change, NoUsage where nothing was measured. EVIDENCE tells what this rule would have done over
+    the container's own past: how long was judged, OOM kills, time above the request, changes a day, and the memory requested less
+    than today, in the mean; `-` where too little was seen. With -o json or yaml each workload is one object:
 
     \b
       rightsizer recommend -o json ... | jq '.[] | {workload, savings}'
@@ -96,6 +109,68 @@ def explain(workload: str, **options: Any) -> None:
 
     with _logging():
         _end(explain_one(workload, options))
+
+
+@main.command(epilog=EPILOG, short_help="Replay the rule over past usage, beside other rules, and judge it.")
+@click.argument("more", metavar="", nargs=-1, type=FILE)
+@click.option("--workload", "workloads", metavar="KIND/NAME", multiple=True, help="Only this workload; may be repeated.")
+@click.option(
+    "--method", metavar="NAME", help="Instead of the profile's method: Measured, Learned (by its risk budget), or an installed plug-in."
+)
+@click.option(
+    "--rule",
+    "rules",
+    type=click.Choice(RULE_NAMES),
+    multiple=True,
+    help="Another rule to compare with; may be repeated. current: the sizes in force today.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["InPlace", "Rollout"]),
+    help="At which speeds: InPlace raises at once, Rollout spares restarts. [default: the profile's]",
+)
+@click.option("--score-after", metavar="DURATION", callback=duration, help="Judge from then on. [default: 7d, 24h for less than 10 days]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "csv", "html"]),
+    default="table",
+    show_default=True,
+    help="The form of the answer; html is one page with plots, for a browser.",
+)
+@click.option(
+    "--trajectory", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write every decision to this CSV file."
+)
+@origin_options(several_namespaces=True, replayed=True)
+def backtest(more: tuple[Path, ...], **options: Any) -> None:
+    """Replay the rule over past usage, each decision seeing only what was there by then, and judge it by what came next.
+
+    \b
+    The containers of a cluster over the window of their profiles, beside the sizes in force today:
+      rightsizer backtest -n shop --rule current --rule vpa
+      rightsizer backtest -n shop --workload deploy/web --strategy InPlace
+    The same from files:
+      rightsizer backtest --manifests deploy/ --history usage.csv.gz --rule current
+    Any usage, by the rule of one profile:
+      rightsizer backtest --history series.csv.gz --strategy InPlace --rule p95+20 --rule vpa
+
+    Each container follows the rule of its own profile, as for recommend; its series is called namespace/Kind/name/container.
+
+    A file of series knows no workloads: one row is one sample, at any spacing; a missing row or an empty number is a gap, and is neither
+    filled nor counted. CPU is averaged over 5 minutes, memory is the highest. The bounds min and max count only for a resource for which
+    the profile writes one: it is the rule that is judged. Exceptions by container name have no meaning there.
+
+    Sizes are not rounded; that costs at most 1m or 1Mi.
+
+    \b
+    SLACK          requested but not used: 1 - p95 of a day's usage / mean of its request, mean over the days
+    ABOVE REQUEST  share of the time in which more was used than requested
+    UNMET          what was used above the request, as a share of all usage
+    """
+    from rightsizer.cli.backtesting import backtest_all
+
+    with _logging():
+        _end(backtest_all({**options, "history": (*options["history"], *more)}))
 
 
 def _end(code: ExitCode) -> None:

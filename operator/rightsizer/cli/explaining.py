@@ -34,7 +34,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
     with ProgressBar() as bar:
         origin = open_origin(options, bar.report)
         declared = origin.declared()
-        workload = _find(kind, name, declared)
+        workload = find_workload(kind, name, declared)
         ruled = rule(declared).get(workload.ref)
         if ruled is None:
             raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds or its selector do not fit")
@@ -46,7 +46,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
         usage = origin.usage(there, window_seconds=ruled.profile.window_seconds)
         assessed = assess([ruled], declared, usage)[0]
     click.echo(render(assessed, usage))
-    for message in declared.notes:
+    for message in (*declared.notes, *usage.notes):
         note(message)
     return tell_failures(_only(declared, ruled), usage)
 
@@ -62,7 +62,8 @@ def parse_reference(text: str) -> tuple[str, str]:
     return kind, name
 
 
-def _find(kind: str, name: str, declared: Declared) -> Workload:
+def find_workload(kind: str, name: str, declared: Declared) -> Workload:
+    """Raises InvalidInput where it is in several namespaces, NothingMatched where it is in none."""
     found = [workload for workload in declared.workloads if (workload.ref.kind, workload.ref.name) == (kind, name)]
     if len(found) > 1:
         places = ", ".join(sorted(workload.ref.namespace for workload in found))

@@ -46,6 +46,7 @@ def _object(one: Assessed, now: float) -> dict[str, Any]:
         "measuredAt": status.get("measuredAt"),
         "containers": [{**container, "note": notes[container["name"]]} for container in status["containers"]],
         "savings": status.get("savings", {}),
+        "evidence": status.get("evidence", {}),
         "checks": [_check(objection) for objection in one.standing.verdict.objections],
     }
 

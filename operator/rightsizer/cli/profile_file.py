@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
-from rightsizer.profile import KIND, Profile, load_profile
+from rightsizer.methods import known_methods
+from rightsizer.profile import KIND, Profile, load_profile, unknown_method
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,25 +28,35 @@ def read_documents(path: Path) -> list[Any]:
         raise InvalidInput(f"{path}: is not YAML: {_where(error)}") from error
 
 
-def read_profile(path: Path) -> Profile:
-    """The one ResourceProfile of a file, by the strict rules. Raises InvalidInput, naming the field."""
+def read_profile(path: Path, *, replayed: bool = False) -> Profile:
+    """The one ResourceProfile of a file, by the strict rules (`load_profile`). Raises InvalidInput, naming the field."""
     documents = read_documents(path)
     manifest = documents[0] if len(documents) == 1 else None
     if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) != KIND:
         raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {_contents(documents)}")
-    return profile_of(manifest, path)
+    return profile_of(manifest, path, replayed=replayed)
 
 
-def profile_of(manifest: Mapping[str, Any], path: Path) -> Profile:
+def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = False) -> Profile:
+    """Raises InvalidInput, naming the field."""
     try:
-        return load_profile(manifest)
+        profile = load_profile(manifest, replayed=replayed)
     except InvalidProfile as error:
         raise InvalidInput(f"{path}: {error}") from error
+    problem = unknown_method(profile.method, known_methods())
+    if problem is not None:
+        raise InvalidInput(f"{path}: {problem}")
+    return profile
 
 
 def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:
     """The profile in each of these namespaces: one that is given by hand rules them all."""
     return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
+
+
+def only_profile(profile: Profile, path: Path | None) -> str:
+    """What is told where a profile was given by hand."""
+    return f"the profile {profile.name} of {path} rules, and no other"
 
 
 def _contents(documents: Sequence[Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -24,10 +25,10 @@ def recommend_all(output: str, options: Mapping[str, Any]) -> ExitCode:
         origin = open_origin(options, bar.report)
         declared = origin.declared()
         ruled = list(rule(declared).values())
-        _check_ruled(ruled, declared)
+        check_ruled(ruled, declared)
         assessed, usage = _measured(origin, ruled, declared)
     click.echo(_rendered(output, assessed, usage))
-    _tell_notes(ruled, declared, usage)
+    tell_notes(ruled, declared, usage)
     return tell_failures(declared, usage)
 
 
@@ -42,7 +43,8 @@ def tell_failures(declared: Declared, usage: Usage) -> ExitCode:
     return ExitCode.USAGE_SOURCE if usage.trouble else ExitCode.FINE
 
 
-def _check_ruled(ruled: list[Ruled], declared: Declared) -> None:
+def check_ruled(ruled: Sequence[Ruled], declared: Declared) -> None:
+    """Raises NothingMatched where there is nothing to do for any of them."""
     if not ruled:
         kinds = "its kinds or its selector fit none of them"
         raise NothingMatched(f"{len(declared.workloads)} workloads were found, but the profile rules none: {kinds}")
@@ -62,18 +64,36 @@ def _rendered(output: str, assessed: list[Assessed], usage: Usage) -> str:
     return listing.as_json(objects) if output == "json" else listing.as_yaml(objects)
 
 
-def _tell_notes(ruled: list[Ruled], declared: Declared, usage: Usage) -> None:
+def tell_notes(ruled: Sequence[Ruled], declared: Declared, usage: Usage) -> None:
+    """What a person should know about the reading, and about workloads that no profile fits or that are ignored."""
     for text in (*declared.notes, *usage.notes):
         note(text)
     by_default = [one for one in ruled if one.profile.name == DEFAULT_PROFILE_NAME]
     if by_default:
-        note(f"no profile fits {'any workload' if by_default == ruled else _named(by_default)}: the default profile is used")
+        note(f"no profile fits {'any workload' if by_default == list(ruled) else _named(by_default)}: the default profile is used")
+    for profile, names in sorted(unknown_containers(ruled, everywhere=not declared.defaults).items()):
+        note(f"profile {profile}: spec.containers names what no workload has: {', '.join(names)}")
     ignored = [one for one in ruled if one.mode is Mode.IGNORE]
     if ignored:
         note(f"left out, because the mode is Ignore: {_named(ignored)}")
 
 
+def unknown_containers(ruled: Iterable[Ruled], *, everywhere: bool) -> dict[str, list[str]]:
+    """By profile, the names of its exceptions that no workload has. `everywhere`: it is one profile in all namespaces."""
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    named: dict[str, set[str]] = {}
+    for one in ruled:
+        profile = one.profile.name if everywhere else f"{one.profile.namespace}/{one.profile.name}"
+        known[profile] |= {container.name for container in one.workload.sizable}
+        named[profile] = set(one.profile.container_rules)
+    return {profile: sorted(names - known[profile]) for profile, names in named.items() if names - known[profile]}
+
+
 def _named(ruled: Iterable[Ruled]) -> str:
-    names = [f"{one.workload.ref.namespace}/{one.workload.ref}" for one in ruled]
+    return listed([f"{one.workload.ref.namespace}/{one.workload.ref}" for one in ruled])
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

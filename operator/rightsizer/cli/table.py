@@ -9,14 +9,16 @@ from rightsizer.checks.facts import Objection
 from rightsizer.cli.assessing import Assessed
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.quantities import format_memory_short
+from rightsizer.status.evidence import of_container
 from rightsizer.status.sizes import quantity
-from rightsizer.status.standing import NOT_VALID, UP_TO_DATE, Standing
+from rightsizer.status.standing import METHOD_FAILED, NOT_VALID, UP_TO_DATE, Standing
 from rightsizer.workload import RESOURCES, Container, ResourceName, SizeField
 
-HEADER = ("NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "NOTE")
+HEADER = ("NAMESPACE", "WORKLOAD", "CONTAINER", "CPU", "CPU LIMIT", "MEMORY", "MEMORY LIMIT", "EVIDENCE", "NOTE")
 NO_USAGE = "NoUsage"
 IGNORED = "ModeIgnore"
 NOTHING_AGAINST_IT = "-"
+NO_EVIDENCE = "-"
 
 
 def render(assessed: Sequence[Assessed]) -> str:
@@ -42,7 +44,7 @@ def note(standing: Standing, container: Container) -> str:
     if standing.trouble is not None:
         return standing.trouble.reason
     if found.cpu is None and found.memory is None:
-        return NO_USAGE
+        return METHOD_FAILED if found.trouble else NO_USAGE
     changed = {change.path.resource for change in standing.changes if change.path.container == container.name}
     if not changed:
         return UP_TO_DATE
@@ -63,8 +65,14 @@ def _rows(one: Assessed) -> Iterable[tuple[str, ...]]:
             _cell(container, found, "cpu", "limit"),
             _cell(container, found, "memory", "request"),
             _cell(container, found, "memory", "limit"),
+            _evidence(one.standing, container),
             note(one.standing, container),
         )
+
+
+def _evidence(standing: Standing, container: Container) -> str:
+    found = standing.evidence.get(container.name)
+    return NO_EVIDENCE if found is None or not found.proves_anything else of_container(container, found)
 
 
 def _cell(container: Container, found: ContainerRecommendation | None, resource: ResourceName, field: SizeField) -> str:

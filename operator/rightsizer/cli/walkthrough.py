@@ -14,10 +14,11 @@ from rightsizer.cli.table import requested
 from rightsizer.cycle import Ruled
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
-from rightsizer.methods.measured import NOTICEABLY_THROTTLED
+from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
-from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
-from rightsizer.quantities import format_duration, format_percentage
+from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, STEPS, top_ratio
+from rightsizer.profile import DAY_SECONDS, LEARNED, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
+from rightsizer.quantities import format_days, format_duration, format_percentage, format_share_up
 from rightsizer.status.change import change_figures
 from rightsizer.status.sizes import quantity
 from rightsizer.workload import RESOURCES, Container, ResourceName
@@ -71,10 +72,55 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
         explanation = found.explanation(resource)
         if explanation is None:
             window = format_duration(assessed.ruled.profile.window_seconds)
-            yield f"  {_TITLES[resource]}: no usage was seen in the last {window}; nothing is recommended"
+            why = found.trouble or f"no usage was seen in the last {window}"
+            yield f"  {_TITLES[resource]}: {why}; nothing is recommended"
         else:
             yield _headline(container, found, resource)
             yield from _steps(explanation, assessed.ruled.profile, container, usage)
+    for finding in found.findings:
+        yield f"  {finding.type}: {finding.message}"
+    yield from _evidence(assessed, container)
+
+
+def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
+    """What the replay showed, in whole sentences."""
+    found = assessed.standing.evidence.get(container.name)
+    if found is None:
+        yield "  Evidence: none, too little was seen to replay this rule and judge it"
+        return
+    if not found.proves_anything:
+        yield f"  Evidence: none, the replay could judge {format_days(found.days)} of the {format_days(found.least_days)} that are needed"
+        return
+    kills = found.memory.oom_events
+    killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
+    yield f"  Evidence: had this rule been applied in the {format_days(found.days)} that were judged, each time by what was known then,"
+    yield f"    the container {killed}, and {_changed(found.changes)};"
+    for resource in RESOURCES:
+        figures = found.figures(resource)
+        if figures.judged_slots:
+            mean = _mean(container, resource, figures.request)
+            yield f"    {_TITLES[resource]} above the request for {format_share_up(figures.above)} of the time, {mean}"
+
+
+def _changed(changes: float) -> str:
+    return f"would have been changed {changes:.1f} times a day" if changes else "would not have been changed"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _mean(container: Container, resource: ResourceName, request: float) -> str:
+    """The mean request, beside today's."""
+    step = STEPS[resource]
+    mean = f"with {_size(resource, round(request / step) * step)} requested in the mean"
+    today = effective(container.sizes, resource, "request")
+    if not today:
+        return mean
+    share = (today - request) / today
+    if round(share, 2) == 0:
+        return f"{mean}, as today"
+    return f"{mean}, {abs(share):.0%} {'less' if share >= 0 else 'more'} than the {_size(resource, today)} of today"
 
 
 def _headline(container: Container, found: ContainerRecommendation, resource: ResourceName) -> str:
@@ -94,13 +140,17 @@ def _steps(explanation: Explanation, profile: Profile, container: Container, usa
     yield f"                {_meaning(resource)}; the highest was {amount(resource, found.peak)}"
     if found.throttled:
         yield f"                {_throttled(found)}"
-    yield f"    2. buffer   {amount(resource, found.value)} {target}"
+    yield f"    2. {'margin' if explanation.learned else 'buffer'}   {amount(resource, found.value)} {target}"
     yield f"                a request is rounded up to {_UNITS[resource]}"
     yield f"    3. bounds   {'; '.join(bounded) or _within(resource, rule, explanation)}"
     yield f"    4. limit    {limit}"
     if explanation.limit_clamp is not Clamp.GUARANTEED:
-        yield f"                {_limit_rule(rule.limit)}"
-    yield f"       rule     {_place(profile, container, resource)}"
+        yield f"                {_limit_rule(rule.limit, profile)}"
+    if explanation.choice:
+        first, *rest = explanation.choice.split("; ")
+        yield f"       choice   {first}"
+        yield from (f"                {words}" for words in rest)
+    yield f"       rule     {_place(profile, container, resource, by_learned=explanation.learned)}"
 
 
 def _reach(found: Measurement, *, now: float) -> str:
@@ -133,17 +183,20 @@ def _within(resource: ResourceName, rule: ResourceRule, explanation: Explanation
     return f"{quantity(resource, explanation.request)} is within {bounds}"
 
 
-def _limit_rule(rule: LimitRule) -> str:
+def _limit_rule(rule: LimitRule, profile: Profile) -> str:
     if rule.policy is not LimitPolicy.RATIO:
         return f"policy {rule.policy}"
-    lifted = "" if rule.max_ratio is None else f", up to {rule.max_ratio:g} x where 1.75 x the peak asks for it"
+    if profile.method == LEARNED:
+        return f"policy Ratio: {top_ratio(rule):g} x the request, the most that the rule allows"
+    lifted = "" if rule.max_ratio is None else f", up to {rule.max_ratio:g} x where {PEAK_LIMIT_RATIO:g} x the peak asks for it"
     return f"policy Ratio: {rule.ratio:g} x the request{lifted}"
 
 
-def _place(profile: Profile, container: Container, resource: ResourceName) -> str:
+def _place(profile: Profile, container: Container, resource: ResourceName, *, by_learned: bool) -> str:
     rule = profile.rule_for(container.name).resource(resource)
     where = f"spec.containers[{container.name}].{resource}" if container.name in profile.container_rules else f"spec.{resource}"
-    return f"{where} of the profile: {rule.statistic} + {format_percentage(rule.buffer)} over {format_duration(profile.window_seconds)}"
+    what = LEARNED if by_learned else f"{rule.told_statistic} + {format_percentage(rule.buffer)}"
+    return f"{where} of the profile: {what} over {format_duration(profile.window_seconds)}"
 
 
 def _checks(assessed: Assessed) -> Iterator[str]:

@@ -10,19 +10,24 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
+from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
+from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterNotFound
-from rightsizer.history import last_slot
+from rightsizer.history import SLOT_SECONDS, last_slot
+from rightsizer.methods import known_methods
+from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import Mode, Profile
+from rightsizer.profile import Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.naming import recommendation_name
@@ -52,7 +57,8 @@ KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 class CycleReport:
     """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
     their way; `read`: share of the window that has been read, over all namespaces; `unread`: time was up, and there is more to be read;
-    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source."""
+    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source; `proved_containers`: those with
+    evidence; `proving_seconds`: what was spent on it."""
 
     profiles: int
     workloads: int
@@ -68,6 +74,8 @@ class CycleReport:
     questions_answered: int
     questions_halved: int
     questions_failed: int
+    proved_containers: int
+    proving_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,24 @@ class _Seen:
 class Cycle:
     """Runs one cycle after the other on the same history. Not for several threads at once."""
 
-    def __init__(self, cluster: Cluster, measuring: Measuring, clock: Clock, *, writes_at_once: int = WRITES_AT_ONCE) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        measuring: Measuring,
+        clock: Clock,
+        *,
+        writes_at_once: int = WRITES_AT_ONCE,
+        methods: Mapping[str, Method] | None = None,
+    ) -> None:
+        """`methods`: those that profiles may name; all that are installed now, where none are given."""
+        self._methods = known_methods() if methods is None else methods
         self._cluster = cluster
         self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
+        self._proving = Proving(methods=self._methods)
+        self._recognising = Recognising()
         self._renewed_at = -math.inf
 
     def run(self) -> CycleReport:
@@ -98,16 +118,28 @@ class Cycle:
         now = self._clock.now()
         seen = self._read()
         measured = self._measure(seen, now)
+        ruled, history, end = seen.assignment.ruled.values(), self._measuring.history, last_slot(now)
+        proved = self._proving.refresh(ruled, history, end=end, left_out=_unproved(seen, measured))
         recommendations = recommend(
-            seen.assignment.ruled.values(), self._measuring.history, self._measuring.oom_floors(), end=last_slot(now)
+            ruled,
+            history,
+            self._measuring.oom_floors(self._kills_since(seen, now)),
+            end=end,
+            held=self._proving.held,
+            learnt=self._proving.learnt,
+            known=remembered(seen.recorded.values()),
+            methods=self._methods,
+            recognising=self._recognising,
+            unread=_unread(measured),
         )
+        self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
         self._delete_orphans(seen)
         self._tell_profiles(seen, measured, settled, now)
-        return _report(seen, measured, settled)
+        return _report(seen, measured, proved, settled)
 
     def _read(self) -> _Seen:
-        profiles = self._cluster.profiles()
+        profiles = tuple(with_known_method(profile, self._methods) for profile in self._cluster.profiles())
         active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
         places = sorted({profile.namespace for profile in active})
         annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}
@@ -136,10 +168,25 @@ class Cycle:
         for workload in seen.workloads:
             by_namespace.setdefault(workload.ref.namespace, []).append(workload)
         wanted = {name: workloads for name, workloads in by_namespace.items() if name not in seen.failed_namespaces}
-        windows = [profile.window_seconds for profile in seen.profiles if profile.mode is not Mode.IGNORE]
-        report = self._measuring.refresh(wanted, now=now, window_seconds=max(windows, default=0))
+        active = [profile for profile in seen.profiles if profile.mode is not Mode.IGNORE]
+        report = self._measuring.refresh(
+            wanted,
+            now=now,
+            window_seconds=max((profile.window_seconds for profile in active), default=0),
+            kills_seconds=max((profile.kills_seconds for profile in active), default=0),
+        )
         self._measuring.forget_all_but(self._kept(seen))
         return report
+
+    def _kills_since(self, seen: _Seen, now: float) -> Callable[[ContainerKey], float]:
+        """From when on the OOM kills of a container count: as far back as the history reaches, or as its profile says."""
+        reach = self._measuring.history.slots * SLOT_SECONDS
+
+        def since(key: ContainerKey) -> float:
+            ruled = seen.assignment.ruled.get(key.workload)
+            return now - max(reach, 0 if ruled is None else ruled.profile.kills_seconds)
+
+        return since
 
     def _kept(self, seen: _Seen) -> set[ContainerKey]:
         """Containers that are there, and all of namespaces that could not be listed this time."""
@@ -158,6 +205,7 @@ class Cycle:
                 self._settling.settle(
                     ruled,
                     recommendations.get(ref, {}),
+                    evidence=self._proving.of(ref, recommendations.get(ref, {})),
                     autoscalers=seen.autoscalers.get(ref, ()),
                     recorded=seen.recorded.get(ref),
                     trouble=measured.trouble.get(ref.namespace),
@@ -216,6 +264,15 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
     return dict(found)
 
 
+def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
+    """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
+    return {*seen.failed_namespaces, *measured.trouble, *_unread(measured)}
+
+
+def _unread(measured: MeasuringReport) -> set[str]:
+    return {namespace for namespace, share in measured.read.items() if share < 1}
+
+
 def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:
     source = measured.owner_sources.get(profile.namespace)
     if source is not None:
@@ -247,7 +304,7 @@ def _profile_standing(
     )
 
 
-def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> CycleReport:
+def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settled: list[Settled]) -> CycleReport:
     states: defaultdict[tuple[str, str], int] = defaultdict(int)
     reasons: defaultdict[str, int] = defaultdict(int)
     for one in settled:
@@ -268,4 +325,6 @@ def _report(seen: _Seen, measured: MeasuringReport, settled: list[Settled]) -> C
         questions_answered=measured.answered,
         questions_halved=measured.halved,
         questions_failed=measured.failed,
+        proved_containers=proved.containers,
+        proving_seconds=proved.seconds,
     )

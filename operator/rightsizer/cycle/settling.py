@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rightsizer.change import Change, Outcome, observe
+from rightsizer.change import Change, Outcome, observe, raises
 from rightsizer.checks.chain import judge
 from rightsizer.checks.differences import differences
 from rightsizer.checks.facts import CheckFacts
@@ -19,6 +19,7 @@ from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
 from rightsizer.cycle.writing import Writing, done
 from rightsizer.errors import ClusterError, ClusterNotFound
+from rightsizer.evidence.proof import Evidence
 from rightsizer.ports import Cluster, Recorded
 from rightsizer.profile import Mode, Profile
 from rightsizer.status import recommendation as recommendation_status
@@ -59,6 +60,7 @@ class Settling:
         ruled: Ruled,
         recommendations: Recommendations,
         *,
+        evidence: Mapping[str, Evidence],
         autoscalers: tuple[Autoscaler, ...],
         recorded: Recorded | None,
         trouble: Trouble | None,
@@ -83,6 +85,7 @@ class Settling:
                 ruled,
                 recommendations,
                 old,
+                evidence=evidence,
                 autoscalers=autoscalers,
                 change=change,
                 trouble=trouble,
@@ -144,6 +147,7 @@ class Settling:
                 standing.workload, before, standing.change, written="" if standing.change is None else change_figures(standing.change)
             ),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
+            *telling.of_leaks(standing.workload, old, wanted.status),
         ]
         for event in events:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
@@ -189,6 +193,7 @@ def look(
     recommendations: Recommendations,
     old: Mapping[str, Any],
     *,
+    evidence: Mapping[str, Evidence],
     autoscalers: tuple[Autoscaler, ...],
     change: Change | None,
     trouble: Trouble | None,
@@ -213,6 +218,8 @@ def look(
         last_failed=failed.time if failed is not None else None,
         failure=failed.message if failed is not None else "",
         history_read=history_read,
+        evidence=evidence,
+        last_raised=observed.time if observed is not None and raises(observed) else None,
     )
     return Standing(
         workload=workload,
@@ -223,6 +230,7 @@ def look(
         verdict=judge(facts),
         change=observed,
         trouble=trouble,
+        evidence=evidence,
     )
 
 

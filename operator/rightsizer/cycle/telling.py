@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rightsizer.change import Change, Outcome
+from rightsizer.methods.finding import FindingType
 from rightsizer.ports import EventTarget
 from rightsizer.profile import Mode, Profile
+from rightsizer.status.dead_band import entries_by_name
+from rightsizer.status.findings import told_findings
 from rightsizer.workload import Workload
 
 API_VERSION = "rightsizer.dev/v1alpha1"
@@ -50,6 +53,17 @@ def of_state(workload: Workload, mode: Mode, old: Mapping[str, Any], new: Mappin
         return
     if after.get("state") in _HELD_BACK:
         yield Telling(_workload_target(workload), "Warning", str(after.get("reason")), str(after.get("message")))
+
+
+def of_leaks(workload: Workload, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Telling]:
+    """That the memory of a container was found to leak: its owner has to mend it, no size does."""
+    before = entries_by_name(old)
+    for name, entry in entries_by_name(new).items():
+        if FindingType.MEMORY_LEAK in told_findings(before.get(name, {})):
+            continue
+        for found in entry.get("findings", []):
+            if found["type"] == FindingType.MEMORY_LEAK:
+                yield Telling(_workload_target(workload), "Warning", found["type"], f"container {name}: {found['message']}")
 
 
 def of_profile(profile: Profile, new: Mapping[str, Any]) -> Iterator[Telling]:

@@ -48,6 +48,11 @@ def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Span
     return joined((Span(max(start, wanted.start), wanted.end), *missing))[::-1]
 
 
+def awaited_after(newest: int) -> int:
+    """The slot up to which all were asked for when they were old enough, where the newest one has been read."""
+    return _full_before(newest) - LATE_SECONDS
+
+
 def _full_before(time: int) -> int:
     return time // FULL_SECONDS * FULL_SECONDS
 

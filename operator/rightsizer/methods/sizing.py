@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rightsizer.history import Values
+from rightsizer.methods.pace import FAST_MARGIN, climbing_to, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
+from rightsizer.methods.wishes import Wishes
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE, round_up_array
 from rightsizer.workload import ResourceName
@@ -23,25 +26,45 @@ STEPS: Mapping[ResourceName, int] = {"cpu": 1, "memory": MEBIBYTE}
 """Sizes are rounded up to whole millicores and whole mebibytes."""
 
 PEAK_MARGIN = 1.2
-"""Memory of a container that was killed for it, or whose limit is its request, is never below this multiple of the peak."""
+"""What the memory limit holds at least, as a multiple of the recent peak, as far as it follows from the request or is it."""
+
+LEARNED_PEAK_MARGIN = 1.0
+"""The same by the method `Learned`, whose limit is always as high as the rule allows: a fifth more would cost 0.4 points of slack and save
+no kill."""
 
 OOM_FACTOR = 1.2
 OOM_ADDITION = 100 * MEBIBYTE
 """An OOM kill asks for the larger of limit x 1.2 and limit + 100Mi."""
 
-PEAK_LIMIT_RATIO = 1.75
-"""What a memory limit should leave above the peak, as far as `max_ratio` lets it."""
+PEAK_LIMIT_RATIO = 2.0
+"""What a memory limit should be as a multiple of the peak, as far as `max_ratio` lets it: a process that is replaced by a new one beside
+it needs twice its memory. Usage without peaks above the measured level asks for nothing."""
+
+
+UNTHROTTLED_MOST = 2.0
+"""What was cut off is added up to so many times what was used: a share of periods says how often the limit was met, and not by how much
+it was too low. Twice is what the limit is above the request by default; what is still too little shows as throttling again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set."""
+    """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
+
+    `newest`: the last value that was seen; `previous`: that of the slot before it. `leak_hold`: the request that a leak is left with, NaN
+    without a leak. `unthrottled`: what would have been measured without throttling, NaN where there is hardly any.
+    `wishes`: what was learned, in place of what was measured. None: in none of them.
+    """
 
     measured: Numbers
     peak: Numbers
     oom_floor: Numbers
     current_limit: Numbers
     guaranteed: NDArray[np.bool_]
+    newest: Numbers
+    previous: Numbers
+    leak_hold: Numbers | None = None
+    unthrottled: Numbers | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +80,69 @@ def oom_floor(memory_limit: int) -> int:
     return max(int(memory_limit * OOM_FACTOR), memory_limit + OOM_ADDITION)
 
 
-def with_buffer(measured: Numbers, buffer: float) -> Numbers:
+def unthrottled(values: Values, shares: Values, *, noticeably: float) -> Values:
+    """Usage as if the limit had not cut it off: a value throttled in a share s of its CFS periods counts 1 / (1 - s) times, at most twice.
+
+    Only where the share is above `noticeably`; NaN is none.
+
+        value  share  becomes
+        100m   0.04   100m
+        100m   0.2    125m
+        100m   0.9    200m
+    """
+    factors = 1 / np.fmax(1 - shares, 1 / UNTHROTTLED_MOST)
+    raised: Values = np.where(shares > noticeably, values * factors, values).astype(np.float32)
+    return raised
+
+
+def leak_hold(current_request: Numbers, start: Numbers, buffer: float) -> Numbers:
+    """The memory request that a leak is left with: what it has, or the level from which it climbs anew plus the buffer, if that is more.
+
+    Following it upwards only puts the kill off and takes room from others; going down would bring it nearer. NaN where `start` is.
+    """
+    begin = round_up_array(with_buffer(start, buffer), STEPS["memory"])
+    return np.where(np.isnan(start), np.nan, np.fmax(current_request, begin))
+
+
+def top_ratio(rule: LimitRule) -> float:
+    """How many times the request a limit may be at most; 1 where it does not follow from the request."""
+    return (rule.max_ratio or rule.ratio) if rule.policy is LimitPolicy.RATIO else 1.0
+
+
+def request_floor(rule: LimitRule, floors: Numbers) -> Numbers:
+    """The least requests whose limits can be what OOM kills taught (`oom_floor`); NaN for none.
+
+    It is the limit that was too low: where the limit may be a multiple of the request, the request need not be all of it.
+    """
+    return floors / top_ratio(rule)
+
+
+def asked_by_peak(levels: Numbers, peaks: Numbers) -> Numbers:
+    """What memory limits should be for the recent peaks; NaN where no peak is above the level that was measured.
+
+    level  peak   limit
+    320Mi  320Mi  -
+    320Mi  400Mi  800Mi
+    """
+    return np.where(peaks > levels, peaks * PEAK_LIMIT_RATIO, np.nan)
+
+
+def peak_floor(rule: LimitRule, peaks: Numbers, margins: float | Numbers = PEAK_MARGIN) -> Numbers:
+    """The least memory requests whose limits can hold the recent peaks; NaN for none. Only where the rule lifts limits for peaks."""
+    if rule.policy is not LimitPolicy.RATIO or rule.max_ratio is None:
+        return np.full(peaks.shape, np.nan)
+    return request_floor(rule, peaks * margins)
+
+
+def with_buffer(measured: Numbers, buffer: float | Numbers) -> Numbers:
     """The target: 180 + 20 % = 216."""
     return measured * (1 + buffer)
+
+
+def buffers(rule: ResourceRule, inputs: Inputs) -> Numbers:
+    """What is added to what was measured, as shares: the rule's, and where something was learned its margin."""
+    margins = np.full(len(inputs.measured), np.nan) if inputs.wishes is None else inputs.wishes.margins
+    return np.where(np.isnan(margins), rule.buffer, margins)
 
 
 def unbounded(values: Numbers) -> Sized:
@@ -90,15 +173,33 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         measured  buffer  OOM floor  peak   min   max    request
         180m      20 %    -          -      10m   16     216m
         320Mi     20 %    -          320Mi  32Mi  64Gi   384Mi
-        320Mi     20 %    615Mi      512Mi  32Mi  64Gi   615Mi  OOMKill
-        320Mi     20 %    600Mi      512Mi  32Mi  64Gi   615Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
+        200Mi     20 %    615Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (the limit may be 2 x the request)
+        200Mi     20 %    600Mi      512Mi  32Mi  64Gi   308Mi  OOMKill (1.2 x 512Mi = 614.4Mi)
         3m        20 %    -          -      10m   16     10m    Minimum
+
+        200Mi     20 %    -          800Mi  32Mi  64Gi   480Mi  Peak (1.2 x 800Mi, over 2)
+
+    A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
-    sized = unbounded(with_buffer(inputs.measured, rule.buffer))
+    sized = unbounded(with_buffer(inputs.measured, buffers(rule, inputs)))
+    if inputs.wishes is not None:
+        sized = lowered(sized, inputs.wishes.keep, Clamp.KEPT)
+        sized = raised(sized, inputs.wishes.kill_floors, Clamp.REPLAYED_KILL)
+        sized = raised(sized, inputs.wishes.guards, Clamp.MEASURED)
     if resource == "memory":
-        sized = raised(sized, _oom_floor(inputs), Clamp.OOM_KILL)
+        floors = _oom_floor(inputs)
+        floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
+        sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
+        sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
+        # The limit that belongs to it holds the peak: it is no surprise that it will come again.
+        sized = raised(sized, peak_floor(rule.limit, inputs.peak, _peak_margins(inputs)), Clamp.PEAK)
+    elif inputs.unthrottled is not None:
+        sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
+        sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
     sized = rounded_up(sized, STEPS[resource])
+    if inputs.leak_hold is not None:
+        sized = _replaced(sized, _leaks(inputs), inputs.leak_hold, Clamp.LEAK)
     sized = raised(sized, rule.minimum, Clamp.MINIMUM)
     sized = lowered(sized, rule.maximum, Clamp.MAXIMUM)
     return _below_kept_limit(sized, inputs) if rule.limit.policy is LimitPolicy.KEEP else sized
@@ -110,6 +211,8 @@ def limits(resource: ResourceName, rule: LimitRule, inputs: Inputs, requested: N
     A Guaranteed pod stays so under every policy: its limits are its requests. The profile's bounds are for requests only.
     """
     sized = _limits_by_policy(resource, rule, inputs, requested)
+    if rule.policy is LimitPolicy.RATIO:
+        sized = _where_it_was(sized, inputs, requested)
     return _replaced(sized, inputs.guaranteed, requested, Clamp.GUARANTEED)
 
 
@@ -120,15 +223,53 @@ def _limits_by_policy(resource: ResourceName, rule: LimitRule, inputs: Inputs, r
         return unbounded(inputs.current_limit)
     step = STEPS[resource]
     limit = rounded_up(unbounded(requested * rule.ratio), step)
-    if rule.max_ratio is None:
+    limit = raised(limit, round_up_array(lifted(rule, requested, asked_by_peak(inputs.measured, inputs.peak)), step), Clamp.PEAK)
+    if resource == "cpu":
         return limit
-    lifted = round_up_array(np.fmin(inputs.peak * PEAK_LIMIT_RATIO, requested * rule.max_ratio), step)
-    return raised(limit, lifted, Clamp.PEAK)
+    return raised(limit, round_up_array(lifted(rule, requested, _oom_floor(inputs)), step), Clamp.OOM_KILL)
+
+
+def _where_it_was(sized: Sized, inputs: Inputs, requested: Numbers) -> Sized:
+    """The limit of a leak stays as it is, also where there is none; one that throttles is not lowered."""
+    if inputs.leak_hold is not None:
+        # At least the request, which the profile's minimum may have raised.
+        kept = np.where(np.isnan(inputs.current_limit), np.nan, np.fmax(inputs.current_limit, requested))
+        sized = _replaced(sized, _leaks(inputs), kept, Clamp.LEAK)
+    if inputs.unthrottled is not None:
+        sized = raised(sized, np.where(_throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
+    return sized
+
+
+def _leaks(inputs: Inputs) -> NDArray[np.bool_]:
+    none = np.zeros(len(inputs.measured), dtype=np.bool_)
+    return none if inputs.leak_hold is None else ~np.isnan(inputs.leak_hold)
+
+
+def _throttled(inputs: Inputs) -> NDArray[np.bool_]:
+    none = np.zeros(len(inputs.measured), dtype=np.bool_)
+    return none if inputs.unthrottled is None else ~np.isnan(inputs.unthrottled)
+
+
+def lifted(rule: LimitRule, requested: Numbers, asked: Numbers) -> Numbers:
+    """How far a limit is lifted to what a peak or a kill asks for, before rounding; NaN where nothing is asked, or the rule lifts none."""
+    if rule.max_ratio is None:
+        return np.full(requested.shape, np.nan)
+    return np.where(np.isnan(asked), np.nan, np.fmin(asked, requested * rule.max_ratio))
 
 
 def _oom_floor(inputs: Inputs) -> Numbers:
     killed = ~np.isnan(inputs.oom_floor)
     return np.where(killed, np.fmax(inputs.oom_floor, inputs.peak * PEAK_MARGIN), np.nan)
+
+
+def _peak_margins(inputs: Inputs) -> float | Numbers:
+    return PEAK_MARGIN if inputs.wishes is None else np.where(np.isnan(inputs.wishes.levels), PEAK_MARGIN, LEARNED_PEAK_MARGIN)
+
+
+def _near_limit_floor(rule: LimitRule, inputs: Inputs) -> Numbers:
+    """The requests that memory asks for at once, because it comes near a limit that can be moved; NaN for none."""
+    near = near_limit(inputs.newest, inputs.current_limit) & (rule.policy is LimitPolicy.RATIO)
+    return np.where(near, np.fmax(inputs.newest * FAST_MARGIN, climbing_to(inputs.previous, inputs.newest)), np.nan)
 
 
 def _below_kept_limit(sized: Sized, inputs: Inputs) -> Sized:

@@ -18,6 +18,9 @@ from rightsizer.profile import parse_statistic
 
 Numbers = NDArray[np.float64]
 
+TIE = 1e-9
+"""A share of weights that is reached up to this fraction counts as reached: the order in which weights are added decides less than that."""
+
 ROWS_AT_ONCE = 512
 """Two weeks of 512 containers are 8 MB: sorting copies them, and 10,000 containers at once would be 160 MB more of memory."""
 
@@ -35,13 +38,20 @@ def statistic(values: Values, name: str) -> Numbers:
 
     Raises InvalidQuantity for any other name.
     """
-    of_rows = _calculation(name)
-    result = np.full(len(values), np.nan)
-    if values.shape[1]:
-        for start in range(0, len(values), ROWS_AT_ONCE):
-            rows = slice(start, start + ROWS_AT_ONCE)
-            result[rows] = of_rows(values[rows])
-    return result
+    return _by_blocks(values, _calculation(name))
+
+
+def percentile(values: Values, share: float) -> Numbers:
+    """The percentile of each row, as `statistic` has it; `share` 0.95 is p95."""
+    return _by_blocks(values, partial(_percentile, share=share))
+
+
+def weighted_percentile(values: Values, *, share: float, half_life: float, by_load: bool) -> Numbers:
+    """The smallest value of each row up to which `share` of the weight lies; NaN for a row without any value.
+
+    A weight halves with every `half_life` columns before the last one, and `by_load` it also grows with the value.
+    """
+    return _by_blocks(values, partial(_weighted, share=share, half_life=half_life, by_load=by_load))
 
 
 def peak(values: Values) -> Numbers:
@@ -87,10 +97,19 @@ def extent(values: Values) -> Extent:
 
 
 def _calculation(name: str) -> Callable[[Values], Numbers]:
-    percentile = parse_statistic(name).percentile
-    if percentile is None:
+    found = parse_statistic(name)
+    if found.percentile is None:
         return _mean
-    return _max if percentile == 100 else partial(_percentile, share=percentile / 100)
+    return _max if found.percentile == 100 else partial(_percentile, share=found.percentile / 100)
+
+
+def _by_blocks(values: Values, of_rows: Callable[[Values], Numbers]) -> Numbers:
+    result = np.full(len(values), np.nan)
+    if values.shape[1]:
+        for start in range(0, len(values), ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            result[rows] = of_rows(values[rows])
+    return result
 
 
 def _max(values: Values) -> Numbers:
@@ -118,3 +137,43 @@ def _percentile(values: Values, share: float) -> Numbers:
     high: Numbers = ordered[every, above].astype(np.float64)
     between: Numbers = low + (high - low) * (ranks - below)
     return between
+
+
+def in_order(values: Values) -> tuple[Values, NDArray[np.int64]]:
+    """The values of each row in ascending order, NaN last, and the column that each came from. Values are not negative.
+
+    Numbers that are not negative have the order of their bits. Sorting those with the column beside them is six times faster than an
+    argsort.
+    """
+    columns = np.arange(values.shape[1], dtype=np.uint64)
+    # Adding 0 makes a 0 of a negative 0.
+    bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
+    packed = np.sort((bits << np.uint64(32)) | columns, axis=1)
+    ordered = (packed >> np.uint64(32)).astype(np.uint32).view(np.float32)
+    return ordered, (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+class Ordered:
+    """Rows of values that are put into order once, for several percentiles of them."""
+
+    def __init__(self, values: Values) -> None:
+        self._ordered, self._columns = in_order(values)
+
+    def weighted_percentile(self, *, share: float, half_life: float, by_load: bool) -> Numbers:
+        """As the function of this name."""
+        rows, slots = self._ordered.shape
+        if not slots:
+            return np.full(rows, np.nan)
+        weights = (2.0 ** ((np.arange(slots) - (slots - 1)) / half_life))[self._columns]
+        weights[np.isnan(self._ordered)] = 0.0
+        if by_load:
+            weights *= np.nan_to_num(self._ordered)
+        sums = np.cumsum(weights, axis=1, out=weights)
+        reached = (sums >= sums[:, -1:] * share * (1 - TIE)).argmax(axis=1)
+        # Values that are all 0 weigh nothing by their load; the smallest of them, 0, is what is reached.
+        found: Numbers = self._ordered[np.arange(rows), reached].astype(np.float64)
+        return found
+
+
+def _weighted(values: Values, share: float, half_life: float, by_load: bool) -> Numbers:
+    return Ordered(values).weighted_percentile(share=share, half_life=half_life, by_load=by_load)

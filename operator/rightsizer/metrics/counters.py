@@ -28,6 +28,8 @@ class CycleFigures:
     history_read: float
     questions_halved: int
     questions_failed: int
+    proved_containers: int
+    proving_seconds: float
 
 
 class OperatorMetrics:
@@ -51,6 +53,8 @@ class OperatorMetrics:
         self._containers = Gauge("rightsizer_history_containers", "Containers in the usage history.", registry=self.registry)
         self._bytes = Gauge("rightsizer_history_bytes", "Size of the usage history, in memory or in files.", registry=self.registry)
         self._read = Gauge("rightsizer_history_read_share", "Share of the window that has been read.", registry=self.registry)
+        self._proved = Gauge("rightsizer_evidence_containers", "Containers with evidence.", registry=self.registry)
+        self._proving = Counter("rightsizer_evidence_seconds", "Time spent on replaying the past.", registry=self.registry)
         self._questions = Counter(
             "rightsizer_usage_questions", "Questions that were halved or went unanswered.", ["outcome"], registry=self.registry
         )
@@ -73,6 +77,8 @@ class OperatorMetrics:
         self._containers.set(figures.history_containers)
         self._bytes.set(figures.history_bytes)
         self._read.set(figures.history_read)
+        self._proved.set(figures.proved_containers)
+        self._proving.inc(figures.proving_seconds)
         self._questions.labels("halved").inc(figures.questions_halved)
         self._questions.labels("failed").inc(figures.questions_failed)
         self._workloads.clear()

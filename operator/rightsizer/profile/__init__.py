@@ -7,17 +7,20 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, Problem, Profile
+from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
     ApplyRule,
     ContainerRule,
+    EvidenceRule,
     LimitPolicy,
     LimitRule,
     Mode,
     ResourceRule,
+    RiskBudget,
     Statistic,
+    half_life_of,
     lowest,
     parse_statistic,
 )
@@ -28,11 +31,14 @@ __all__ = [
     "API_VERSION",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
+    "DEFAULT_METHOD",
     "DEFAULT_RULE",
     "KIND",
+    "LEARNED",
     "ApplyRule",
     "ContainerRule",
     "EffectiveMode",
+    "EvidenceRule",
     "LabelSelector",
     "LimitPolicy",
     "LimitRule",
@@ -41,12 +47,16 @@ __all__ = [
     "Profile",
     "Requirement",
     "ResourceRule",
+    "RiskBudget",
     "Selection",
     "Statistic",
     "effective_mode",
+    "half_life_of",
     "load_profile",
     "lowest",
     "parse_profile",
     "parse_statistic",
     "select_profile",
+    "unknown_method",
+    "with_known_method",
 ]

@@ -16,14 +16,29 @@ from rightsizer.profile import value
 from rightsizer.profile.profile import (
     DEFAULT_KINDS,
     DEFAULT_LOWER_AFTER_SECONDS,
+    DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
+    LEARNED,
     Profile,
 )
-from rightsizer.profile.rule import DEFAULT_RULE, ApplyRule, ContainerRule, LimitPolicy, LimitRule, Mode, ResourceRule, lowest
+from rightsizer.profile.rule import (
+    DEFAULT_RULE,
+    ApplyRule,
+    ContainerRule,
+    EvidenceRule,
+    LimitPolicy,
+    LimitRule,
+    Mode,
+    ResourceRule,
+    RiskBudget,
+    half_life_of,
+    lowest,
+    parse_statistic,
+)
 from rightsizer.profile.section import Findings, Section
 from rightsizer.profile.selector import MATCHES_NOTHING, LabelSelector, Operator, Requirement
-from rightsizer.quantities import format_cpu, format_duration, format_memory
+from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
 from rightsizer.workload import ResourceName
 
 API_VERSION = "rightsizer.dev/v1alpha1"
@@ -35,20 +50,37 @@ def parse_profile(manifest: Mapping[str, Any]) -> Profile:
     """The profile of the API's JSON. What cannot be used is in its `problems`; unknown fields are passed over. Never raises for content."""
     findings = Findings()
     profile = _profile(findings.root(manifest), findings)
-    return replace(profile, problems=tuple(findings.problems))
+    return replace(profile, risk=_usable_risk(profile, findings), problems=tuple(findings.problems))
 
 
-def load_profile(manifest: Mapping[str, Any]) -> Profile:
-    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used."""
+def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Profile:
+    """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used.
+
+    `replayed`: it is only to be replayed, by whatever method, and nothing is applied.
+    """
     findings = Findings()
     root = findings.root(manifest)
     for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
         root.require(name, value.one_of(expected))
     root.section("metadata", closed=False).require("name", value.text)
     profile = _profile(root, findings)
+    if not replayed:
+        _usable_risk(profile, findings)
     for problem in (*findings.unknown_fields(), *findings.problems):
         raise InvalidProfile(problem.field, problem.message)
     return profile
+
+
+def _usable_risk(profile: Profile, findings: Findings) -> RiskBudget:
+    """The risk budget, without what nobody looks at, or what the evidence would never let be used."""
+    if profile.method != LEARNED and profile.risk != RiskBudget():
+        findings.note("spec.risk", f"only the method {LEARNED} has a risk budget: set spec.method to {LEARNED}, or remove it")
+    budget, most = profile.risk.time_above_request, profile.evidence.max_time_above_request
+    if profile.method == LEARNED and budget is not None and budget > most:
+        told = f"{budget * 100:g}% is more than spec.evidence.maxTimeAboveRequest ({format_percentage(most)}) accepts"
+        findings.note("spec.risk.timeAboveRequest", f"{told}, so that hardly anything would be lowered: raise that, or lower this")
+        return replace(profile.risk, time_above_request=None)
+    return profile.risk
 
 
 def _profile(root: Section, findings: Findings) -> Profile:
@@ -73,7 +105,9 @@ def _profile(root: Section, findings: Findings) -> Profile:
         default_rule=default_rule,
         container_rules=_container_rules(spec, default_rule),
         apply=apply_rule,
-        method=spec.take("method", value.one_of("Measured"), "Measured"),
+        evidence=_evidence_rule(spec.section("evidence")),
+        method=spec.take("method", value.method_name, DEFAULT_METHOD),
+        risk=_risk(spec.section("risk")),
         status=status if isinstance(status, Mapping) else {},
     )
 
@@ -148,7 +182,7 @@ def _container_rules(spec: Section, default: ContainerRule) -> dict[str, Contain
     for section in spec.sections("containers"):
         name, rule = section.require("name", value.container_name), _container_rule(section, default)
         if name in rules:
-            section.note("name", f"{name} is named twice; the first counts")
+            section.note("name", f"{name} is named twice: remove one of them")
         elif name is not None:
             rules[name] = rule
     return rules
@@ -166,8 +200,10 @@ def _container_rule(section: Section, default: ContainerRule) -> ContainerRule:
 
 def _resource_rule(section: Section, resource: ResourceName, default: ResourceRule) -> ResourceRule:
     read, write = (value.cpu, format_cpu) if resource == "cpu" else (value.memory, format_memory)
+    statistic, half_life = _statistic(section, resource, default)
     rule = ResourceRule(
-        statistic=section.take("statistic", value.statistic, default.statistic),
+        statistic=statistic,
+        half_life_seconds=half_life,
         buffer=section.take("buffer", value.share(maximum=300), default.buffer),
         limit=_limit_rule(section.section("limit"), default.limit),
         minimum=section.take("min", read, default.minimum),
@@ -177,6 +213,21 @@ def _resource_rule(section: Section, resource: ResourceName, default: ResourceRu
         return rule
     section.note("min", f"min ({write(rule.minimum)}) is above max ({write(rule.maximum)}): lower min or raise max")
     return replace(rule, minimum=default.minimum, maximum=default.maximum)
+
+
+def _statistic(section: Section, resource: ResourceName, default: ResourceRule) -> tuple[str, int | None]:
+    """The statistic and its half-life; one that is not given belongs to the statistic, and goes with it."""
+    statistic = section.take("statistic", value.statistic, default.statistic)
+    half_life = section.take("halfLife", value.half_life, None)
+    found = parse_statistic(statistic)
+    if half_life is not None and not found.has_half_life:
+        section.note(
+            "halfLife", f"statistic {statistic} has no half-life, only percentiles have: remove halfLife, or choose another statistic"
+        )
+        return statistic, None
+    if half_life is None:
+        return statistic, default.half_life_seconds if statistic == default.statistic else half_life_of(found, resource)
+    return statistic, half_life
 
 
 def _limit_rule(section: Section, default: LimitRule) -> LimitRule:
@@ -191,6 +242,10 @@ def _limit_rule(section: Section, default: LimitRule) -> LimitRule:
     return replace(default, policy=policy)
 
 
+def _risk(section: Section) -> RiskBudget:
+    return RiskBudget(section.take("timeAboveRequest", value.small_share, None), section.take("oomKillsPer1000Days", value.kills, None))
+
+
 def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
     """The rule, and whether its strategy is known: one that is not may be wanted because it restarts nothing."""
     default = ApplyRule()
@@ -201,3 +256,11 @@ def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
         lower_at_most_every_seconds=section.take("lowerAtMostEvery", value.duration, default.lower_at_most_every_seconds),
     )
     return rule, bool(strategy)
+
+
+def _evidence_rule(section: Section) -> EvidenceRule:
+    default = EvidenceRule()
+    return EvidenceRule(
+        max_oom_kills=section.take("maxOOMKills", value.count(maximum=value.MAX_OOM_KILLS), default.max_oom_kills),
+        max_time_above_request=section.take("maxTimeAboveRequest", value.share(maximum=100), default.max_time_above_request),
+    )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, Mode
+from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode, RiskBudget, lowest
 from rightsizer.profile.selector import LabelSelector
 
+NO_RISK_BUDGET = RiskBudget()
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
+DEFAULT_METHOD = "Measured"
+LEARNED = "Learned"
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
 DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
@@ -44,9 +47,32 @@ class Profile:
     default_rule: ContainerRule = DEFAULT_RULE
     container_rules: Mapping[str, ContainerRule] = field(default_factory=dict)
     apply: ApplyRule = field(default_factory=ApplyRule)
+    evidence: EvidenceRule = field(default_factory=EvidenceRule)
     problems: tuple[Problem, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
-    method: str = "Measured"
+    method: str = DEFAULT_METHOD
+    risk: RiskBudget = NO_RISK_BUDGET
+
+    @property
+    def kills_seconds(self) -> int:
+        """How long an OOM kill counts at least, in seconds: the window, or what the budget of the method `Learned` asks for."""
+        return max(self.window_seconds, self.risk.kill_memory_seconds if self.method == LEARNED else 0)
 
     def rule_for(self, container: str) -> ContainerRule:
         return self.container_rules.get(container, self.default_rule)
+
+
+def unknown_method(method: str, known: Collection[str]) -> Problem | None:
+    """What is wrong with the name of a method, if it is none of the known ones."""
+    if method in known:
+        return None
+    return Problem("spec.method", f"no method {method} is installed; known are {', '.join(sorted(known))}")
+
+
+def with_known_method(profile: Profile, known: Collection[str]) -> Profile:
+    """The profile; where its method is not known, with the default one, which then only recommends: it is not what was asked for."""
+    problem = unknown_method(profile.method, known)
+    if problem is None:
+        return profile
+    told = replace(problem, message=f"{problem.message}; nothing is changed")
+    return replace(profile, method=DEFAULT_METHOD, mode=lowest(profile.mode, Mode.RECOMMEND), problems=(*profile.problems, told))

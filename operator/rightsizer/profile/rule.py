@@ -6,11 +6,12 @@ A rule says how a size follows from measured usage and when it may be applied. I
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from rightsizer.errors import InvalidQuantity
-from rightsizer.quantities import GIBIBYTE, MEBIBYTE
+from rightsizer.quantities import GIBIBYTE, MEBIBYTE, format_duration
 from rightsizer.workload import ResourceName
 
 DAY_SECONDS = 86_400
@@ -46,25 +47,43 @@ class LimitPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Which figure of the measured usage counts: `percentile` is 50.0 to 99.9, 100.0 for `max` and None for `mean`."""
+    """Which figure of the measured usage counts: `percentile` is 50.0 to 99.9, 100.0 for `max` and None for `mean`.
+
+    `by_load`: up to which level that percentage of the work was done, not that of the time.
+    """
 
     name: str
     percentile: float | None
+    by_load: bool = False
+
+    @property
+    def has_half_life(self) -> bool:
+        """Whether it can weigh the values by their age: percentiles can, the mean and the largest value do not."""
+        return self.percentile is not None and self.percentile < 100
 
 
-_STATISTIC = re.compile(r"p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
+_STATISTIC = re.compile(r"(?P<load>load-)?p(?P<percentile>[5-9][0-9](?:\.[0-9])?)")
 
 
 def parse_statistic(text: str) -> Statistic:
-    """The statistic of a name: `p50` to `p99.9`, `mean`, `max`. Raises InvalidQuantity."""
+    """The statistic of a name: `p50` to `p99.9`, `load-p50` to `load-p99.9`, `mean`, `max`. Raises InvalidQuantity."""
     if text == "mean":
         return Statistic(text, None)
     if text == "max":
         return Statistic(text, 100.0)
     match = _STATISTIC.fullmatch(text)
     if match is None:
-        raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95), mean or max, is {text!r}")
-    return Statistic(text, float(match["percentile"]))
+        raise InvalidQuantity(f"must be a percentile from p50 to p99.9 (such as p95 or load-p95), mean or max, is {text!r}")
+    return Statistic(text, float(match["percentile"]), by_load=match["load"] is not None)
+
+
+LOAD_HALF_LIFE_SECONDS: Mapping[ResourceName, int] = {"cpu": 15 * 3_600, "memory": 72 * 3_600}
+"""After how long a value counts half in a `load-` percentile, where the profile does not say."""
+
+
+def half_life_of(statistic: Statistic, resource: ResourceName) -> int | None:
+    """The half-life that a statistic has by itself, in seconds; None where all values of the window count alike."""
+    return LOAD_HALF_LIFE_SECONDS[resource] if statistic.by_load else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +97,24 @@ class LimitRule:
 
 @dataclass(frozen=True, slots=True)
 class ResourceRule:
-    """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes."""
+    """The rule for one resource of one container. `buffer` is a share (0.2 = 20 %); bounds in millicores or bytes.
+
+    `half_life_seconds`: after how long a value counts half in a percentile; None: all values of the window count alike.
+    """
 
     statistic: str
     buffer: float
     limit: LimitRule
     minimum: int
     maximum: int
+    half_life_seconds: int | None = None
+
+    @property
+    def told_statistic(self) -> str:
+        """`p95`, or `load-p95 (half-life 12h)`."""
+        return (
+            self.statistic if self.half_life_seconds is None else f"{self.statistic} (half-life {format_duration(self.half_life_seconds)})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +130,17 @@ class ContainerRule:
 
 
 DEFAULT_RULE = ContainerRule(
-    cpu=ResourceRule("p95", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000),
-    memory=ResourceRule("max", 0.2, LimitRule(ratio=1.5, max_ratio=2.0), minimum=32 * MEBIBYTE, maximum=64 * GIBIBYTE),
+    cpu=ResourceRule("load-p94", 0.2, LimitRule(ratio=2.0), minimum=10, maximum=16_000, half_life_seconds=LOAD_HALF_LIFE_SECONDS["cpu"]),
+    memory=ResourceRule(
+        "load-p96",
+        0.2,
+        LimitRule(ratio=1.5, max_ratio=2.0),
+        minimum=32 * MEBIBYTE,
+        maximum=64 * GIBIBYTE,
+        half_life_seconds=LOAD_HALF_LIFE_SECONDS["memory"],
+    ),
 )
+"""The statistics and half-lives are those that the accuracy study chose (`python -m tests.accuracy`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +150,28 @@ class ApplyRule:
     strategy: str = "Rollout"
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRule:
+    """What the replay of a container's own past may show for it to be lowered all the same. `max_time_above_request` is a share."""
+
+    max_oom_kills: int = 0
+    max_time_above_request: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class RiskBudget:
+    """What the method `Learned` may risk; None is its own default.
+
+    `time_above_request`: the share of the time that a container may use more than its request. `oom_kills_per_1000_days`: how often a
+    lesson of an OOM kill may be forgotten, as each that is forgotten may cost one more kill.
+    """
+
+    time_above_request: float | None = None
+    oom_kills_per_1000_days: float | None = None
+
+    @property
+    def kill_memory_seconds(self) -> int:
+        """How long the lesson of an OOM kill counts at least; 0: as long as the window."""
+        return 0 if self.oom_kills_per_1000_days is None else round(1000 * DAY_SECONDS / self.oom_kills_per_1000_days)

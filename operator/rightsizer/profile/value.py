@@ -19,6 +19,9 @@ from rightsizer.quantities import MEBIBYTE, cpu_millicores, duration_seconds, me
 HOUR_SECONDS = 3_600
 LONGEST_SECONDS = 30 * DAY_SECONDS
 MAX_RATIO = 100
+MAX_OOM_KILLS = 1_000
+METHOD_NAME = "the name of a method, such as Measured: up to 63 letters, digits, '-', '_' and '.', beginning with a letter"
+MAX_KILLS = 1000
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Name = TypeVar("Name", bound=str)
@@ -53,6 +56,18 @@ def whole_number(value: object) -> int:
     return value
 
 
+def count(*, maximum: int) -> Callable[[object], int]:
+    """A whole number from 0 to `maximum`."""
+
+    def read(value: object) -> int:
+        number = whole_number(value)
+        if not 0 <= number <= maximum:
+            raise _Unexpected(value, f"a whole number from 0 to {maximum:,}")
+        return number
+
+    return read
+
+
 def choice(choices: type[Choice]) -> Callable[[object], Choice]:
     return one_of(*choices)
 
@@ -71,6 +86,10 @@ def _either(choices: Sequence[str]) -> str:
     return choices[0] if len(choices) == 1 else ", ".join(choices[:-1]) + " or " + choices[-1]
 
 
+def method_name(value: object) -> str:
+    return _written(value, r"(?=.{1,63}$)[A-Za-z]([-A-Za-z0-9_.]*[A-Za-z0-9])?", METHOD_NAME)
+
+
 def statistic(value: object) -> str:
     return parse_statistic(value if isinstance(value, str) else repr(value)).name
 
@@ -86,6 +105,22 @@ def share(*, maximum: int) -> Callable[[object], float]:
         return number
 
     return read
+
+
+def small_share(value: object) -> float:
+    """A percentage from 0.05% to 10% with up to two decimals, as a share."""
+    expected = "a percentage from 0.05% to 10%, such as 1% or 0.3%"
+    number = percentage(_written(value, r"[0-9]{1,2}(\.[0-9]{1,2})?%", expected))
+    if not 0.0005 <= number <= 0.1:
+        raise _Unexpected(value, expected)
+    return number
+
+
+def kills(value: object) -> float:
+    """A number of OOM kills in 1000 days."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_KILLS:
+        raise _Unexpected(value, f"a number from 1 to {MAX_KILLS}")
+    return float(value)
 
 
 def ratio(value: object) -> float:
@@ -120,7 +155,11 @@ def _quantity(value: object, read: Callable[[str], int], *, at_least: int, expec
 
 def window(value: object) -> int:
     """1h to 30d in whole days or hours, in seconds."""
-    expected = "a whole number of days or hours from 1h to 30d, such as 14d or 36h"
+    return _days_or_hours(value, "14d or 36h")
+
+
+def _days_or_hours(value: object, example: str) -> int:
+    expected = f"a whole number of days or hours from 1h to 30d, such as {example}"
     seconds = duration_seconds(_written(value, r"[0-9]{1,3}[dh]", expected))
     if not HOUR_SECONDS <= seconds <= LONGEST_SECONDS:
         raise _Unexpected(value, expected)
@@ -134,6 +173,11 @@ def duration(value: object) -> int:
     if seconds > LONGEST_SECONDS:
         raise _Unexpected(value, expected)
     return seconds
+
+
+def half_life(value: object) -> int:
+    """1h to 30d in whole days or hours, in seconds."""
+    return _days_or_hours(value, "12h")
 
 
 def container_name(value: object) -> str:

@@ -13,9 +13,12 @@ from rightsizer.checks.differences import effective
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
-from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
+from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanations_to_write, hold
+from rightsizer.status.evidence import evidence_status
+from rightsizer.status.findings import findings_to_write
+from rightsizer.status.release import image_status
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
-from rightsizer.status.standing import Standing, State, Told, stale, tell
+from rightsizer.status.standing import METHOD_FAILED, Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
 from rightsizer.workload import RESOURCES, Container, ResourceName, Sizes
 
@@ -30,7 +33,7 @@ SizePair = tuple[Sizes, Sizes | None]
 
 def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[str, Any]:
     """`status` of the recommendation; equal to `old`, the status that is written, when there is no news. `now` in unix seconds."""
-    containers = _containers(standing, old)
+    containers = _containers(standing, old, now=now)
     told = tell(standing)
     status: dict[str, Any] = {
         "mode": str(standing.mode),
@@ -38,6 +41,7 @@ def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[st
         "summary": _summary(standing, told, containers),
         "containers": containers,
         "savings": _savings(standing, containers),
+        "evidence": evidence_status(standing.workload, standing.evidence, old=old.get("evidence", {})),
         "conditions": merge(old.get("conditions", []), _conditions(standing, told, containers), now=now),
     }
     measured_at = _measured_at(standing, old)
@@ -85,25 +89,29 @@ def _without_last_samples(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "explanation": explanations}
 
 
-def _containers(standing: Standing, old: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _containers(standing: Standing, old: Mapping[str, Any], *, now: float) -> list[dict[str, Any]]:
     entries = entries_by_name(old)
     recommendations = hold(old, standing.recommendations, minimum_change=standing.minimum_change)
     return [
-        _container(standing, container, entries.get(container.name, {}), recommendations.get(container.name))
+        _container(standing, container, entries.get(container.name, {}), recommendations.get(container.name), now=now)
         for container in standing.workload.sizable
     ]
 
 
 def _container(
-    standing: Standing, container: Container, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None
+    standing: Standing, container: Container, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None, *, now: float
 ) -> dict[str, Any]:
-    status: dict[str, Any] = {"name": container.name, "current": sizes_status(container.sizes)}
+    declared = {**image_status(entry, container.image, now=now), "current": sizes_status(container.sizes)}
+    status: dict[str, Any] = {"name": container.name, **declared}
     explanations = _explanations(standing, entry, recommendation)
     if recommendation is not None and explanations:
-        return {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
+        status = {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
+        renewed = _without_last_samples(status)["explanation"] != _without_last_samples(entry)["explanation"]
+        findings = findings_to_write(entry, recommendation.findings, renewed=renewed)
+        return {**status, "findings": findings} if findings else status
     if standing.trouble is not None:
         # What was recommended stays while usage cannot be measured; `measuredAt` tells its age.
-        return {**status, **{name: entry[name] for name in ("recommended", "explanation") if name in entry}}
+        return {**status, **{name: entry[name] for name in ("recommended", "explanation", "findings") if name in entry}}
     return status
 
 
@@ -112,11 +120,7 @@ def _explanations(
 ) -> dict[ResourceName, dict[str, Any]]:
     if recommendation is None:
         return {}
-    return {
-        resource: explanation_to_write(entry, explanation, minimum_change=standing.minimum_change)
-        for resource in RESOURCES
-        if (explanation := recommendation.explanation(resource)) is not None
-    }
+    return explanations_to_write(entry, recommendation, minimum_change=standing.minimum_change)
 
 
 def _pairs(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> list[SizePair]:
@@ -169,7 +173,7 @@ def _conditions(standing: Standing, told: Told, containers: Iterable[Mapping[str
     applied = told.state is State.APPLIED
     return [
         _measured_condition(standing),
-        _recommended_condition(containers),
+        _recommended_condition(standing, containers),
         Condition("Applied", "True" if applied else "False", told.reason, told.message),
     ]
 
@@ -178,12 +182,14 @@ def _measured_condition(standing: Standing) -> Condition:
     trouble = stale(standing)
     if trouble is not None:
         return Condition("Measured", "False", trouble.reason, trouble.message)
-    if not standing.measured:
+    if not standing.measured and not standing.method_trouble:
         return Condition("Measured", "False", "NoUsage", "no usage of any container has been seen yet")
     return Condition("Measured", "True", "UsageSeen", "usage is fresh")
 
 
-def _recommended_condition(containers: Iterable[Mapping[str, Any]]) -> Condition:
+def _recommended_condition(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> Condition:
+    if standing.method_trouble:
+        return Condition("Recommended", "False", METHOD_FAILED, standing.method_trouble)
     if any("recommended" in entry for entry in containers):
         return Condition("Recommended", "True", "Recommended", "requests and limits are recommended")
     return Condition("Recommended", "False", "NoUsage", "without usage there is nothing to recommend")

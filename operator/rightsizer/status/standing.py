@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from rightsizer.change import Change, Outcome
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
+from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.profile import Mode
 from rightsizer.status.conditions import Trouble
@@ -20,7 +21,8 @@ from rightsizer.workload import RESOURCES, RolloutPhase, Workload
 class State(StrEnum):
     """The word that `kubectl get` shows.
 
-    WAITING: for more history. RECOMMENDED: there is something to change. APPLIED: the workload has what is recommended, or nearly.
+    WAITING: for more history, or for the replay of it. RECOMMENDED: there is something to change. APPLIED: the workload has what is
+    recommended, or nearly.
     ROLLING_OUT: our change is on its way to the pods. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
     """
 
@@ -39,6 +41,7 @@ READY_TO_APPLY = "ReadyToApply"
 ROLLOUT_FAILED = "RolloutFailed"
 UP_TO_DATE = "UpToDate"
 NOT_VALID = "NotValid"
+METHOD_FAILED = "MethodFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Standing:
     """What a workload's status is rendered from.
 
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
-    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share.
+    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share. `evidence`: by
+    container.
     """
 
     workload: Workload
@@ -57,11 +61,17 @@ class Standing:
     verdict: Verdict = field(default_factory=Verdict)
     change: Change | None = None
     trouble: Trouble | None = None
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:
         """Whether anything of any container was measured."""
         return any(found.explanation(resource) is not None for found in self.recommendations.values() for resource in RESOURCES)
+
+    @property
+    def method_trouble(self) -> str:
+        """What the method could not say although there was usage, by container."""
+        return "; ".join(f"{name}: {found.trouble}" for name, found in sorted(self.recommendations.items()) if found.trouble)
 
     @property
     def told(self) -> Objection | None:
@@ -108,6 +118,8 @@ def _unknown(standing: Standing) -> Told | None:
     trouble = stale(standing)
     if trouble is not None:
         return Told(State.STALE, trouble.reason, trouble.message)
+    if standing.method_trouble and not standing.changes:
+        return Told(State.BLOCKED, METHOD_FAILED, standing.method_trouble)
     if not standing.measured:
         return Told(State.WAITING, str(Reason.NOT_ENOUGH_HISTORY), "no usage of any container has been seen yet")
     return None
@@ -123,7 +135,9 @@ def _held_back(standing: Standing) -> Told | None:
     objection = standing.told
     if objection is None:
         return None
-    if objection.reason is Reason.NOT_ENOUGH_HISTORY:
+    if objection.reason is Reason.NO_EVIDENCE and standing.mode is not Mode.APPLY:
+        return None
+    if objection.reason in (Reason.NOT_ENOUGH_HISTORY, Reason.NO_EVIDENCE):
         return Told(State.WAITING, str(objection.reason), objection.message)
     if standing.mode is not Mode.APPLY:
         return None

@@ -1,0 +1,1 @@
+"""How good the recommendations are, on recorded usage of others: every rule, by source. `python -m tests.accuracy` prints it."""
