@@ -215,15 +215,10 @@ def _throttled(scope: Scope, *, range_seconds: int) -> str:
     return _max_by(scope.labels.of_container, f"({throttled} > 0) / {periods}")
 
 
-def samples_per_series(scope: Scope) -> str:
-    """By namespace, how many CPU samples a series has within the last 15 minutes. The most, as younger series have fewer."""
-    selector = _of_containers(CPU_METRIC, scope)
-    return f"max by ({scope.labels.namespace}) (count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
-
-
-def series_now(scope: Scope) -> str:
-    """By namespace, how many containers have CPU usage now."""
-    return f"count by ({scope.labels.namespace}) ({_of_containers(CPU_METRIC, scope)})"
+def series_by_samples(scope: Scope) -> str:
+    """By namespace, how many containers have how many CPU samples (label `samples`) within the last 15 minutes; younger ones have fewer."""
+    samples = f"count_over_time({_of_containers(CPU_METRIC, scope)}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s])"
+    return f'count_values by ({scope.labels.namespace}) ("samples", {samples})'
 
 
 def limited_now(scope: Scope) -> str:
@@ -238,10 +233,9 @@ def recorded_now(scope: Scope) -> str:
 
 
 def loads(scope: Scope) -> str:
-    """All of the above in one question, told apart by the label `figure` (`samples`, `series`, `limited`, `recorded`)."""
+    """All of the above in one question, told apart by the label `figure` (`series`, `limited`, `recorded`)."""
     figures = {
-        "samples": samples_per_series(scope),
-        "series": series_now(scope),
+        "series": series_by_samples(scope),
         "limited": limited_now(scope),
         "recorded": recorded_now(scope),
     }
@@ -249,7 +243,7 @@ def loads(scope: Scope) -> str:
 
 
 def scrape_interval_seconds(samples: float) -> int | None:
-    """The interval behind the answer to `samples_per_series`, in seconds; None where the answer is no number of samples.
+    """The interval behind the most samples in the answer to `series_by_samples`, in seconds; None where the answer is no number of samples.
 
     The nearest of the usual ones, so that a scrape that was missed changes neither the questions nor which namespaces share them.
 

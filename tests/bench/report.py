@@ -141,8 +141,9 @@ stand in both phases. `MB read` are the bytes of Prometheus' answers.
 `backfill`: from nothing until the whole window is read and every recommendation is written. A new one takes two writes, of the object
 and of its status; where the reading takes longer than one cycle may, a status is written again when more was read.
 `cycle`: of twelve, five minutes apart, the middle of times and API requests, the mean of the server's work, the highest peak; the
-server was started anew before. In each of these a slot of usage is new, and a few recommendations move with it and are written; the
-goal for writes is about one more cycle, in which nothing is new, as in four of five. MB are 10^6 bytes, a peak counts mapped files too.
+server was started anew before. In each of these a slot of usage is new, in every second one the last five are asked for again, and a few
+recommendations move with it and are written; the goal for writes is about one more cycle, in which nothing is new, as in four of five.
+MB are 10^6 bytes, a peak counts mapped files too.
 
 Repeat it with `make bench-measure`: on two cores five minutes, and three more the first time, when the histories are made (3 GB in
 `~/.cache/rightsizer/bench`). Prometheus takes up to {peak_gb:.1f} GB of memory in it, most of all for `cluster-wide`. A smaller run

@@ -214,7 +214,8 @@ class TestWalking:
     def test_the_last_full_hour_counts_once_no_late_samples_are_awaited(self) -> None:
         some = ruled(1, LEARNED)
         found, end = history(some), END // HOUR * HOUR
-        for late, seen in ((LATE_SECONDS - SLOT_SECONDS, end - HOUR), (LATE_SECONDS, end)):
+        # At the first full refresh in which the hour's last slot is old enough.
+        for late, seen in ((LATE_SECONDS, end - HOUR), (LATE_SECONDS + SLOT_SECONDS, end)):
             walking = Proving()
             walking.refresh(some, found, end=end + late)
             assert walking._proved[self.key(some)].walked.end == seen  # type: ignore[union-attr]

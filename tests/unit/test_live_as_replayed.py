@@ -112,7 +112,7 @@ def cycle(
         (BY_MEASURED, "memory", SPIKES, 0),
         # An hour is looked at when its late samples are in; CPU is asked for once an hour here.
         (BY_LEARNED, "cpu", STEPS, 60),
-        (BY_LEARNED, "memory", CLIMBS, 10),
+        (BY_LEARNED, "memory", CLIMBS, 20),
     ],
 )
 def test_the_same_usage_leads_to_the_same_changes(

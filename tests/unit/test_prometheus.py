@@ -195,24 +195,22 @@ def test_without_namespaces_nothing_is_asked(server: PrometheusServer, source: P
     assert server.asked == []
 
 
-def load_figure(figure: str, value: str) -> tuple[dict[str, str], str]:
-    return {"namespace": "shop", "figure": figure}, value
+def load_figure(figure: str, value: str, **labels: str) -> tuple[dict[str, str], str]:
+    return {"namespace": "shop", "figure": figure, **labels}, value
 
 
 @pytest.mark.parametrize(
     ("reply", "loads"),
     [
-        (vector(load_figure("samples", "30"), load_figure("series", "7")), {"shop": Load(7, 30)}),
-        (vector(load_figure("samples", "30"), load_figure("series", "7"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
-        (vector(load_figure("samples", "30")), {"shop": Load(1, 30)}),
-        (
-            vector(load_figure("samples", "15"), load_figure("series", "7"), load_figure("recorded", "1")),
-            {"shop": Load(7, 60, recorded=True)},
-        ),
-        (vector(load_figure("samples", "NaN"), load_figure("series", "7")), {}),
+        (vector(load_figure("series", "7", samples="30")), {"shop": Load(7, 30)}),
+        (vector(load_figure("series", "4", samples="9"), load_figure("series", "3", samples="15")), {"shop": Load(7, 60)}),
+        (vector(load_figure("series", "7", samples="30"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
+        (vector(load_figure("series", "7", samples="15"), load_figure("recorded", "1")), {"shop": Load(7, 60, recorded=True)}),
+        (vector(load_figure("limited", "3")), {}),
+        (vector(load_figure("series", "7", samples="NaN")), {}),
         (vector(), {}),
     ],
-    ids=["both", "limits too", "without series now", "recorded", "no number", "none"],
+    ids=["series", "younger ones have fewer samples", "limits too", "recorded", "no usage", "no number", "none"],
 )
 def test_loads_in_one_question(server: PrometheusServer, source: Prometheus, reply: Reply, loads: dict[str, Load]) -> None:
     server.reply(reply)

@@ -20,7 +20,7 @@ from rightsizer.cycle.questions import Question, plan, throttling_span
 from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.cycle.unreadable import Unreadable
-from rightsizer.cycle.wanted import share_read, with_late, without
+from rightsizer.cycle.wanted import LATE_SECONDS, share_read, with_late, without
 from rightsizer.errors import UsageSourceError, UsageSourceUnreachable
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
@@ -283,10 +283,14 @@ class Measuring:
     def _answer(self, question: Question, *, newest: int) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
         batches = [] if question.kills_only else list(self._usage(question, newest=newest))
-        kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
+        span = question.span
+        if span.end == newest:
+            # A kill that shows late must not wait for the next full refresh.
+            span = Span(min(span.start, newest - LATE_SECONDS), newest)
+        kills = self._source.oom_kills(namespaces=question.namespaces, span=span)
         answered = Answered(question, batches, None, kills)
-        # Of throttling, more than the question's span may have come, of pods that are gone since.
-        first = min((batch.span.start for batch in batches), default=question.span.start)
+        # Of throttling and kills, more than the question's span may have come, of pods that are gone since.
+        first = min([question.span.start, *(batch.span.start for batch in batches), *(int(kill.at) for kill in kills)])
         return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
 
     def _usage(self, question: Question, *, newest: int) -> Iterator[UsageBatch]:

@@ -15,7 +15,7 @@ from itertools import islice
 
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
-from rightsizer.cycle.wanted import LATE_SECONDS
+from rightsizer.cycle.wanted import awaited_after
 from rightsizer.evidence.proof import Basis, Evidence, Figures, prove
 from rightsizer.evidence.walking import Walked, walk, walk_on
 from rightsizer.history import History
@@ -263,7 +263,7 @@ def _kept_limits(rule: ContainerRule, sizes: Sizes) -> Sizes:
 
 def _last_hour(end: int) -> int:
     """The last slot of the newest full hour of which no samples are awaited any more."""
-    return (end - LATE_SECONDS) // _HOUR_SECONDS * _HOUR_SECONDS
+    return awaited_after(end) // _HOUR_SECONDS * _HOUR_SECONDS
 
 
 def _known(proved: _Proved) -> Walked:

@@ -6,6 +6,7 @@ It splits what is too long for one query, and it says which label or metric is m
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -67,19 +68,22 @@ class Prometheus:
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}, "recorded": {}}
+        totals: Counter[tuple[str, str]] = Counter()
+        samples: dict[str, int] = {}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
-            by_namespace = found.get(series.labels.get("figure", ""), {})
-            by_namespace[series.labels.get(self._labels.namespace, "")] = float(series.values[0])
+            namespace, count = series.labels.get(self._labels.namespace, ""), series.labels.get("samples", "")
+            totals[series.labels.get("figure", ""), namespace] += int(series.values[0])
+            if count.isdecimal():
+                samples[namespace] = max(samples.get(namespace, 0), int(count))
         return {
             namespace: Load(
-                series=int(found["series"].get(namespace, 1)),
+                series=totals["series", namespace],
                 scrape_interval_seconds=interval,
-                limited=int(found["limited"].get(namespace, 0)),
-                recorded=namespace in found["recorded"],
+                limited=totals["limited", namespace],
+                recorded=("recorded", namespace) in totals,
             )
-            for namespace, samples in found["samples"].items()
-            if (interval := promql.scrape_interval_seconds(samples)) is not None
+            for namespace, most in samples.items()
+            if (interval := promql.scrape_interval_seconds(most)) is not None
         }
 
     def usage(
