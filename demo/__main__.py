@@ -56,8 +56,7 @@ def _play(screen: Screen, *, ends_by_itself: bool) -> int:
         measuring = show_cost(meter, backfill, scene, screen)
         if ends_by_itself:
             return check(scene, before, measuring, screen)
-        look_around(bed, screen)
-    return 0
+        return look_around(bed, screen)
 
 
 def _tell_failure(screen: Screen, error: Exception) -> None:

@@ -85,8 +85,8 @@ def start_operator(bed: Testbed, screen: Screen) -> Meter:
         bed.processes.start(OPERATOR, [RIGHTSIZER, "run"], settings)
     screen.say(
         "kwok only pretends to run containers, so the operator runs as a process of this machine, under its own",
-        "ServiceAccount, with the settings of its ConfigMap; other are the address of Prometheus and the pace",
-        f"(a cycle every {CYCLE_SECONDS} s instead of 60 s).",
+        "ServiceAccount, with the settings of its ConfigMap; other are the address of Prometheus, the folder of its usage",
+        f"history, which is empty and goes with the demo, and the pace (a cycle every {CYCLE_SECONDS} s instead of 60 s).",
     )
     return meter
 
@@ -100,6 +100,8 @@ def _settings(bed: Testbed) -> dict[str, str]:
         "KUBECONFIG": str(bed.kubeconfig_for(namespace=NAMESPACE, service_account="rightsizer")),
         "PYTHONUNBUFFERED": "1",
         "RIGHTSIZER_PROMETHEUS_URL": bed.prometheus_url,
+        # Of this run alone, and gone with it: what another one left would be joined, and nothing of the past be read.
+        "RIGHTSIZER_HISTORY_FOLDER": str(bed.directory / "usage-history"),
         "RIGHTSIZER_CYCLE_SECONDS": str(CYCLE_SECONDS),
         "RIGHTSIZER_HTTP_ADDRESS": "127.0.0.1",
         "RIGHTSIZER_HTTP_PORT": str(free_ports(1)[0]),

@@ -169,24 +169,24 @@ def _figures(spent: Spent) -> tuple[str, ...]:
     )
 
 
-def coverage(recommendations: Mapping[Key, Manifest]) -> dict[str, int | None]:
+def coverage(recommendations: Mapping[Key, Manifest]) -> dict[str, float | None]:
     """Per cent of the window with values, by workload: of the container and resource that has least. None where nothing is explained."""
     return {name: min(_coverages(item), default=None) for (_, name), item in sorted(recommendations.items())}
 
 
-def _coverages(recommendation: Manifest) -> Iterator[int]:
+def _coverages(recommendation: Manifest) -> Iterator[float]:
     for container in recommendation.get("status", {}).get("containers", []):
         for explanation in container.get("explanation", {}).values():
-            yield int(explanation["coverage"].removesuffix("%"))
+            yield float(explanation["coverage"].removesuffix("%"))
 
 
 def coverage_lines(recommendations: Mapping[Key, Manifest]) -> Iterator[str]:
     """Workloads with the same coverage on one line, the highest first."""
-    together: defaultdict[int, list[str]] = defaultdict(list)
+    together: defaultdict[float, list[str]] = defaultdict(list)
     for name, share in coverage(recommendations).items():
         together[-1 if share is None else share].append(name)
     for share, names in sorted(together.items(), reverse=True):
-        yield f"{'none' if share < 0 else f'{share} %':>6}  {', '.join(names)}"
+        yield f"{'none' if share < 0 else f'{share:g} %':>6}  {', '.join(names)}"
 
 
 def findings(cost: Cost, recommendations: Mapping[Key, Manifest]) -> Iterator[Finding]:

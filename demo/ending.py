@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 
 from demo import cost
+from demo.cluster import OPERATOR
 from demo.cost import Cost
 from demo.places import OPERATOR_LOG, RIGHTSIZER, from_root
 from demo.results import Key, Manifest, Scene, findings
 from demo.screen import Screen
-from tests.testbed import Testbed
+from tests.testbed import Testbed, TestbedError
+
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def check(scene: Scene, before: Mapping[Key, Manifest], measuring: Cost, screen: Screen) -> int:
@@ -23,8 +26,8 @@ def check(scene: Scene, before: Mapping[Key, Manifest], measuring: Cost, screen:
     return 0 if all(finding.holds for finding in found) else 1
 
 
-def look_around(bed: Testbed, screen: Screen) -> None:
-    """Says how, and waits for Ctrl-C."""
+def look_around(bed: Testbed, screen: Screen) -> int:
+    """Says how, and waits for Ctrl-C. 1 where the operator ended before, which is told when it happens, else 0."""
     screen.heading("It stays up until Ctrl-C. In another terminal:")
     screen.say(
         f"export KUBECONFIG={bed.kubeconfig}",
@@ -50,7 +53,32 @@ def look_around(bed: Testbed, screen: Screen) -> None:
         "# what a change did, and the values before it",
         "kubectl get rr deployment-web -n shop -o yaml",
     )
-    with suppress(KeyboardInterrupt):
-        signal.pause()
+    code = _wait(bed, screen)
     screen.line()
     screen.say("Everything is stopped and gone.")
+    return code
+
+
+def _wait(bed: Testbed, screen: Screen) -> int:
+    code = 0
+    try:
+        _watch_operator(bed, screen)
+        code = 1
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    return code
+
+
+def _watch_operator(bed: Testbed, screen: Screen) -> None:
+    """Returns when it has ended. In a cluster, its Deployment would start it again; here nobody does."""
+    while True:
+        try:
+            bed.processes.check_alive(OPERATOR)
+        except TestbedError as error:
+            ending, *log = str(error).splitlines()
+            screen.line()
+            screen.verdict(f"The {ending}".rstrip(":"), good=False)
+            screen.say("The end of its log:", *log, "Nothing is sized any more; the rest stays up until Ctrl-C.")
+            return
+        time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -146,6 +146,7 @@ class FakeUsageSource(Faults):
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
         self.kills: list[OomSeries] = []
         self.hidden: set[ResourceName] = set()
+        self.narrowed_by = ""
         self.interval_seconds: int | None = 30
         self.kube_state_metrics = True
         self.recorded_since: dict[str, int] = {}
@@ -253,6 +254,7 @@ class FakeCluster(Faults):
     def namespaces(self) -> tuple[Namespace, ...]:
         self.called("namespaces")
         names = {namespace for namespace, _ in self.manifests} | {ref.namespace for ref in self.stored_workloads}
+        names |= set(self.namespace_annotations)
         return tuple(Namespace(name, self.namespace_annotations.get(name, {})) for name in sorted(names))
 
     def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:

@@ -103,13 +103,14 @@ class OperatorProcess:
 
     def stop(self) -> int:
         """SIGTERM, as Kubernetes does it; the exit code."""
-        return self._end(signal.SIGTERM)
+        return self.end(signal.SIGTERM)
 
     def kill(self) -> int:
         """kill -9."""
-        return self._end(signal.SIGKILL)
+        return self.end(signal.SIGKILL)
 
-    def _end(self, number: signal.Signals) -> int:
+    def end(self, number: signal.Signals) -> int:
+        """This signal; the exit code."""
         assert self._process is not None, "the operator was not started"
         try:
             self._process.send_signal(number)

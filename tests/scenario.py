@@ -99,6 +99,7 @@ def workloads() -> tuple[WorkloadUsage, ...]:
         steady("view", "web"),
         steady("quiet", "web"),
         steady("edited", "web"),
+        steady("learned", "web"),
         steady("away", "web"),
         steady("asked", "web"),
         steady("trouble", "web"),

@@ -7,6 +7,7 @@ A caller catches the narrowest class that it can do something about; the edge of
     ├── InvalidProfile             a field of a profile that cannot be used; names the field
     ├── InvalidInput               a file or an option of the command line; names file and line
     ├── InvalidSettings            a setting of the operator; names the setting
+    ├── Stopped                    nothing went wrong: a call was not begun, or broken off, as the work is being stopped
     ├── UsageSourceError           the Prometheus API
     │   ├── UsageSourceUnreachable     no connection, or it broke
     │   ├── UsageSourceTimeout         no answer in time
@@ -56,6 +57,10 @@ class MethodFailed(RightsizerError):
     """A method that somebody installed raised, or answered what cannot be used."""
 
 
+class Stopped(RightsizerError):
+    """A call was not begun, or was broken off, as the work is being stopped. It is nobody's trouble, so nobody on the way catches it."""
+
+
 class UsageSourceError(RightsizerError):
     """The usage source did not give a usable answer."""
 
@@ -71,8 +76,8 @@ class UsageSourceTimeout(UsageSourceError):
 class UsageSourceRefused(UsageSourceError):
     """The server answered with an HTTP error or with `status: error`."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"HTTP {status}: {message}")
+    def __init__(self, status: int, message: str, *, url: str = "") -> None:
+        super().__init__(f"{url}: HTTP {status}: {message}" if url else f"HTTP {status}: {message}")
         self.status = status
 
 

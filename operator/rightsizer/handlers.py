@@ -19,11 +19,12 @@ import kopf
 from rightsizer import __version__, prometheus
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, CycleReport, Measuring
-from rightsizer.cycle.measuring import Progress, ReadingLimits
-from rightsizer.errors import RightsizerError
+from rightsizer.cycle.measuring import NewHistory, Progress, ReadingLimits
+from rightsizer.errors import RightsizerError, Stopped
 from rightsizer.history import History
 from rightsizer.metrics import CycleFigures, Health, HealthServer, OperatorMetrics
-from rightsizer.settings import Settings
+from rightsizer.settings import Settings, usage_origin
+from rightsizer.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ GROUP, VERSION, PLURAL = "rightsizer.dev", "v1alpha1", "resourceprofiles"
 
 QUIET_SECONDS = 0.5
 """After a profile changed, so long is waited for more: `kubectl apply` of several files is one cycle."""
+
+
+CALL_ENDS_SECONDS = 5.0
+"""So long a call that is under way may take to end, once the operator was told to stop. The grace period of its pod is 60 s."""
 
 
 class EndlessBackoff:
@@ -51,9 +56,9 @@ class SystemClock:
 
 
 class Loop:
-    """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` waits for the running one.
+    """Runs cycles in a thread of its own, one after the other; `wake` asks for an early one, `stop` ends the running one.
 
-    `stopping`, where given, is set by `stop`, so that a part of the cycle may look at it and end early.
+    `stop` sets `stopping`, on which no call begins any more; calls under way have CALL_ENDS_SECONDS, and are cut then.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class Loop:
         health: Health,
         *,
         cycle_seconds: float,
-        stopping: threading.Event | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         self._cycle = cycle
         self._measuring = measuring
@@ -72,7 +77,7 @@ class Loop:
         self._health = health
         self._cycle_seconds = cycle_seconds
         self._woken = threading.Event()
-        self._stopping = stopping or threading.Event()
+        self._stopping = stopping or Stopping()
         self._thread = threading.Thread(target=self._run, name="cycles", daemon=True)
 
     def start(self) -> None:
@@ -85,6 +90,8 @@ class Loop:
         self._stopping.set()
         self._woken.set()
         if self._thread.ident is not None:
+            self._thread.join(CALL_ENDS_SECONDS)
+            self._stopping.cut()
             self._thread.join()
 
     def _run(self) -> None:
@@ -101,6 +108,8 @@ class Loop:
         started = time.monotonic()
         try:
             report = self._cycle.run()
+        except Stopped:
+            logger.info("the cycle ended early, as the operator is being stopped")
         except RightsizerError as error:
             logger.warning("the cycle ended early: %s", error)
             self._metrics.cycle_failed()
@@ -167,7 +176,10 @@ class ProfileWatch:
 
 
 def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
-    """Run until SIGTERM or SIGINT. Raises InvalidSettings before anything is started."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises InvalidSettings, or ClusterUnreachable where no kubeconfig can be used, before anything is started.
+    """
     if kubeconfig is not None:
         # kopf reads it from there only.
         os.environ["KUBECONFIG"] = kubeconfig
@@ -177,16 +189,17 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         logging.getLogger("kopf").setLevel(logging.WARNING)
     metrics = OperatorMetrics()
     health = Health(stalled_after_seconds=settings.stalled_after_seconds, clock=time.monotonic)
-    source = prometheus.connect(settings, on_request=metrics.usage_source_request)
-    cluster = connect(kubeconfig, None, on_request=metrics.api_request)
-    stopping = threading.Event()
+    stopping = Stopping()
+    source = prometheus.connect(settings, on_request=metrics.usage_source_request, stopping=stopping)
+    cluster = connect(kubeconfig, None, on_request=metrics.api_request, stopping=stopping)
     measuring = Measuring(
         source,
         cluster,
-        new_history=lambda slots: History(slots=slots, folder=settings.history_folder),
+        new_history=_new_history(settings),
         limits=ReadingLimits(at_once=settings.prometheus_queries_at_once),
         progress=_progress_to(health),
         stopping=stopping.is_set,
+        sleep=stopping.wait,
     )
     cycle = Cycle(cluster, measuring, SystemClock())
     loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
@@ -201,6 +214,10 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         measuring.close()
         cluster.close()
         source.close()
+
+
+def _new_history(settings: Settings) -> NewHistory:
+    return lambda slots: History(slots=slots, folder=settings.history_folder, origin=usage_origin(settings))
 
 
 def _progress_to(health: Health) -> Progress:

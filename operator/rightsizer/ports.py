@@ -59,6 +59,11 @@ class Load:
 class UsageSource(Protocol):
     """Anything that speaks the Prometheus API. Each call may raise UsageSourceError; none retries for longer than its time limit."""
 
+    @property
+    def narrowed_by(self) -> str:
+        """In words, by which settings it may pass over what is there: matchers, names of labels; empty where there are none."""
+        ...
+
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         """What each of these namespaces weighs at a time (unix seconds); those without samples are left out."""
         ...

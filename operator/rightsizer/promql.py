@@ -43,6 +43,10 @@ SCRAPE_INTERVAL_WINDOW_SECONDS = 900
 _USUAL_INTERVALS_SECONDS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 900)
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)"""
+_MATCHER = re.compile(rf"\s*(?:{_LABEL_NAME.pattern}|{_TEXT})\s*(?P<operator>=~|!~|!=|=)\s*(?P<text>{_TEXT})\s*")
+# What neither the regular expressions of Python nor those of the servers take; in the rest they differ.
+_UNCLOSED = ("missing )", "unbalanced parenthesis", "unterminated character set")
 _REGEX_METACHARACTERS = str.maketrans({character: f"\\{character}" for character in "\\.+*?()|[]{}^$"})
 
 
@@ -84,6 +88,29 @@ def parse_label_names(text: str) -> LabelNames:
     if len(set(names.of_container)) < len(known):
         raise ValueError(f"{', '.join(known)} need three names, not {', '.join(names.of_container)}")
     return names
+
+
+def checked_matchers(text: str) -> str:
+    """Label matchers (`cluster="east",zone=~"a|b"`) as they stand between the braces of a selector; may be empty. Raises ValueError."""
+    matchers = text.strip().removesuffix(",")
+    place = 0
+    while place < len(matchers):
+        found = _MATCHER.match(matchers, place)
+        if found is None or matchers[found.end() :][:1] not in ("", ","):
+            raise ValueError(f"""{matchers[place:]!r} is no matcher: write cluster="east", several with commas between them""")
+        if found["operator"] in ("=~", "!~"):
+            _check_closed(found["text"])
+        place = found.end() + 1
+    return matchers
+
+
+def _check_closed(literal: str) -> None:
+    pattern = literal[1:-1] if literal.startswith("`") else re.sub(r"\\(.)", r"\1", literal[1:-1])
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        if error.msg.startswith(_UNCLOSED):
+            raise ValueError(f"{literal} is no regular expression: {error.msg}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,15 +215,10 @@ def _throttled(scope: Scope, *, range_seconds: int) -> str:
     return _max_by(scope.labels.of_container, f"({throttled} > 0) / {periods}")
 
 
-def samples_per_series(scope: Scope) -> str:
-    """By namespace, how many CPU samples a series has within the last 15 minutes. The most, as younger series have fewer."""
-    selector = _of_containers(CPU_METRIC, scope)
-    return f"max by ({scope.labels.namespace}) (count_over_time({selector}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s]))"
-
-
-def series_now(scope: Scope) -> str:
-    """By namespace, how many containers have CPU usage now."""
-    return f"count by ({scope.labels.namespace}) ({_of_containers(CPU_METRIC, scope)})"
+def series_by_samples(scope: Scope) -> str:
+    """By namespace, how many containers have how many CPU samples (label `samples`) within the last 15 minutes; younger ones have fewer."""
+    samples = f"count_over_time({_of_containers(CPU_METRIC, scope)}[{SCRAPE_INTERVAL_WINDOW_SECONDS}s])"
+    return f'count_values by ({scope.labels.namespace}) ("samples", {samples})'
 
 
 def limited_now(scope: Scope) -> str:
@@ -211,10 +233,9 @@ def recorded_now(scope: Scope) -> str:
 
 
 def loads(scope: Scope) -> str:
-    """All of the above in one question, told apart by the label `figure` (`samples`, `series`, `limited`, `recorded`)."""
+    """All of the above in one question, told apart by the label `figure` (`series`, `limited`, `recorded`)."""
     figures = {
-        "samples": samples_per_series(scope),
-        "series": series_now(scope),
+        "series": series_by_samples(scope),
         "limited": limited_now(scope),
         "recorded": recorded_now(scope),
     }
@@ -222,7 +243,7 @@ def loads(scope: Scope) -> str:
 
 
 def scrape_interval_seconds(samples: float) -> int | None:
-    """The interval behind the answer to `samples_per_series`, in seconds; None where the answer is no number of samples.
+    """The interval behind the most samples in the answer to `series_by_samples`, in seconds; None where the answer is no number of samples.
 
     The nearest of the usual ones, so that a scrape that was missed changes neither the questions nor which namespaces share them.
 

@@ -151,10 +151,10 @@ def format_percentage(share: float) -> str:
 
 
 def format_days(days: float) -> str:
-    """A time that was looked at, in whole days, below two days in whole hours: 6.999 -> 7d, 6.5 -> 6d, 1.5 -> 36h."""
-    # At its edges a slot or two may be missing.
-    unit = _DURATION_UNITS["d" if days >= 1.99 else "h"]
-    return format_duration(max(int(days * _DURATION_UNITS["d"] / unit + 0.01), 1) * unit)
+    """A time that was looked at, in whole days, below two days in whole hours: 6.95 -> 7d, 6.5 -> 6d, 1.5 -> 36h."""
+    # At its edges some slots may be missing, up to an hour of them and the wait for late samples.
+    unit, missing = (_DURATION_UNITS["d"], 0.05) if days >= 1.99 else (_DURATION_UNITS["h"], 0.01)
+    return format_duration(max(int(days * _DURATION_UNITS["d"] / unit + missing), 1) * unit)
 
 
 def format_share_up(share: float) -> str:

@@ -5,27 +5,44 @@ Names of environment variables are `RIGHTSIZER_` and the field's name in capital
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from rightsizer.errors import InvalidSettings
-from rightsizer.promql import USUAL_LABELS, LabelNames, parse_label_names
+from rightsizer.promql import USUAL_LABELS, LabelNames, checked_matchers, parse_label_names
 
 PREFIX = "RIGHTSIZER_"
 
-# The value may have been typed: the person looks for the option, and not for the variable.
-_OPTIONS = {
-    "prometheus_url": " (or --prometheus-url)",
-    "prometheus_timeout_seconds": " (or --prometheus-timeout)",
-    "prometheus_username": " (or --prometheus-username)",
-    "prometheus_client_certificate_file": " (or --prometheus-client-certificate-file)",
-}
+# Options that are not called as their settings, and settings of the usage source that have none.
+_OTHERWISE_CALLED = {"prometheus_timeout_seconds": "prometheus_timeout", "prometheus_headers": "prometheus_header"}
+_OPTIONLESS = ("prometheus_retries", "prometheus_queries_at_once", "prometheus_verify")
 
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$")
+
+
+def named(name: str) -> str:
+    """The variable of a setting, and its option where it has one: the value may have been typed."""
+    option = _OTHERWISE_CALLED.get(name, name).replace("_", "-")
+    return f"{PREFIX}{name.upper()}" + (f" (or --{option})" if name.startswith("prometheus_") and name not in _OPTIONLESS else "")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("write a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("write a whole number") from None
 
 
 def _flag(text: str) -> bool:
@@ -65,10 +82,10 @@ class Settings:
     """
 
     prometheus_url: str = _setting(str)
-    prometheus_timeout_seconds: float = _setting(float, 30.0)
-    prometheus_retries: int = _setting(int, 2)
+    prometheus_timeout_seconds: float = _setting(_number, 30.0)
+    prometheus_retries: int = _setting(_whole_number, 2)
     prometheus_headers: Mapping[str, str] = _setting(_headers, {})
-    prometheus_matchers: str = _setting(str, "")
+    prometheus_matchers: str = _setting(checked_matchers, "")
     prometheus_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_kube_state_labels: LabelNames = _setting(parse_label_names, USUAL_LABELS)
     prometheus_bearer_token_file: Path | None = _setting(Path, None)
@@ -78,12 +95,12 @@ class Settings:
     prometheus_client_certificate_file: Path | None = _setting(Path, None)
     prometheus_client_key_file: Path | None = _setting(Path, None)
     prometheus_verify: bool = _setting(_flag, True)
-    prometheus_queries_at_once: int = _setting(int, 2)
+    prometheus_queries_at_once: int = _setting(_whole_number, 2)
     history_folder: Path | None = _setting(Path, None)
-    cycle_seconds: float = _setting(float, 60.0)
-    stalled_after_seconds: float = _setting(float, 900.0)
+    cycle_seconds: float = _setting(_number, 60.0)
+    stalled_after_seconds: float = _setting(_number, 900.0)
     http_address: str = _setting(str, "0.0.0.0")
-    http_port: int = _setting(int, 8080)
+    http_port: int = _setting(_whole_number, 8080)
     log_level: str = _setting(str.lower, "info")
 
     def __post_init__(self) -> None:
@@ -98,6 +115,7 @@ class Settings:
         _check(both, certificate, "a client certificate and a key file are of no use without the other")
         encrypted = self.prometheus_client_certificate_file is None or self.prometheus_url.startswith("https://")
         _check(encrypted, certificate, "a client certificate is only shown to a URL that begins with https://")
+        _check(self.history_folder is None or self.history_folder.is_absolute(), "history_folder", "write an absolute path")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")
@@ -106,7 +124,7 @@ class Settings:
 
 def _check(fine: bool, name: str, advice: str) -> None:
     if not fine:
-        raise InvalidSettings(f"{PREFIX}{name.upper()}{_OPTIONS.get(name, '')}: {advice}")
+        raise InvalidSettings(f"{named(name)}: {advice}")
 
 
 def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
@@ -114,17 +132,58 @@ def from_environment(environment: Mapping[str, str], **given: Any) -> Settings:
 
     Raises InvalidSettings, naming the variable.
     """
-    known = {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known and not _foreign(name))
-    if unknown:
-        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+    check_names(environment)
+    known = _known()
     values = {item.name: _read(name, item.metadata["read"], environment[name]) for name, item in known.items() if environment.get(name)}
     values |= {name: value for name, value in given.items() if value is not None}
     if not values.get("prometheus_url"):
         raise InvalidSettings(
-            f"{PREFIX}PROMETHEUS_URL{_OPTIONS['prometheus_url']}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
+            f"{named('prometheus_url')}: the address of a Prometheus is needed, such as http://prometheus.monitoring.svc:9090"
         )
     return Settings(**values)
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Raises InvalidSettings for a variable that begins as ours do and is none."""
+    known = _known()
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known and not _foreign(name))
+    if unknown:
+        raise InvalidSettings(f"{', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+
+
+def _known() -> dict[str, Field[Any]]:
+    return {f"{PREFIX}{item.name.upper()}": item for item in fields(Settings)}
+
+
+def check_files(settings: Settings) -> None:
+    """Raises InvalidSettings, naming the variable, where a file with a secret or a certificate cannot be read now, or is of no use."""
+    checked = settings.prometheus_ca_file is None or settings.prometheus_url.startswith("https://")
+    _check(checked, "prometheus_ca_file", "certificates are only checked where the URL begins with https://")
+    for name in (item.name for item in fields(Settings) if item.name.endswith("_file")):
+        path: Path | None = getattr(settings, name)
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            _check(False, name, f"{path} cannot be read ({error.strerror})")
+
+
+def usage_origin(settings: Settings) -> dict[str, str]:
+    """What decides which values the usage source answers, by the name of the variable, as digests.
+
+    Which server, as whom (a tenant may be told by a header or by the name), and which series of it. What only lets in, a secret, may be
+    renewed: it is left out.
+    """
+    headers = sorted((name.lower(), value) for name, value in settings.prometheus_headers.items() if name.lower() != "authorization")
+    deciding = {
+        "prometheus_url": settings.prometheus_url.rstrip("/"),
+        "prometheus_headers": repr(headers),
+        "prometheus_username": settings.prometheus_username or "",
+        "prometheus_matchers": settings.prometheus_matchers,
+        "prometheus_labels": repr(settings.prometheus_labels),
+        "prometheus_kube_state_labels": repr(settings.prometheus_kube_state_labels),
+    }
+    return {f"{PREFIX}{name.upper()}": hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in deciding.items()}
 
 
 def _foreign(name: str) -> bool:

@@ -96,11 +96,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as the pod template declares it."""
+    """A container as the pod template declares it; `image` is empty where it is not known."""
 
     name: str
     sizes: Sizes
     role: Role = Role.MAIN
+    image: str = ""
 
 
 class RolloutPhase(StrEnum):

@@ -16,6 +16,7 @@ from tests.accuracy.study import (
     FOLDER_VARIABLE,
     PROFILE,
     TRACES,
+    divided,
     judged,
     read_sources,
     share_within,
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--measured-only", action="store_true")
     parser.add_argument("--budget", action="append", type=float, default=[], help="judge Learned with this time above, in %%, too")
     arguments = parser.parse_args()
-    sources = read_sources(Path(os.environ.get(FOLDER_VARIABLE, TRACES)))
+    sources, _ = divided(read_sources(Path(os.environ.get(FOLDER_VARIABLE, TRACES))))
     plans: list[Rule] = [with_statistics(arguments.cpu, arguments.memory)]
     if not arguments.measured_only:
         plans += [with_budget(None), *(with_budget(budget / 100) for budget in arguments.budget)]

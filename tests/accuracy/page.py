@@ -9,17 +9,19 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rightsizer.cli.page import HARMS, IDEAL
 from rightsizer.cli.tradeoff import Mark, tradeoff
-from rightsizer.evidence.backtest import Verdict
-from rightsizer.evidence.rules import RULES, Rule, rule_of
+from rightsizer.evidence.rules import RULES, rule_of
 from rightsizer.methods.pace import STRATEGIES
 from rightsizer.workload import RESOURCES, ResourceName
+from tests.accuracy import caveats
+from tests.accuracy.markdown import markdown
+from tests.accuracy.samples import finer_sources
+from tests.accuracy.sets import ALL, TITLES, Found, Set, study
 from tests.accuracy.study import (
     FIGURES,
     FOLDER_VARIABLE,
@@ -27,11 +29,12 @@ from tests.accuracy.study import (
     TRACES,
     Sources,
     Summary,
-    judged,
+    divided,
     methods,
     read_sources,
     share_within,
     summaries,
+    with_our_limits,
 )
 from tests.made_page import Marks, machine, machine_line
 
@@ -40,43 +43,6 @@ MARKS = Marks("<!-- accuracy begins: made by `make accuracy` -->", "<!-- accurac
 NEW_PAGE = f"# Accuracy\n\n{MARKS.begin}\n{MARKS.end}\n"
 PLOTS = ("accuracy-cpu.svg", "accuracy-memory.svg", "accuracy-oom.svg")
 """In the order of `HARMS`."""
-
-ALL = "all"
-_TITLES: Mapping[ResourceName, str] = {"cpu": "CPU", "memory": "Memory"}
-
-Verdicts = Mapping[str, Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One method or rule at the speeds of one strategy: its verdicts by source."""
-
-    plan: str
-    strategy: str
-    verdicts: Verdicts
-
-    def mean(self, resource: ResourceName, figure: str) -> dict[str, float]:
-        """By source, and of all."""
-        return {source: summary.mean for source, summary in summaries(self.verdicts, resource, FIGURES[resource][figure])}
-
-
-@dataclass(frozen=True, slots=True)
-class Set:
-    """Recorded usage under a title, and what was found on it."""
-
-    title: str
-    sources: Sources
-    found: Sequence[Found]
-
-    def of(self, strategy: str) -> list[Found]:
-        return [one for one in self.found if one.strategy == strategy]
-
-
-def study(title: str, sources: Sources, plans: Sequence[Rule]) -> Set:
-    """Judges every plan at the speeds of every strategy."""
-    return Set(
-        title, sources, [Found(plan.name, strategy, judged(sources, plan, strategy=strategy)) for strategy in STRATEGIES for plan in plans]
-    )
 
 
 def section(sets: Sequence[Set], ours: Sequence[str], measured_on: Mapping[str, str]) -> str:
@@ -94,16 +60,17 @@ def section(sets: Sequence[Set], ours: Sequence[str], measured_on: Mapping[str, 
 
 
 def _of_set(one: Set) -> str:
-    parts = [f"## {one.title}", _sources(one.sources)]
+    parts = [f"## {one.title}", _sources(one.sources), caveats.short_series(one)]
     for resource in RESOURCES:
         for strategy in STRATEGIES:
-            found = one.of(strategy)
+            found = one.of(strategy, resource)
             parts += [
-                f"### {_TITLES[resource]}, {strategy}",
+                f"### {TITLES[resource]}, {strategy}",
                 table(found, resource, sources=[ALL]),
                 f"By source:\n\n{table(found, resource)}",
             ]
-    return "\n\n".join(parts)
+    parts += [caveats.oom_free_days(one), *caveats.by_samples(one)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _sources(sources: Sources) -> str:
@@ -140,14 +107,6 @@ def _written(found: Summary) -> str:
     return f"{found.mean:.2f} / {found.median:.2f} / {found.worst:.2f}"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that can be read as it is."""
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    written = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
-    return "\n".join([written[0], "| " + " | ".join("-" * width for width in widths) + " |", *written[1:]])
-
-
 def _losses(one: Set, ours: Sequence[str]) -> str:
     lines = [line for strategy in STRATEGIES for name in ours for line in _lost(one, strategy, name)]
     told = "\n".join(lines) or "- No rule is better in slack and in a violation at once, in any source or over all."
@@ -157,16 +116,15 @@ def _losses(one: Set, ours: Sequence[str]) -> str:
 
 def _lost(one: Set, strategy: str, name: str) -> Iterator[str]:
     """The rules that beat a method in one figure and are not worse in the other."""
-    found = one.of(strategy)
-    mine = next(each for each in found if each.plan == name)
-    others = [each for each in found if each.plan not in (name, IDEAL)]
+    mine = next(each for each in one.of(strategy) if each.plan == name)
     for resource in RESOURCES:
+        others = [each for each in one.of(strategy, resource) if each.plan not in (name, IDEAL)]
         for harm in list(FIGURES[resource])[1:-1]:
             slack, violations = mine.mean(resource, "slack %"), mine.mean(resource, harm)
             for source in slack:
                 beaten = [_better(other, resource, harm, source, slack[source], violations[source]) for other in others]
                 if any(beaten):
-                    place = f"{_TITLES[resource]}, {strategy}, {'all series' if source == ALL else source}"
+                    place = f"{TITLES[resource]}, {strategy}, {'all series' if source == ALL else source}"
                     mean = f"slack {slack[source]:.2f}, {harm} {violations[source]:.2f}"
                     yield f"- {place}: {name} {mean}; {', '.join(text for text in beaten if text)}"
 
@@ -183,7 +141,7 @@ def plots(one: Set, ours: Sequence[str]) -> dict[str, str]:
     drawn = {}
     for plot, harm in zip(PLOTS, HARMS, strict=True):
         marks = []
-        for found in one.of(STRATEGIES[0]):
+        for found in one.of(STRATEGIES[0], harm.resource):
             slack = dict(summaries(found.verdicts, harm.resource, lambda scores: scores.slack * 100))[ALL].mean
             violations = dict(summaries(found.verdicts, harm.resource, harm.percent))[ALL].mean
             marks.append(Mark(found.plan, slack, violations, "ours" if found.plan in ours else "ideal" if found.plan == IDEAL else "rule"))
@@ -204,17 +162,17 @@ def main() -> None:
     parser.add_argument("--traces", type=Path, default=TRACES, help="another folder in place of the project's traces")
     arguments = parser.parse_args()
     ours = methods()
-    plans = [*ours, *(rule_of(name, window_seconds=PROFILE.window_seconds) for name in RULES)]
+    plans = [*ours, *(rule_of(name, window_seconds=PROFILE.window_seconds) for name in RULES), with_our_limits("autopilot")]
     folders = {"The traces of the project": arguments.traces}
     if FOLDER_VARIABLE in os.environ:
         folders["All recorded usage at hand"] = Path(os.environ[FOLDER_VARIABLE])
     sets = []
     for title, folder in folders.items():
-        sources = read_sources(folder)
+        sources, short = divided(read_sources(folder))
         if not sources:
             sys.exit(f"{folder}: no recorded usage in it, files *.csv.gz with series of at least three days")
         print(f"{title}: {sum(len(series) for series in sources.values())} series, {len(plans)} rules", file=sys.stderr)
-        sets.append(study(title, sources, plans))
+        sets.append(study(title, sources, plans, short=short, finer=finer_sources(folder, sources)))
     write(sets, [plan.name for plan in ours], file=arguments.page)
 
 

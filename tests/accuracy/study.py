@@ -14,19 +14,21 @@ import numpy as np
 
 from rightsizer.cli.series_files import read_series
 from rightsizer.evidence.backtest import Series, Verdict, backtest
-from rightsizer.evidence.rules import LearnedPlan, Plan, Rule, learned, measured
-from rightsizer.evidence.scores import Scores
+from rightsizer.evidence.rules import LearnedPlan, Plan, Rule, learned, measured, rule_of
+from rightsizer.evidence.scores import Scores, start_of_judging
+from rightsizer.history import Values
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
+from rightsizer.methods.sizing import top_ratio
 from rightsizer.methods.statistics import Numbers
-from rightsizer.profile import DAY_SECONDS, Profile, ResourceRule, RiskBudget, half_life_of, parse_statistic
+from rightsizer.profile import DAY_SECONDS, LimitRule, Profile, ResourceRule, RiskBudget, half_life_of, parse_statistic
 from rightsizer.quantities import duration_seconds
 from rightsizer.workload import ResourceName
 
 TRACES = Path(__file__).parents[1] / "traces"
 FOLDER_VARIABLE = "RIGHTSIZER_TRACES"
 LEAST_DAYS = 3
-"""Shorter series leave less than two days to be judged after the first one."""
+"""Shorter series leave less than two days to be judged after the first one: they are told apart."""
 
 PROFILE = Profile("study", "study", raise_after_seconds=DAY_SECONDS, lower_after_seconds=DAY_SECONDS)
 
@@ -61,11 +63,20 @@ class Summary:
 
 
 def read_sources(folder: Path) -> Sources:
-    """The series of at least `LEAST_DAYS` of each file of a folder, by the name of the file."""
+    """The series of each file of a folder, by the name of the file."""
     files = [path for path in sorted(folder.glob("*.csv.gz")) if ".extra." not in path.name]
-    found = {path.name.removesuffix(".csv.gz"): read_series([path], lambda *told: None) for path in files}
-    long = {source: [one for one in series if one.slots >= LEAST_DAYS * DAY_SLOTS] for source, series in found.items()}
-    return {source: series for source, series in long.items() if series}
+    return {path.name.removesuffix(".csv.gz"): read_series([path], lambda *told: None) for path in files}
+
+
+def divided(sources: Sources) -> tuple[Sources, Sources]:
+    """The series of at least `LEAST_DAYS`, and the shorter ones; a source without any is left out."""
+    least = LEAST_DAYS * DAY_SLOTS
+    return _those(sources, lambda one: one.slots >= least), _those(sources, lambda one: one.slots < least)
+
+
+def _those(sources: Sources, wanted: Callable[[Series], bool]) -> Sources:
+    found = {source: [one for one in series if wanted(one)] for source, series in sources.items()}
+    return {source: series for source, series in found.items() if series}
 
 
 def judged(sources: Sources, plan: Rule, *, strategy: str) -> dict[str, Verdict]:
@@ -93,6 +104,21 @@ def with_budget(budget: float | None) -> LearnedPlan:
     return plan if budget is None else replace(plan, name=f"Learned {budget * 100:g} %")
 
 
+_LIMITED = ", limit "
+
+
+def is_told(plan: str, resource: ResourceName) -> bool:
+    """Whether a plan says anything of its own about a resource: another memory limit says nothing about CPU."""
+    return resource == "memory" or _LIMITED not in plan
+
+
+def with_our_limits(name: str) -> Plan:
+    """A rule to compare with, whose memory limit is as high as those of the methods may be."""
+    plan = rule_of(name, window_seconds=PROFILE.window_seconds)
+    most = top_ratio(PROFILE.default_rule.memory.limit)
+    return replace(plan, name=f"{name}{_LIMITED}{most:g} x", memory=replace(plan.memory, limit=LimitRule(ratio=most)))
+
+
 def _with(rule: ResourceRule, written: str, resource: ResourceName) -> ResourceRule:
     if not written:
         return rule
@@ -108,6 +134,22 @@ def summaries(verdicts: Mapping[str, Verdict], resource: ResourceName, figure: F
     for source, found in {**known, "all": np.concatenate(list(known.values()))}.items():
         if len(found):
             yield source, Summary(float(found.mean()), float(np.median(found)), float(found.max()))
+
+
+def pooled_oom_free(sources: Sources, verdicts: Mapping[str, Verdict]) -> float:
+    """The share of the days of all series together without a value above the memory limit: a long series counts for more."""
+    days = {one.name: _judged_days(one.memory) for series in sources.values() for one in series}
+    counts = np.concatenate([[days[name] for name in verdict.names] for verdict in verdicts.values()])
+    shares = np.concatenate([verdict.memory.oom_free for verdict in verdicts.values()])
+    known = np.isfinite(shares)
+    return float(np.average(shares[known], weights=counts[known])) if known.any() else math.nan
+
+
+def _judged_days(values: Values) -> int:
+    """How many days have a value that is judged."""
+    start = int(start_of_judging(np.array([len(values)]))[0])
+    known = np.isfinite(values[start:])
+    return sum(bool(known[begin : begin + DAY_SLOTS].any()) for begin in range(0, len(known), DAY_SLOTS))
 
 
 def misses(verdicts: Mapping[str, Verdict], resource: ResourceName, budget: float) -> float:

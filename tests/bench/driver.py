@@ -65,8 +65,10 @@ class WatchedMeasuring(Measuring):
 
     share_read = 0.0
 
-    def refresh(self, workloads: Mapping[str, Sequence[Workload]], *, now: float, window_seconds: int) -> MeasuringReport:
-        report = super().refresh(workloads, now=now, window_seconds=window_seconds)
+    def refresh(
+        self, workloads: Mapping[str, Sequence[Workload]], *, now: float, window_seconds: int, kills_seconds: int = 0
+    ) -> MeasuringReport:
+        report = super().refresh(workloads, now=now, window_seconds=window_seconds, kills_seconds=kills_seconds)
         self.share_read = min(report.read.values(), default=1.0)
         return report
 

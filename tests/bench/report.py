@@ -128,16 +128,27 @@ def machine() -> dict[str, str]:
 def section(records: Sequence[Record], measured_on: Mapping[str, str]) -> str:
     """What stands between the marks."""
     days = max(record.days for record in records)
+    peak_gb = max(record.prometheus_peak_mb or 0.0 for record in records) / 1_000
     return f"""## Measuring
 
-Generated clusters, {days} days of history, a sample every 60 s, 20 % of the pods replaced a day; `containers` run at any time. A real
+Generated clusters, {days} days of history, a sample every 60 s, 20 % of the pods replaced a day; `containers` run at any time. Workloads
+declare half as many, since several pods run of most; each is sized, and asked for, once. A real
 Prometheus with its default limits and a real API server run on the same machine. `per-container` asks as tools do that ask for each
-container: owners, pods, phase, CPU quantile and memory peak as subqueries at 75 s, two counts, ten at a time. `cluster-wide` asks one
-subquery per resource for everything. `backfill`: from nothing until the whole window is read and every recommendation is written.
+declared container: owners, pods, phase, CPU quantile and memory peak as subqueries at 75 s, two counts, ten at a time. So it does for a
+sample of them, and the figures are scaled up to all: wall time and CPU too are not those of a whole scan. `cluster-wide` asks one
+subquery per resource for everything. These two keep nothing from one time to the next: they are measured once, and the same figures
+stand in both phases. `MB read` are the bytes of Prometheus' answers.
+`backfill`: from nothing until the whole window is read and every recommendation is written. A new one takes two writes, of the object
+and of its status; where the reading takes longer than one cycle may, a status is written again when more was read.
 `cycle`: of twelve, five minutes apart, the middle of times and API requests, the mean of the server's work, the highest peak; the
-server was started anew before. In each of these a slot of usage is new, and a few recommendations move with it and are written; the
-goal for writes is about one more cycle, in which nothing is new, as in four of five. MB are 10^6 bytes, a peak counts mapped files too.
-Repeat it with `make bench-measure`.
+server was started anew before. In each of these a slot of usage is new, in every second one the last five are asked for again, and a few
+recommendations move with it and are written; the goal for writes is about one more cycle, in which nothing is new, as in four of five.
+MB are 10^6 bytes, a peak counts mapped files too.
+
+Repeat it with `make bench-measure`: on two cores five minutes, and three more the first time, when the histories are made (3 GB in
+`~/.cache/rightsizer/bench`). Prometheus takes up to {peak_gb:.1f} GB of memory in it, most of all for `cluster-wide`. A smaller run
+prints its table and leaves this page alone: `SIZES="200 1000"` (containers), `DAYS=7`, `SAMPLE=20` (declared containers that
+`per-container` asks for), `ARMS="rightsizer per-container"` (which takes a third of the memory), in any combination.
 
 {machine_line(measured_on)}
 
@@ -152,6 +163,9 @@ Repeat it with `make bench-measure`.
 ### Where the time goes
 
 {bounds(records)}
+
+`samples read` are those that PromQL went through. The raw chunks in which the backfill reads the past are none of them: their size is in
+`MB read` above. `waiting for the API` is summed over the writes that are under way at a time, beside the other work.
 """
 
 

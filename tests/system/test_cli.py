@@ -193,9 +193,10 @@ def test_a_usage_source_is_looked_for_where_none_is_named(stage: Stage) -> None:
     note, error = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
     assert note == (
         "note: usage from Prometheus monitoring/prometheus:9090, found by app.kubernetes.io/name=prometheus and preferred to "
-        "Thanos monitoring/thanos:9090; --prometheus-url names another; asked through the API server"
+        "Thanos monitoring/thanos:9090; give --prometheus-url to take another; asked through the API server"
     )
     assert 'HTTP 503: no endpoints available for service "prometheus"' in error
+    assert "; found too: Thanos monitoring/thanos:9090, by `kubectl -n monitoring port-forward service/thanos 9090:9090`" in error
 
 
 @pytest.mark.usefixtures("services")

@@ -414,6 +414,26 @@ def test_findings_come_and_go_with_the_status(prepared: Testbed, cluster: Kubern
         assert before == wanted
 
 
+def test_image_and_release_come_and_go_with_the_status(prepared: Testbed, cluster: KubernetesCluster) -> None:
+    workload = rolled_out(prepared, cluster, manifest("released", replicas=0))
+    container = workload.containers[0]
+    assert container.image
+    since = "2025-11-20T12:00:00Z"
+    released = {"cpu": {"statistic": "p95", "release": {"time": since, "image": container.image}}}
+    whole = {"cpu": {"statistic": "p95"}}
+    before = None
+    for entry in (
+        {"image": container.image},
+        {"image": container.image, "imageSince": since, "explanation": released},
+        {"image": container.image, "imageSince": since, "explanation": whole},
+        {"image": "another:2", "imageSince": since, "explanation": whole},
+    ):
+        wanted = recorded_for(workload, status={"mode": "Recommend", "containers": [{"name": "app", **entry}]})
+        cluster.write_recommendation(wanted, workload, existing=before)
+        before = found(cluster, "deployment-released")
+        assert before == wanted
+
+
 def test_recommendation_that_somebody_deleted_is_written_again_and_deleted_twice(prepared: Testbed, cluster: KubernetesCluster) -> None:
     workload = rolled_out(prepared, cluster, manifest("rewritten", replicas=0))
     recorded = recorded_for(workload, status={"mode": "Recommend"})

@@ -91,7 +91,7 @@ TROUBLES: dict[str, tuple[Disturbed, str, str]] = {
     "slow": (always(Reply(200, b"{}", delay_seconds=2.0)), "UsageSourceTimeout", "1 s"),
     "dripping": (always(Reply(200, b" " * 1_000, piece_bytes=1, piece_seconds=0.2)), "UsageSourceTimeout", "1 s"),
     "HTML": (always(HTML), "UsageAnswerInvalid", ""),
-    "half a JSON": (cut_off, "UsageAnswerInvalid", "JSON"),
+    "half a JSON": (cut_off, "UsageAnswerInvalid", "the answer"),
     "broken off": (broken_off, "UsageSourceUnreachable", "more expected"),
     "200 with an error": (always(failure(200, "execution", "found duplicate series")), "UsageSourceRefused", "found duplicate series"),
     "busy": (always(Reply(429, b"slow down", {"Retry-After": "3600"})), "UsageSourceOverloaded", "HTTP 429: slow down"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.operator_process import OperatorProcess, running
-from tests.prometheus_server import PrometheusServer, Reply, forwarded
+from tests.prometheus_server import Asked, PrometheusServer, Reply, forwarded
 from tests.scenario import ALIKE, WORKED_EXAMPLE, WRITING_VERBS, Manifest, Stage, profile, staged, steady
 from tests.testbed import Testbed
 
@@ -121,6 +123,30 @@ def test_sigterm_in_the_middle_of_the_first_reading_ends_it_within_seconds(stage
             started = time.monotonic()
             assert operator.stop() == 0
             assert time.monotonic() - started < 5.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_within_seconds_while_prometheus_hangs(stage: Stage, number: signal.Signals) -> None:
+    """No time limit is waited for: the question under way is cut, and nobody asks another."""
+    released = threading.Event()
+
+    def hang(asked: Asked) -> Reply:
+        released.wait(60)
+        return Reply(status=500)
+
+    with PrometheusServer(Reply()) as front:
+        front.answer(hang)
+        operator = stage.operator(prometheus_url=front.url)
+        try:
+            with stage.ruled_by(profile("asked", "Recommend")), running(operator):
+                stage.bed.wait_for(lambda: front.asked, what="the first question")
+                asked, started = len(front.asked), time.monotonic()
+                assert operator.end(number) == 0
+                assert time.monotonic() - started < 10.0
+                assert len(front.asked) == asked
+                assert "Traceback" not in operator.text()
+        finally:
+            released.set()
 
 
 class TestTheApiServerGoesAway:

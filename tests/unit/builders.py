@@ -12,6 +12,8 @@ from rightsizer.checks.differences import differences
 from rightsizer.checks.facts import CheckFacts
 from rightsizer.evidence.proof import Evidence, Figures
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
+from rightsizer.methods.finding import NOTHING_KNOWN
+from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, Profile
 from rightsizer.workload import Container, ContainerKey, ResourceName, Role, Sizes, Workload, WorkloadRef
@@ -138,6 +140,12 @@ def usage_window(
         pods=np.full((rows, slots), pods, dtype=np.uint16),
         throttled=None if throttled is None else np.array(throttled, dtype=np.float32),
     )
+
+
+def with_recognised(usage: UsageWindow, *facts: ContainerFacts) -> list[ContainerFacts]:
+    """The facts with what can be recognised in this usage."""
+    found = recognise(usage, slice(None), [NOTHING_KNOWN] * len(facts))
+    return [replace(fact, recognised=recognised) for fact, recognised in zip(facts, found, strict=True)]
 
 
 def container_facts(

@@ -79,6 +79,8 @@ def test_section_holds_the_table_the_goals_and_where_it_was_measured() -> None:
     records = [OURS, *for_each_phase(THEIRS)]
     text = section(records, {"date": "2026-01-31", "processor": "2 cores, X"})
     assert "14 days of history" in text
+    assert f"Prometheus takes up to {max(one.prometheus_peak_mb or 0 for one in records) / 1_000:.1f} GB of memory" in text
+    assert all(f"`{name}=" in text for name in ("SIZES", "DAYS", "SAMPLE", "ARMS"))
     assert "date: 2026-01-31; processor: 2 cores, X." in text
     assert table(records) in text
     assert (

@@ -439,7 +439,23 @@ class TestEvidence:
         assert objection is not None
         assert objection.reason is Reason.NO_EVIDENCE
         assert objection.paths == paths("app.cpu.request", "app.cpu.limit", "app.memory.request", "app.memory.limit")
-        assert objection.message == "nothing is lowered before this rule was replayed over the past of app"
+        assert objection.message == "nothing is lowered before this rule was replayed over the past of app and judged"
+
+    @pytest.mark.parametrize(
+        ("slots", "least_days", "told"),
+        [
+            (0, 1.0, "nothing of the cpu of app, which is not lowered before 24h were judged"),
+            (36, 1.0, "3h of the cpu of app, which is not lowered before 24h were judged"),
+            (287, 1.0, "23h of the cpu of app, which is not lowered before 24h were judged"),
+            (71, 0.25, "5h of the cpu of app, which is not lowered before 6h were judged"),
+        ],
+    )
+    def test_too_little_judged_is_none(self, slots: int, least_days: float, told: str) -> None:
+        little = check_facts(evidence={"app": replace(evidence(cpu=figures(slots=slots, above=1.0)), least_days=least_days)})
+        objection = no_evidence(little)
+        assert objection == Objection(Reason.NO_EVIDENCE, f"the replay could judge {told}", paths("app.cpu.request", "app.cpu.limit"))
+        assert evidence_too_weak(little) is None
+        assert no_evidence(self.facts(cpu=figures(slots=288))) is None
 
     def test_figures_without_anything_judged_are_none(self) -> None:
         objection = no_evidence(self.facts(cpu=figures(slots=0)))
@@ -460,7 +476,7 @@ class TestEvidence:
         objection = evidence_too_weak(self.facts(cpu=figures(above=0.0101)))
         assert objection == Objection(
             Reason.EVIDENCE_TOO_WEAK,
-            "this rule would have had cpu above the request for 1.1% of the time of app in the last 7d; "
+            "this rule would have had cpu above the request for 1.1% of the time of app in the 7d that were judged; "
             "spec.evidence.maxTimeAboveRequest is 1%",
             paths("app.cpu.request", "app.cpu.limit"),
         )
@@ -469,7 +485,7 @@ class TestEvidence:
     def test_too_many_oom_kills(self, kills: int, words: str) -> None:
         objection = evidence_too_weak(self.facts(memory=figures(kills=kills, above=0.5)))
         assert objection is not None
-        assert objection.message == f"this rule would have had {words} of app in the last 7d; spec.evidence.maxOOMKills is 0"
+        assert objection.message == f"this rule would have had {words} of app in the 7d that were judged; spec.evidence.maxOOMKills is 0"
         assert objection.paths == paths("app.memory.request", "app.memory.limit")
 
     def test_the_profile_decides(self) -> None:

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from rightsizer.cli import main
+from rightsizer.cli import main, series_files
 from rightsizer.cli.series_files import read_series
+from rightsizer.errors import InvalidInput
 from tests.unit import cli_files
 
 HEADER = "series,unix_ts,cpu_cores,memory_bytes"
@@ -60,6 +61,38 @@ def trajectory(path: Path, *arguments: object) -> list[dict[str, str]]:
 def profile(path: Path, spec: str) -> Path:
     path.write_text(f"apiVersion: rightsizer.dev/v1alpha1\nkind: ResourceProfile\nmetadata: {{name: web}}\nspec: {spec}\n")
     return path
+
+
+def test_oom_events_are_the_mean_of_the_series_that_were_judged(tmp_path: Path) -> None:
+    killed = rows("a", days=3)
+    killed[600] = killed[600].rsplit(",", 1)[0] + f",{900 * MI}"
+    without_memory = [line.rsplit(",", 1)[0] + "," for line in rows("b", days=3)]
+    history = written(tmp_path / "usage.csv", *killed, *without_memory, *rows("c", days=0.5))
+    (found,) = json.loads(fine("--history", history, "-o", "json"))
+    assert found["memory"]["oom_events"] == {"mean": 1.0, "median": 1.0, "worst": 1.0}
+    assert [one["memory"]["oom_events"] for one in found["series"]] == [1.0, None, None]
+    lines = fine("--history", history, "-o", "csv").splitlines()
+    assert [line.split(",")[10] for line in lines if ",memory," in line] == ["1", "", ""]
+    assert "1.00 / 1.00 / 1.00" in fine("--history", history).split("memory, ")[1]
+
+
+@pytest.mark.parametrize("end", ["\n", "\n\n", "\r\n \r\n", ",,,\n\n"])
+@pytest.mark.parametrize("rows_at_once", [1, 2, 500_000])
+def test_empty_lines_at_the_end_are_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, rows_at_once: int) -> None:
+    monkeypatch.setattr(series_files, "ROWS_AT_ONCE", rows_at_once)
+    path = written(tmp_path / "usage.csv", *rows("web", days=3 / 288))
+    path.write_text(path.read_text() + end)
+    (found,) = read_series([path], lambda *told: None)
+    assert found.slots == 3
+    path.write_text(path.read_text() + rows("web", days=5 / 288)[4])
+    with pytest.raises(InvalidInput, match=":5: series: a name is needed"):
+        read_series([path], lambda *told: None)
+
+
+def test_the_times_of_a_series_are_compared_over_all_files(tmp_path: Path) -> None:
+    late = written(tmp_path / "late.csv", "a,1650000000,0.1,5")
+    early = written(tmp_path / "early.csv", "b,3,0.1,5", "a,3,0.1,5")
+    assert f"{early}:3: unix_ts: more than 5 years from another sample of the series" in refused("--history", late, "--history", early)
 
 
 @pytest.fixture
@@ -164,6 +197,11 @@ def test_long_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
         (["a,1,0.1,5", "a,2,0.1,many"], ":3: memory_bytes: 'many' is not a number"),
         (["a,1,0.1,5", "a,2,0.1,-1"], ":3: memory_bytes: no usage"),
         ([",1,0.1,5"], ":2: series: a name is needed"),
+        (["a,1,0.1,5", "", "a,2,0.1,5"], ":3: series: a name is needed"),
+        (["a,1,0.1,5", "a,2,1e36,5"], ":3: cpu_cores: no usage: above 1e+09"),
+        (["a,1,0.1,1e39"], ":2: memory_bytes: no usage: above 1e+15"),
+        (["a,1650000000,0.1,5", "b,1,0.1,5", "a,1807900000,0.1,5"], ":4: unix_ts: more than 5 years from another sample of the series"),
+        (["a,1,0.1,5", "a,1650000000,0.1,5"], ":3: unix_ts: more than 5 years from another sample of the series"),
         (["a,2,0.1,5", "b,1,1,1", "a,2,0.1,5"], ":4: unix_ts: the series has a sample of this time already"),
         (["a,2,0.1,5", "b,9,1,1", "a,1,0.1,5"], ":4: unix_ts: earlier than the sample before it: sort the rows of a series by time"),
         (["a,1,0.1,5", "a,2,0.1,5,6"], ":3: more than the 4 fields of the first line"),
@@ -257,7 +295,7 @@ def test_the_method_that_learns_tells_its_choice(tmp_path: Path, usage: Path) ->
     found = json.loads(fine("--history", usage, "--method", "Learned", "-o", "json"))
     assert [one["rule"] for one in found] == ["Learned"]
     assert found[0]["series"][0]["choice"]["cpu"].startswith("steady: ")
-    assert found[0]["series"][0]["choice"]["memory"] == "steady: the only form of this resource"
+    assert found[0]["series"][0]["choice"]["memory"] == "steady: the only form of this resource under this strategy"
     assert "choice" not in json.loads(fine("--history", usage, "-o", "json"))[0]["series"][0]
 
 

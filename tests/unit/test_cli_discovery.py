@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rightsizer.cli.discovery import Candidate, candidates, check_goes_through, choose
+from rightsizer.cli.discovery import PATTERNS, Candidate, candidates, check_goes_through, choose
 from rightsizer.cluster import Service, ServicePort
 from rightsizer.cluster.service import parse_service
 from rightsizer.errors import InvalidInput
@@ -86,6 +86,13 @@ def test_what_is_not_taken_for_a_usage_source(labels: dict[str, str], ports: lis
         choose([service("prometheus", labels, *ports)])
 
 
+def test_the_readme_names_every_label() -> None:
+    told = (Path(__file__).parents[2] / "README.md").read_text().partition("### Finding the usage source")[2].partition("\n## ")[0]
+    for pattern in PATTERNS:
+        assert f"| {pattern.server}" in told
+        assert not [part for label in pattern.labels.items() for part in label if part not in told]
+
+
 def test_the_order_of_preference_and_the_others_are_named() -> None:
     services = [
         service("mimir", {NAME: "mimir", COMPONENT: "gateway"}, ("http", 80)),
@@ -99,17 +106,18 @@ def test_the_order_of_preference_and_the_others_are_named() -> None:
     ]
     names = ["first", "second", "aa", "operated", "vm", "thanos", "mimir"]
     assert [found.service.name for found in candidates(reversed(services))] == names
-    chosen, words = choose(services)
+    chosen, others, words = choose(services)
+    assert [other.service.name for other in others] == names[1:]
     assert chosen.service.name == "first"
     assert words == (
         "usage from Prometheus monitoring/first:9090, found by app.kubernetes.io/name=prometheus and preferred to "
         "Prometheus monitoring/second:9090, Prometheus monitoring/aa:9090, Prometheus monitoring/operated:9090, "
-        "VictoriaMetrics monitoring/vm:9090, Thanos monitoring/thanos:9090 and 1 more; --prometheus-url names another"
+        "VictoriaMetrics monitoring/vm:9090, Thanos monitoring/thanos:9090 and 1 more; give --prometheus-url to take another"
     )
 
 
 def test_many_others_are_counted() -> None:
-    _, words = choose(service(f"p{number}", {NAME: "prometheus"}) for number in range(9))
+    *_, words = choose(service(f"p{number}", {NAME: "prometheus"}) for number in range(9))
     assert "monitoring/p5:9090 and 3 more; " in words
 
 
@@ -208,7 +216,7 @@ def test_recommend_without_a_url_goes_through_the_api_server(api: ApiServer, tmp
     assert recommended(result.stdout) == {"cpu": "216m", "memory": "384Mi"}
     assert result.stderr.splitlines()[0] == (
         "note: usage from Prometheus monitoring/prometheus:9090, found by app.kubernetes.io/name=prometheus; "
-        "--prometheus-url names another; asked through the API server"
+        "give --prometheus-url to take another; asked through the API server"
     )
     asked = api.asked("POST", f"{PROXY}/api/v1/query_range")
     assert {request.headers["X-Scope-OrgID"] for request in asked} == {"team"}
@@ -247,6 +255,26 @@ def test_what_the_api_server_refuses_is_the_usage_source_that_refuses(api: ApiSe
     result = run("recommend", "--kubeconfig", api.kubeconfig(tmp_path), "-n", "shop", "--prometheus-timeout", "3")
     assert (result.exit_code, result.stdout) == (4, "")
     assert words in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal(503, "no endpoints available"), "HTTP 503: no endpoints available"),
+        (Reply(404, b"404 page not found"), "has no Prometheus API"),
+    ],
+)
+def test_others_that_were_found_are_named_where_the_chosen_one_is_away(api: ApiServer, tmp_path: Path, answer: Reply, words: str) -> None:
+    api.on("GET", "/api/v1/services", paged([as_item(PROMETHEUS), as_item(service("vm", {NAME: "vmsingle"}, ("http", 8428)))]))
+    api.on("POST", f"{PROXY}/api/v1/query", answer)
+    result = run("recommend", "--kubeconfig", api.kubeconfig(tmp_path), "-n", "shop", "--prometheus-timeout", "3")
+    error = result.stderr.splitlines()[-1]
+    assert result.exit_code == 4
+    assert words in error
+    assert (
+        "; found too: VictoriaMetrics monitoring/vm:8428, by `kubectl -n monitoring port-forward service/vm 9090:8428` "
+        "and --prometheus-url http://127.0.0.1:9090 ("
+    ) in error
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_the_busiest_pod_counts_and_pods_are_counted(path: Path) -> None:
     assert (found.cpu[0, -1], found.pods[0, -1]) == (400, 3)
 
 
-def test_an_empty_number_is_a_gap(path: Path) -> None:
-    write_history(path, [row(NOW, "", str(MI)), row(NOW - 300, "0.2", "")])
+def test_an_empty_number_or_nan_is_a_gap(path: Path) -> None:
+    write_history(path, [row(NOW, "nan", str(MI)), row(NOW - 300, "0.2", "")])
     found = window(read(path))
     assert np.isnan(found.cpu[0, -1])
     assert np.isnan(found.memory[0, -2])
@@ -130,6 +130,8 @@ def test_progress_tells_how_much_of_the_file_is_read(path: Path) -> None:
         (f"{HEADER}\n\n{row(NOW)}\n{row(NOW, memory='320Mi')}\n", "usage.csv:4: memory_bytes: '320Mi' is not a number"),
         (f"{HEADER}\n{row(NOW, '-0.1')}\n", "usage.csv:2: cpu_cores: -0.1 is no usage"),
         (f"{HEADER}\n{row(NOW, 'inf')}\n", "usage.csv:2: cpu_cores: inf is no usage"),
+        (f"{HEADER}\n{row(NOW, '1e36')}\n", "usage.csv:2: cpu_cores: 1e36 is no usage: above 1e+09"),
+        (f"{HEADER}\n{row(NOW, memory='1e39')}\n", "usage.csv:2: memory_bytes: 1e39 is no usage: above 1e+15"),
         (f"{HEADER}\n{row(NOW * 1000)}\n", "usage.csv:2: unix_ts: 1763640000000 is too late: write unix seconds, not milliseconds"),
         (f"{HEADER}\n{row(0)}\n", "usage.csv:2: unix_ts: 0 is not a time"),
         (f"{HEADER}\n{row(NOW).replace(str(NOW), 'nan')}\n", "usage.csv:2: unix_ts: nan is not a time"),
@@ -137,9 +139,9 @@ def test_progress_tells_how_much_of_the_file_is_read(path: Path) -> None:
         (f"{HEADER}\n{row(NOW)},9\n", "usage.csv:2: 8 fields, but the header has 7"),
         (
             f"{HEADER}\n{row(NOW, workload='web')}\n",
-            "usage.csv:2: namespace, workload (such as Deployment/web), pod and container are needed",
+            "usage.csv:2: workload: 'web' is not KIND/NAME, such as Deployment/web",
         ),
-        (f"{HEADER}\n{row(NOW, pod='')}\n", "usage.csv:2: namespace, workload"),
+        (f"{HEADER}\n{row(NOW, pod='')}\n", "usage.csv:2: pod: is empty"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_line(path: Path, content: str, words: str) -> None:

@@ -222,6 +222,7 @@ def test_a_change_of_a_former_workload_of_the_same_name_is_not_believed(desk: De
 
 def test_a_namespace_that_may_not_be_listed_is_an_error_after_the_others(desk: Desk) -> None:
     desk.namespaces = ("bank", "shop")
+    desk.cluster.namespace_annotations["bank"] = {}
     desk.world.add_deployment()
     desk.cluster.fail(ClusterForbidden("list deployments: HTTP 403: no"), call="workloads", namespace="bank")
     result = desk.recommend()
@@ -249,14 +250,24 @@ def test_namespaces_that_may_not_be_listed_are_only_needed_for_all(desk: Desk) -
     assert desk.recommend().exit_code == 3
 
 
-@pytest.mark.parametrize("error", [UsageSourceUnreachable("no connection to http://p: refused"), UsageSourceRefused(401, "who are you?")])
-def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (UsageSourceUnreachable("no connection to http://p: refused"), "check --prometheus-url and the other --prometheus options"),
+        (UsageSourceRefused(403, "not you"), "check --prometheus-url and the other --prometheus options"),
+        (
+            UsageSourceRefused(401, "who are you?"),
+            "check --prometheus-bearer-token-file, or --prometheus-username and --prometheus-password-file",
+        ),
+    ],
+)
+def test_a_usage_source_that_does_not_answer_is_exit_code_4(desk: Desk, error: Exception, advice: str) -> None:
     desk.world.add_deployment()
     desk.source.fail(error)
     for arguments in (("recommend",), ("explain", "deploy/web")):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (4, "")
-        assert result.stderr == f"error: {error} (check --prometheus-url and the other --prometheus options)\n"
+        assert result.stderr == f"error: {error} ({advice})\n"
 
 
 def test_trouble_with_one_namespace_is_told_after_the_others(desk: Desk) -> None:
@@ -289,6 +300,7 @@ def test_metrics_that_are_missing_are_told(desk: Desk) -> None:
 
 
 def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
+    desk.cluster.namespace_annotations["shop"] = {}
     result = desk.recommend()
     assert (result.exit_code, "no Deployment, StatefulSet or DaemonSet in namespace shop (name others with -n" in result.stderr) == (
         5,
@@ -296,6 +308,37 @@ def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
     )
     desk.namespaces = ALL_NAMESPACES
     assert "in the cluster" in desk.recommend().stderr
+
+
+def test_a_namespace_that_is_not_there_is_wrong_usage_also_beside_others(desk: Desk) -> None:
+    desk.world.add_deployment()
+    for desk.namespaces in (("nope",), ("shop", "nope")):
+        result = desk.recommend()
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "error: the cluster has no namespace nope: name others with -n, or all with -A\n"
+
+
+def test_a_namespace_without_workloads_beside_others_is_noted(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.namespace_annotations["empty"] = {}
+    desk.namespaces = ("shop", "empty")
+    result = desk.recommend()
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "note: no workload in namespace empty")
+
+
+def test_exceptions_for_containers_that_no_workload_has_are_noted(desk: Desk, tmp_path: Path) -> None:
+    for namespace in ("bank", "shop"):
+        desk.world.add_deployment(namespace=namespace)
+    desk.namespaces = ("bank", "shop")
+    exceptions = [{"name": "app", "mode": "Ignore"}, {"name": "sidecarr", "mode": "Ignore"}]
+    desk.world.apply_profile(containers=exceptions)
+    assert "note: profile shop/all: spec.containers names what no workload has: sidecarr\n" in desk.recommend().stderr
+    rule = tmp_path / "rule.yaml"
+    rule.write_text(json.dumps(profile({"containers": exceptions})))
+    assert desk.recommend("--profile", rule).stderr.splitlines() == [
+        f"note: the profile ours of {rule} rules, and no other",
+        "note: profile ours: spec.containers names what no workload has: sidecarr",
+    ]
 
 
 def test_explain_names_near_ones_without_reading_usage(desk: Desk) -> None:
@@ -395,3 +438,24 @@ def test_backtest_with_a_namespace_in_trouble(desk: Desk) -> None:
     desk.namespaces = ("bank",)
     alone = run("backtest")
     assert (alone.exit_code, alone.stdout) == (4, "")
+
+
+@pytest.mark.parametrize("command", [("run",), ("recommend",), ("explain", "deploy/web")])
+def test_every_command_tells_a_kubeconfig_that_is_none_with_its_name_and_the_code_of_the_cluster(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "kubeconfig").write_text("garbage")
+    result = run(*command, "--kubeconfig", tmp_path / "kubeconfig", "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"error: no access to a cluster by the kubeconfig {tmp_path / 'kubeconfig'}: it holds no kubeconfig")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")
+
+
+@pytest.mark.parametrize("command", ["run", "recommend"])
+def test_without_any_kubeconfig_every_command_ends_with_the_code_of_the_cluster(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    for module in ("kubernetes.config.kube_config", "rightsizer.cluster.connection"):
+        monkeypatch.setattr(f"{module}.KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere/config")
+    result = run(command, "--prometheus-url", "http://127.0.0.1:1")
+    assert result.exit_code == 3, result.stderr
+    assert result.stderr.startswith("error: no access to a cluster by the kubeconfig /nowhere/config: ")
+    assert result.stderr.rstrip().endswith("(check the kubeconfig and its context, or name another with --kubeconfig)")

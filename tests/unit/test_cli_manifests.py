@@ -125,7 +125,16 @@ def with_containers(containers: Any) -> dict[str, Any]:
         (with_containers("app"), "all.yaml: Deployment/web: a field is not of the shape"),
         (
             with_containers([{"name": "app", "resources": {"requests": {"cpu": "half"}}}]),
-            "all.yaml: Deployment/web: 'half' is not a number",
+            "all.yaml: Deployment/web: container app: resources.requests.cpu: 'half' is not a number",
+        ),
+        (
+            with_containers([{"name": "app", "resources": {"limits": {"memory": "1Q"}}}]),
+            "all.yaml: Deployment/web: container app: resources.limits.memory: '1Q' has the unknown suffix",
+        ),
+        (deployment(spec={"replicas": "two", "template": {}}), "Deployment/web: spec.replicas: 'two' is not a whole number of 0 or more"),
+        (
+            profile({"containers": [{"name": "app"}, {"name": "app"}]}),
+            "all.yaml: spec.containers[1].name: app is named twice: remove one of them",
         ),
         (with_containers([{"name": "app", "resources": ["cpu"]}]), "all.yaml: Deployment/web: a field is not of the shape"),
         (

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from rightsizer.cli import main
+from rightsizer.settings import Settings
 from tests.unit.cli_files import NOW, deployment, objects, profile, run, steady_rows, write_history, write_manifests
 from tests.usage.demo_scenario import manifests, workloads
 from tests.usage.history_file import write_csv
@@ -118,8 +122,8 @@ def test_explain_goes_step_by_step(demo: Files) -> None:
         "the window has 4,032 slots; the values reach over 14.0 days, the last is of 2025-11-20 12:00 UTC (0 minutes ago)",
         "2. buffer   180m + 20 % = 216m",
         "216m is within minimum 10m and maximum 16",
-        "Evidence: had this rule been applied in the last 7d, each time by what was known then, the container",
-        "would not have been killed for memory, and would not have been changed;",
+        "Evidence: had this rule been applied in the 7d that were judged, each time by what was known then,",
+        "the container would not have been killed for memory, and would not have been changed;",
         "CPU above the request for 0% of the time, with 216m requested in the mean, 57% less than the 500m of today",
         "limit 2 x 216m = 432m",
         "Memory: request 1Gi -> 384Mi, limit 2Gi -> 576Mi",
@@ -194,7 +198,23 @@ def test_a_profile_file_rules_in_place_of_the_default(web: Files, tmp_path: Path
         "requests": {"cpu": "270m", "memory": "384Mi"},
         "limits": {"cpu": "540m"},
     }
-    assert result.stderr == ""
+    assert result.stderr == f"note: the profile ours of {rule} rules, and no other\n"
+
+
+def test_learned_is_explained_with_its_choice_and_its_promise(demo: Files, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(profile({"method": "Learned"})))
+    text = run("explain", "deploy/web", "-n", "shop", *demo.options, "--profile", file).stdout
+    assert "method Learned" in text
+    cpu = text.partition("  CPU: ")[2].partition("  Memory: ")[0]
+    assert "    1. measure  Learned steady of 14d (" in cpu
+    assert "    2. margin   " in cpu
+    assert "policy Ratio: 2 x the request, the most that the rule allows" in cpu
+    assert "       choice   steady: the only form of this resource under this strategy\n                raised to " in cpu
+    assert ", 0.3% are promised\n       rule     spec.cpu of the profile: Learned over 14d" in cpu
+    web = objects(run("recommend", "-n", "shop", *demo.options, "--profile", file, "-o", "json"))["Deployment/web"]
+    request = web["containers"][0]["recommended"]["requests"]["cpu"]
+    assert f"request 500m -> {request}," in cpu
 
 
 def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
@@ -286,6 +306,15 @@ def test_now_looks_back(web: Files) -> None:
         (("--manifests", "{manifests}", "--history", "{history}", "--now", "soon"), "'soon' is no time"),
         (("--manifests", "{manifests}", "--history", "/nowhere.csv"), "does not exist"),
         (("--prometheus-url", "http://x", "-A", "-n", "shop"), "-n and -A: give one of the two"),
+        (("--manifests", "{manifests}", "--history", "{history}", "-n", ""), "'' is no name of a namespace"),
+        (("--prometheus-url", "http://x", "-n", "shop", "-n", "UPPER_bad"), "'UPPER_bad' is no name of a namespace"),
+        (
+            ("--prometheus-url", "http://x", "--prometheus-matchers", "cluster=east"),
+            "'--prometheus-matchers': 'cluster=east' is no matcher",
+        ),
+        (("--prometheus-url", "http://x?y=1"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): it ends before"),
+        (("--prometheus-url", "http://me:pw@x"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): it must not hold a password"),
+        (("--prometheus-url", "https://x", "--prometheus-ca-file", "{history}"), "usage.csv holds no certificates to trust"),
         (("--prometheus-url", "x"), "RIGHTSIZER_PROMETHEUS_URL (or --prometheus-url): write http://HOST:PORT or https://HOST:PORT"),
         (
             ("--prometheus-url", "http://x", "--prometheus-timeout", "inf"),
@@ -295,6 +324,7 @@ def test_now_looks_back(web: Files) -> None:
         (("--prometheus-url", "http://x", "--prometheus-labels", "pods=pod_name"), "write namespace=NAME,pod=NAME,container=NAME"),
         (("--manifests", "{manifests}", "--history", "{history}", "--prometheus-kube-state-labels", "pod=p"), "goes with a cluster"),
         (("--prometheus-url", "http://x", "--prometheus-username", "me"), "a username and a password file"),
+        (("--prometheus-url", "http://x", "--prometheus-ca-file", "{history}"), "(or --prometheus-ca-file): certificates are only checked"),
         (("-o", "xml"), "'xml' is not one of"),
         (("--frobnicate",), "No such option"),
     ],
@@ -309,19 +339,58 @@ def test_wrong_usage_is_one_line_and_exit_code_2(web: Files, arguments: tuple[st
     assert result.stdout == ""
 
 
+def test_a_misspelt_setting_is_wrong_usage_also_where_no_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "RIGHTSIZER_PROMETHEUS_URLL": "http://x"})
+    runner = CliRunner()
+    result = runner.invoke(main, ["recommend", "-n", "shop"])
+    assert (result.exit_code, result.stderr.startswith("error: RIGHTSIZER_PROMETHEUS_URLL: no such setting")) == (2, True)
+
+
+def test_run_tells_every_setting() -> None:
+    told = " ".join(run("run", "--help").stdout.split())
+    for item in fields(Settings):
+        option = f"--{item.name.replace('_', '-')} "
+        assert f"RIGHTSIZER_{item.name.upper()}" in told or option in told, item.name
+    assert "recommend, explain" not in told
+    assert "default: one found in the cluster" in run("recommend", "--help").stdout
+
+
+def test_usage_outside_of_the_window_is_told(web: Files) -> None:
+    result = run("recommend", *web.options, "--now", "2027-01-01T00:00:00Z")
+    assert result.exit_code == 0
+    assert (
+        "note: no usage, or a single value, within the window of 14d up to 2027-01-01 00:00 UTC (--now); "
+        "the rest is outside of it: shop/Deployment/web\n"
+    ) in result.stderr
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, steady_rows(hours=1)[:1])
+    assert "single value" not in run("recommend", *web.options).stderr
+    write_history(web.history, [*steady_rows(hours=1), f"shop,Deployment/web,web-0,app,{NOW + 20 * 86_400},0.1,1"])
+    words = "2025-12-10 12:00 UTC (the newest sample of the file; --now TIME takes another end); the rest is outside of it: shop/Dep"
+    for command in (("recommend",), ("explain", "deploy/web")):
+        assert words in run(*command, *web.options).stderr
+
+
+def test_usage_of_another_namespace_than_that_of_the_manifest_is_told(tmp_path: Path) -> None:
+    manifests = write_manifests(tmp_path / "manifests", deployment(namespace=None))
+    options = ("--manifests", manifests, "--history", write_history(tmp_path / "usage.csv", steady_rows(hours=1)))
+    words = "note: Deployment/web is taken to be in namespace default, and its usage is of shop: write metadata.namespace into its manifest"
+    for command in (("recommend",), ("explain", "deploy/web")):
+        assert words in run(*command, *options).stderr
+        assert "taken to be" not in run(*command, *options, "-n", "shop").stderr
+
+
+def test_a_namespace_without_workloads_beside_others_is_noted(web: Files) -> None:
+    result = run("recommend", *web.options, "-n", "shop", "-n", "bank")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (0, "note: no workload in namespace bank")
+
+
 def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/elsewhere/kubeconfig")
     monkeypatch.setenv("RIGHTSIZER_LOG_LEVEL", "loud")
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/elsewhere/kubeconfig")
     assert "/elsewhere" not in run("recommend", "--prometheus-url", "http://127.0.0.1:9").stderr
     assert run("recommend", "--prometheus-url", "http://127.0.0.1:9").exit_code == 3
-
-
-def test_no_kubeconfig_is_exit_code_3() -> None:
-    result = run("recommend", "--prometheus-url", "http://127.0.0.1:9")
-    assert result.exit_code == 3
-    assert result.stderr.startswith("error: no access to a cluster: ")
-    assert "--kubeconfig" in result.stderr
 
 
 def test_no_workload_is_exit_code_5(web: Files) -> None:
@@ -366,3 +435,15 @@ def test_run_hands_settings_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     )
     assert given == str(kubeconfig)
     assert "RIGHTSIZER_PROMETHEUS_URL" in run("run").stderr
+
+
+def test_what_the_replay_could_judge_is_told_where_it_is_too_little(tmp_path: Path) -> None:
+    """A day is there, and after an hour of it the rule would lower."""
+    quick = profile({"minimumHistory": {"raise": "1h", "lower": "1h"}}, namespace="shop")
+    manifests = write_manifests(tmp_path / "m", deployment(), quick)
+    history = write_history(tmp_path / "usage.csv", steady_rows())
+    told = run("explain", "deploy/web", "-n", "shop", "--manifests", manifests, "--history", history).stdout
+    assert "Evidence: none, the replay could judge 23h of the 24h that are needed" in told
+    assert "the replay could judge 23h of the cpu of app, which is not lowered before 24h were judged" in told
+    table = run("recommend", "-n", "shop", "--manifests", manifests, "--history", history).stdout
+    assert "0 OOM" not in table

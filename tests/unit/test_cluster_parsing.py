@@ -39,7 +39,11 @@ def test_deployment_as_a_workload() -> None:
     workload = parse_workload(DEPLOYMENTS, deployment())
     assert workload.ref == WorkloadRef("shop", "Deployment", "web")
     assert (workload.uid, workload.api_version, workload.resource_version, workload.generation) == ("uid-web", "apps/v1", "4711", 2)
-    assert workload.containers == (Container("app", Sizes(cpu_request=300, memory_request=400 * MEBIBYTE, memory_limit=1024 * MEBIBYTE)),)
+    assert workload.containers == (
+        Container(
+            "app", Sizes(cpu_request=300, memory_request=400 * MEBIBYTE, memory_limit=1024 * MEBIBYTE), image="registry.example/app:1"
+        ),
+    )
     assert (workload.replicas, workload.paused, workload.rollout) == (3, False, RolloutPhase.COMPLETE)
     assert workload.labels == {"tier": "web"}
     assert workload.annotations == {"deployment.kubernetes.io/revision": "2"}

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rightsizer.cluster import KubernetesCluster, Limits, connect
+from rightsizer.cluster import KubernetesCluster, Limits, connect, current_namespace
 from rightsizer.errors import (
     ClusterBusy,
     ClusterError,
@@ -15,7 +16,6 @@ from rightsizer.errors import (
     ClusterNotFound,
     ClusterStale,
     ClusterUnreachable,
-    InvalidSettings,
 )
 from rightsizer.ports import Cluster
 from rightsizer.workload import OwnerRef, WorkloadRef
@@ -339,17 +339,35 @@ def test_pauses_double_up_to_a_bound_and_half_is_random(attempt: int, share: flo
     assert Limits().pause(attempt, retry_after_seconds=None, share=share) == expected
 
 
-@pytest.mark.parametrize("content", [None, "clusters: {", "apiVersion: v1\nkind: Config\n"])
-def test_kubeconfig_that_cannot_be_used_is_told(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "clusters: {",
+        "apiVersion: v1\nkind: Config\n",
+        "garbage",
+        "[1, 2]",
+        "5",
+        "current-context: here\ncontexts: here\n",
+        "current-context: here\ncontexts: [here]\nclusters: 5\n",
+        "current-context: here\ncontexts: [{name: here, context: there}]\nclusters: [{name: there, cluster: 7}]\n",
+        b"\xff\xfe\x00garbage",
+    ],
+)
+@pytest.mark.parametrize("use", [connect, current_namespace])
+def test_kubeconfig_that_cannot_be_used_is_told_by_its_name(
+    tmp_path: Path, content: str | bytes | None, use: Callable[..., object]
+) -> None:
     path = tmp_path / "kubeconfig"
     if content is not None:
-        path.write_text(content)
-    with pytest.raises(InvalidSettings, match="no access to a cluster"):
-        connect(str(path), None)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ClusterUnreachable, match=f"no access to a cluster by the kubeconfig {re.escape(str(path))}: "):
+        use(str(path), None)
 
 
 def test_context_that_is_not_there_is_told(bench: Bench, tmp_path: Path) -> None:
-    with pytest.raises(InvalidSettings, match="elsewhere"):
+    with pytest.raises(ClusterUnreachable, match="elsewhere"):
         connect(bench.server.kubeconfig(tmp_path), "elsewhere")
 
 
@@ -357,7 +375,7 @@ def test_pod_without_its_token_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    with pytest.raises(InvalidSettings, match="token"):
+    with pytest.raises(ClusterUnreachable, match="token"):
         connect(None, None)
 
 

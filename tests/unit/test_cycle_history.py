@@ -88,7 +88,7 @@ class TestPortions:
         end = int(world.clock.time) // 300 * 300
         world.next_slot()
         world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end - 300}..{end + 300}"
+        assert world.source.calls[before].about == f"cpu {end + 300}..{end + 300}"
 
     def test_nothing_is_lowered_before_all_is_read(self, world: SlowWorld) -> None:
         world.apply_profile(minimumHistory={"raise": "1h", "lower": "1h"})

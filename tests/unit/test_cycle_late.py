@@ -75,6 +75,29 @@ def test_samples_that_come_late_are_not_lost(lag_slots: int) -> None:
     assert (known[:lag_slots], known[lag_slots:]) == ([False] * lag_slots, [True] * (40 - lag_slots))
 
 
+@pytest.mark.parametrize("lag_slots", [1, 2, 4])
+def test_usage_that_is_always_late_is_as_new_as_it_can_be_in_each_cycle(lag_slots: int) -> None:
+    """Also between full refreshes: it must not be taken for stale every ten minutes."""
+    world = LateWorld()
+    world.late.lag_seconds[""] = lag_slots * SLOT_SECONDS
+    world.run_cycle()
+    for _ in range(8):
+        world.run_slots(1)
+        assert world.known(slots=lag_slots + 1) == [False] * lag_slots + [True]
+        assert (world.told()[1] == "StaleMetrics") == (lag_slots > 3)
+
+
+def test_a_kill_that_shows_late_is_known_in_the_next_slot() -> None:
+    """Also between full refreshes: what is killed has to be raised soon."""
+    world = LateWorld()
+    world.run_cycle()
+    for limit in (1_000 * MI, 2_000 * MI, 3_000 * MI, 4_000 * MI):
+        # In a slot that was read before.
+        world.kill_for_memory(limit=limit)
+        world.run_slots(1)
+        assert world.measuring.oom_floors()[APP] > limit
+
+
 def test_the_first_reading_may_come_before_the_samples() -> None:
     """Also where the process ends in between: what was read too early is read again."""
     world = LateWorld()
@@ -101,11 +124,15 @@ def test_one_pod_whose_samples_come_later_than_those_of_the_others_counts_as_wel
     world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), cpu=900, memory=900 * MI)
     world.late.lag_seconds["web-5d9c7b-ccccc"] = LATE_SECONDS - 60
     world.run_cycle()
-    world.run_slots(24)
     end = int(world.clock.time) // 300 * 300
-    window = world.measuring.history.window([APP], end=end, seconds=24 * SLOT_SECONDS)
-    assert window.cpu[0].tolist() == [900] * 22 + [180] * 2
-    assert window.pods[0].tolist() == [3] * 22 + [2] * 2
+    for count in range(1, 25):
+        world.run_slots(1)
+        window = world.measuring.history.window([APP], end=end + count * SLOT_SECONDS, seconds=24 * SLOT_SECONDS)
+        # Two slots are too young, or three where the newest has just ended, and one more waits for the next full refresh.
+        newest = 3 + count % 2
+        assert window.cpu[0].tolist() == [900] * (24 - newest) + [180] * newest
+        assert window.memory[0].tolist() == [900 * MI] * (24 - newest) + [320 * MI] * newest
+        assert window.pods[0].tolist() == [3] * (24 - newest) + [2] * newest
 
 
 def test_a_clock_that_is_ahead_shows_old_samples_as_old() -> None:
@@ -141,15 +168,23 @@ def test_a_clock_that_is_put_back_asks_for_nothing_and_goes_on_afterwards() -> N
     assert all(world.known(slots=40))
 
 
-def test_it_costs_two_slots_besides_the_new_one() -> None:
+def test_each_slot_is_asked_for_until_it_is_old_enough_and_no_more() -> None:
     world = LateWorld()
     world.run_cycle()
     world.source.calls.clear()
-    world.run_slots(1)
-    end = int(world.clock.time) // 300 * 300
-    assert [call.about for call in world.source.calls if call.name == "usage"] == [
-        f"{resource} {end - LATE_SECONDS}..{end}" for resource in ("cpu", "memory")
-    ]
+    first = int(world.clock.time) // 300 * 300 + 7 * SLOT_SECONDS
+    ages: dict[str, dict[int, list[int]]] = {"cpu": {}, "memory": {}}
+    for _ in range(24):
+        before = len(world.source.calls)
+        world.run_slots(1)
+        for resource, bounds in (call.about.split(" ") for call in world.source.calls[before:] if call.name == "usage"):
+            start, end = map(int, bounds.split(".."))
+            for slot in range(max(start, first), end + 1, SLOT_SECONDS):
+                ages[resource].setdefault(slot, []).append(end - slot)
+    # Slots that end with a full refresh, and those in between.
+    assert [ages["cpu"][slot] for slot in (first, first + 300)] == [[0, 300, 900], [0, 600, 1_200]]
+    assert ages["memory"] == ages["cpu"]
+    assert all(max(ages["cpu"][slot]) >= LATE_SECONDS for slot in range(first, first + 12 * SLOT_SECONDS, SLOT_SECONDS))
 
 
 class TestTooSlowForAll:

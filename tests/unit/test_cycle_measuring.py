@@ -53,11 +53,10 @@ class TestQuestions:
         throttled = [call for call in world.source.calls if call.about.startswith("throttled")]
         assert {call.namespaces for call in throttled} == {("shop",)}
         assert len(throttled) == 4
-        world.next_slot()
-        world.run_cycle()
-        before = len(world.source.calls)
-        world.next_slot()
-        world.run_cycle()
+        for _ in range(4):
+            before = len(world.source.calls)
+            world.next_slot()
+            world.run_cycle()
         asked = [(call.name, call.about.partition(" ")[0]) for call in world.source.calls[before:]]
         # The last slot of an hour for the last time.
         assert asked == [("usage", "cpu"), ("usage", "memory"), ("usage", "throttled"), ("oom_kills", "")]
@@ -84,9 +83,15 @@ class TestQuestions:
         world.run_cycle()
         end = int(world.clock.time) // 300 * 300
         before = len(world.source.calls)
-        world.next_slot()
-        world.run_cycle()
-        assert world.source.calls[before].about == f"cpu {end - 300}..{end + 300}"
+        for _ in range(2):
+            world.next_slot()
+            world.run_cycle()
+        assert [call.about for call in world.source.calls[before:] if call.name == "usage"] == [
+            f"cpu {end + 300}..{end + 300}",
+            f"memory {end + 300}..{end + 300}",
+            f"cpu {end - 600}..{end + 600}",
+            f"memory {end - 600}..{end + 600}",
+        ]
 
     def test_backfill_goes_by_two_days_and_then_by_weeks_and_tells_its_progress(self, world: World) -> None:
         world.run_cycle()
@@ -197,12 +202,12 @@ class TestThrottling:
         world.measuring.close()
         world.restart()
         before = len(world.source.calls)
-        world.pass_time(900)
+        world.pass_time(1_500)
         world.run_cycle()
         hour = int(NOW) + 3_600
         told = [call.about for call in world.source.calls[before:]]
         assert f"throttled {hour - 3_300}..{hour}" in told
-        assert next(call.about for call in world.source.calls[before:] if call.name == "pod_owners") == f"{hour - 3_300}..{hour + 600}"
+        assert next(call.about for call in world.source.calls[before:] if call.name == "pod_owners") == f"{hour - 3_300}..{hour + 1_200}"
 
     def test_is_not_told_where_limits_never_bind(self, world: World) -> None:
         world.use("web-5d9c7b-ccccc", owner=OwnerRef("ReplicaSet", "web-5d9c7b"), throttled=0.0)
@@ -339,6 +344,13 @@ class TestTrouble:
         assert condition["message"] == "the usage source has no series of container_cpu_usage_seconds_total in namespace shop"
         assert "memory" not in condition["message"]
         assert world.sizes() == WIDE
+
+    def test_what_narrows_the_questions_is_told_with_metrics_that_are_missing(self, world: World) -> None:
+        world.source.narrowed_by = 'RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east"'
+        world.restart()
+        world.source.hidden.add("cpu")
+        world.run_cycle()
+        assert world.measuring_condition()["message"].endswith('namespace shop (asked with RIGHTSIZER_PROMETHEUS_MATCHERS cluster="east")')
 
     def test_missing_metrics_come_back(self, world: World) -> None:
         world.source.hidden.add("memory")

@@ -82,7 +82,7 @@ def test_a_method_that_is_not_installed_is_told_on_the_profile_and_nothing_is_ch
     world.apply_profile(method="Guess")
     world.run_cycle()
     ready = world.condition(world.profile_status(), "Ready")
-    known = "Failing, Gone, Half, Highest, Measured"
+    known = "Failing, Gone, Half, Highest, Learned, Measured"
     assert (ready["status"], ready["reason"]) == ("False", "InvalidField")
     assert ready["message"].startswith(f"spec.method: no method Guess is installed; known are {known}; nothing is changed")
     assert (world.told(), world.sizes()) == (("Recommended", "RecommendOnly"), WIDE)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from rightsizer.cycle.assignment import Ruled, assign
-from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
+from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, PLUGGED_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, Values
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.ranking import Columns, Levels
 from rightsizer.methods.recommendation import Method
-from rightsizer.profile import EvidenceRule, Mode, Profile
-from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, ResourceName, WorkloadRef
+from rightsizer.profile import EvidenceRule, LimitPolicy, LimitRule, Mode, Profile
+from rightsizer.workload import RESOURCES, Container, ContainerKey, OwnerRef, ResourceName, Sizes, WorkloadRef
 from tests.unit.builders import DAY, MI, NOW, WIDE, workload
 from tests.unit.world import World
 
@@ -47,6 +47,24 @@ def history(workloads: list[Ruled], *, days: float = 2, much: Mapping[str, float
 
 def proven(proving: Proving, workloads: list[Ruled]) -> list[bool]:
     return [bool(proving.of(one.workload.ref, ["app"])) for one in workloads]
+
+
+def sized(workloads: list[Ruled], sizes: Sizes) -> list[Ruled]:
+    return [replace(one, workload=replace(one.workload, containers=(Container("app", sizes),))) for one in workloads]
+
+
+class TestKeptLimits:
+    @pytest.mark.parametrize(("policy", "kills", "again"), [(LimitPolicy.KEEP, True, True), (LimitPolicy.RATIO, False, False)])
+    def test_evidence_is_of_the_limit_that_is_kept(self, policy: LimitPolicy, kills: bool, again: bool) -> None:
+        rule = replace(PROFILE.default_rule, memory=replace(PROFILE.default_rule.memory, limit=LimitRule(policy=policy)))
+        some = ruled(1, replace(PROFILE, default_rule=rule))
+        proving, past = Proving(), history(some)
+        proving.refresh(sized(some, replace(WIDE, memory_limit=100 * MI)), past, end=END)
+        (before,) = proving.of(some[0].workload.ref, ["app"]).values()
+        proving.refresh(sized(some, WIDE), past, end=END)
+        (after,) = proving.of(some[0].workload.ref, ["app"]).values()
+        assert (before.memory.oom_events > 0, after.memory.oom_events) == (kills, 0)
+        assert (after is not before) == again
 
 
 class TestProving:
@@ -174,6 +192,56 @@ class TestPlugin:
         assert "method Half looks ahead" in caplog.text
 
 
+class TestTroublesomePlugin:
+    """What it costs the cycle, counted in calls; each takes some seconds of a clock of its own."""
+
+    def proving(self, seconds: list[float], *, fails: bool = False) -> tuple[Proving, list[int]]:
+        """And the number of rows in each call. `seconds`: those of a call, to be changed."""
+        clock, calls = [0.0], list[int]()
+
+        def levels(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
+            calls.append(len(values))
+            clock[0] += seconds[0]
+            if fails:
+                raise ValueError("no")
+            return np.ones((len(values), len(ends)))
+
+        method = Plugin("Half", lambda: levels)
+        return Proving(methods={"Half": method}, stopwatch=lambda: clock[0]), calls
+
+    def test_a_slow_one_is_asked_for_one_container_at_a_time_while_it_is_slow(self) -> None:
+        some, seconds = ruled(4 * PLUGGED_AT_ONCE, TestPlugin.PROFILE), [1.0]
+        proving, calls = self.proving(seconds)
+        assert proving.refresh(some, history(some), end=END).containers == PLUGGED_AT_ONCE
+        assert set(calls) == {PLUGGED_AT_ONCE}
+        calls.clear()
+        assert proving.refresh(some, history(some), end=END).containers == PLUGGED_AT_ONCE + 1
+        assert set(calls) == {1}
+        calls.clear()
+        seconds[0] = 0.001
+        assert proving.refresh(some, history(some), end=END).containers == len(some)
+        assert set(calls) == {1, PLUGGED_AT_ONCE, PLUGGED_AT_ONCE - 2}
+
+    def test_one_that_fails_is_tried_again_as_seldom_as_any_and_one_at_a_time(self) -> None:
+        some = ruled(PLUGGED_AT_ONCE + 1, TestPlugin.PROFILE)
+        proving, calls = self.proving([0.01], fails=True)
+        proving.refresh(some, history(some), end=END)
+        assert proven(proving, some) == [False] * len(some)
+        calls.clear()
+        proving.refresh(some, history(some), end=END + TRIED_AGAIN_SECONDS)
+        proving.refresh(some, history(some), end=END + RENEWED_SECONDS - SLOT_SECONDS)
+        assert calls == []
+        proving.refresh(some, history(some), end=END + RENEWED_SECONDS)
+        assert calls == [1] * (2 * len(some))
+
+    def test_too_little_history_is_no_failure(self) -> None:
+        some = ruled(1, TestPlugin.PROFILE)
+        proving, _ = self.proving([0.0])
+        proving.refresh(some, history(some, days=0.9), end=END)
+        proving.refresh(some, history(some), end=END + TRIED_AGAIN_SECONDS)
+        assert proven(proving, some) == [True]
+
+
 @pytest.fixture
 def world() -> World:
     world = World()
@@ -223,7 +291,7 @@ def test_time_above_the_request_holds_lowering_back(world: World) -> None:
     assert world.told() == ("Blocked", "EvidenceTooWeak")
     message = world.recommended()["summary"]["message"]
     assert message.startswith("this rule would have had cpu above the request for ")
-    assert message.endswith("of the time of app in the last 7d; spec.evidence.maxTimeAboveRequest is 0%")
+    assert message.endswith("of the time of app in the 7d that were judged; spec.evidence.maxTimeAboveRequest is 0%")
     assert "EvidenceTooWeak" in world.events()
 
 

@@ -27,13 +27,15 @@ def spans(*bounds: tuple[int, int]) -> Spans:
 @pytest.mark.parametrize(
     ("missing", "newest_value", "expected"),
     [
-        ([(100, 100)], 99, [(98, 100)]),
-        ([(100, 100)], 97, [(88, 100)]),
-        ([(100, 100)], 98, [(98, 100)]),
+        ([(100, 100)], 99, [(96, 100)]),
+        ([(99, 100)], 98, [(96, 100)]),
+        ([(100, 100)], 96, [(88, 100)]),
+        ([(100, 100)], 97, [(96, 100)]),
         ([(100, 100)], 2, [(88, 100)]),
-        ([(100, 100)], None, [(98, 100)]),
-        ([(90, 100)], 89, [(88, 100)]),
-        ([(100, 100), (98, 98), (50, 60)], 99, [(98, 100), (50, 60)]),
+        ([(100, 100)], None, [(96, 100)]),
+        ([(90, 100)], 89, [(86, 100)]),
+        ([(91, 100)], 90, [(88, 100)]),
+        ([(100, 100), (98, 98), (50, 60)], 99, [(96, 100), (50, 60)]),
         ([(100, 100), (90, 97)], 99, [(90, 100)]),
         ([(3, 100)], 2, [(1, 100)]),
         ([(1, 100)], None, [(1, 100)]),
@@ -42,11 +44,13 @@ def spans(*bounds: tuple[int, int]) -> Spans:
     ],
     ids=[
         "a new slot",
-        "nothing newer came for more than 10 minutes",
-        "nothing newer came for 10 minutes",
+        "two new slots",
+        "nothing newer came for more than 15 minutes",
+        "nothing newer came for 15 minutes",
         "nothing newer came for long",
         "no values at all",
         "after a pause",
+        "after a pause that a full refresh began",
         "what is missing within",
         "what is missing just before",
         "at the begin of the window",
@@ -55,9 +59,51 @@ def spans(*bounds: tuple[int, int]) -> Spans:
         "nothing is missing",
     ],
 )
-def test_asked_for(missing: list[tuple[int, int]], newest_value: int | None, expected: list[tuple[int, int]]) -> None:
+def test_asked_for_in_a_full_refresh(missing: list[tuple[int, int]], newest_value: int | None, expected: list[tuple[int, int]]) -> None:
     value = None if newest_value is None else at(newest_value)
     assert with_late(spans(*missing), WANTED, newest_value=value) == spans(*expected)
+
+
+@pytest.mark.parametrize(
+    ("missing", "newest_value", "expected"),
+    [
+        ([(99, 99)], 98, [(99, 99)]),
+        ([(99, 99)], None, [(99, 99)]),
+        ([(99, 99)], 97, [(96, 99)]),
+        ([(99, 99)], 96, [(96, 99)]),
+        ([(99, 99)], 95, [(87, 99)]),
+        ([(98, 99)], 97, [(94, 99)]),
+        ([(99, 99), (50, 60)], 98, [(99, 99), (50, 60)]),
+    ],
+    ids=[
+        "a new slot",
+        "no values at all",
+        "the slot before has no value yet",
+        "nothing newer came for 15 minutes",
+        "for more",
+        "a full refresh was missed",
+        "what is missing within",
+    ],
+)
+def test_asked_for_in_between(missing: list[tuple[int, int]], newest_value: int | None, expected: list[tuple[int, int]]) -> None:
+    (wanted,) = spans((1, 99))
+    value = None if newest_value is None else at(newest_value)
+    assert with_late(spans(*missing), wanted, newest_value=value) == spans(*expected)
+
+
+@given(pauses=st.lists(st.integers(1, 20), min_size=1, max_size=30), behind=st.integers(0, 3))
+def test_however_long_the_pauses_each_slot_is_read_again_when_it_is_old_enough(pauses: list[int], behind: int) -> None:
+    """But what a later full refresh has to do. Also where samples are always so many slots late."""
+    start = newest = at(0)
+    read_at: dict[int, int] = {}
+    for pause in pauses:
+        missing, newest = Span(newest + SLOT_SECONDS, newest + pause * SLOT_SECONDS), newest + pause * SLOT_SECONDS
+        newest_value = missing.start - (1 + behind) * SLOT_SECONDS
+        for span in with_late((missing,), Span(start - SLOT_SECONDS, newest), newest_value=newest_value):
+            read_at.update(dict.fromkeys(slots_of([span]), newest))
+    full = newest // 600 * 600
+    for slot in range(start + SLOT_SECONDS, newest + 1, SLOT_SECONDS):
+        assert read_at[slot] - slot >= 900 or slot > full - 900
 
 
 SLOT = st.integers(1, SLOTS)

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from rightsizer.evidence.lanes import LearnedState, Learning, conducts_of, forms_of
-from rightsizer.evidence.learning import GUARD, explained, replay_learned
+from rightsizer.evidence.learning import explained, replay_learned
 from rightsizer.evidence.replay import Cause, Course
 from rightsizer.evidence.rules import learned
 from rightsizer.evidence.sizing import sizing_of
 from rightsizer.methods.choice import Tally
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
+from rightsizer.methods.risk import GUARD
 from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, LimitPolicy, LimitRule, Profile, RiskBudget
 from rightsizer.workload import ResourceName
 
@@ -105,6 +106,12 @@ def test_a_kill_leaves_a_floor_for_as_long_as_the_budget_says(kills: float | Non
     assert (course.requests[0, -1] >= 600 * MI * 0.99) == (kills is not None)
 
 
+def test_a_kill_in_the_slot_of_a_decision_is_one_at_the_limit_before_it() -> None:
+    values = usage(9, level=400 * MI)
+    values[0, 407] = 1190 * MI  # the end of an hour; for this peak alone the request would be half of it
+    assert (run(values, MEMORY).requests[0, 407:1000] >= 1190 * MI * 1.2 / 2).all()
+
+
 def test_rollout_raises_only_memory_near_its_limit_at_once() -> None:
     values = usage(2, level=100 * MI)
     values[0, 400:404] = 150 * MI
@@ -139,7 +146,7 @@ def test_the_daily_form_is_chosen_for_quiet_days_and_explained() -> None:
     values = np.repeat(np.array([[400, 400, 40, 40] * 4], dtype=np.float32), DAY_SLOTS, axis=1)
     what = Learning(replace(CPU.sizing, window=14 * DAY_SLOTS))
     course, state = replay_learned(values, what, PACE, first_slot=1)
-    text = explained(state, what, PACE, row=0)
+    (text,) = explained(state, what, PACE)
     assert text.startswith("daily: ")
     assert "points cheaper than steady" in text
     assert "runner-up" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from rightsizer.evidence.proof import Basis, Evidence, prove
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.methods.pace import pace_of
-from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, Profile
+from rightsizer.profile import DAY_SECONDS, DEFAULT_RULE, LimitPolicy, LimitRule, Profile
 from rightsizer.quantities import MEBIBYTE
-from rightsizer.workload import ContainerKey
+from rightsizer.workload import RESOURCES, ContainerKey, Sizes
 from tests.unit.builders import NOW, REF
 
 SLOTS = 14 * DAY_SLOTS
@@ -28,10 +29,11 @@ def flat(level: float, *, slots: int = SLOTS) -> np.ndarray[tuple[int], np.dtype
 
 
 def proved(cpu: object, memory: object | None = None, *, basis: Basis = ROLLOUT) -> Evidence | None:
-    cpus = np.array([cpu], dtype=np.float32)
-    memories = np.array([flat(320 * MEBIBYTE) if memory is None else memory], dtype=np.float32)
+    slots = basis.window_seconds // SLOT_SECONDS
+    cpus = np.array([cpu], dtype=np.float32)[:, -slots:]
+    memories = np.array([flat(320 * MEBIBYTE) if memory is None else memory], dtype=np.float32)[:, -slots:]
     end = int(NOW) // SLOT_SECONDS * SLOT_SECONDS
-    span = Span(end - (SLOTS - 1) * SLOT_SECONDS, end)
+    span = Span(end - (slots - 1) * SLOT_SECONDS, end)
     (found,) = prove(UsageWindow((ContainerKey(REF, "app"),), span, cpus, memories, np.ones(cpus.shape, dtype=np.uint16)), basis)
     return found
 
@@ -88,6 +90,42 @@ def test_who_lowers_sooner_is_judged_sooner() -> None:
     assert found.cpu.judged_slots == 24
 
 
+def test_days_are_those_that_were_judged() -> None:
+    cpu, memory = flat(100), flat(100 * MEBIBYTE)
+    for values in (cpu, memory):
+        values[7 * DAY_SLOTS : 10 * DAY_SLOTS] = np.nan
+        values[11 * DAY_SLOTS] *= 9
+    found = known(cpu, memory)
+    assert found.days == pytest.approx(4, abs=0.1)
+    assert found.days == found.cpu.judged_slots / DAY_SLOTS
+    # Memory was near its limit, killed, raised for it: how often does not matter here, but by which days it is divided.
+    assert found.changes * found.days == pytest.approx(round(found.changes * found.days))
+    assert found.changes > 0
+
+
+def test_a_few_judged_slots_prove_nothing() -> None:
+    cpu = flat(100)
+    cpu[7 * DAY_SLOTS : -36] = np.nan
+    found = known(cpu, flat(np.nan))
+    assert (found.cpu.judged_slots, found.days, found.least_days) == (36, 36 / DAY_SLOTS, 1)
+    assert (found.proves("cpu"), found.proves("memory"), found.proves_anything) == (False, False, False)
+    assert (known(cpu).proves("cpu"), known(cpu).proves("memory")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("window", "raising", "lowering", "judged"),
+    [(1, 1, 1, 0.5), (1, 1 / 24, 1 / 24, 23 / 24), (2, 1, 2, 1), (7, 7, 7, 3.5), (14, 14, 14, 7), (14, 1, 14, 7), (10, 1, 10, 5)],
+)
+def test_half_of_the_window_is_judged_at_least(window: int, raising: float, lowering: float, judged: float) -> None:
+    waiting = Profile("shop", "web", raise_after_seconds=int(raising * DAY_SECONDS), lower_after_seconds=int(lowering * DAY_SECONDS))
+    basis = replace(ROLLOUT, window_seconds=window * DAY_SECONDS, pace=pace_of(waiting, strategy="Rollout"))
+    found = known(flat(100), basis=basis)
+    assert found.days == pytest.approx(judged, abs=1 / 24)
+    assert found.proves("cpu")
+    assert found.proves("memory")
+    assert found.least_days == min(1, window / 4)
+
+
 def test_nothing_seen_proves_nothing() -> None:
     assert proved(flat(np.nan), flat(np.nan)) is None
 
@@ -109,3 +147,51 @@ def test_the_limit_of_a_guaranteed_pod_is_its_request() -> None:
     # What was needed once is kept while it is in the window.
     memory[-4000] = 170 * MEBIBYTE
     assert known(flat(100), memory, basis=guaranteed).memory.oom_events == 0
+
+
+def with_policy(policy: LimitPolicy, *, limit: int | None = None, **fields: Any) -> Basis:
+    """Policy of both limits; `limit`: that of memory today."""
+    limits = {resource: replace(DEFAULT_RULE.resource(resource), limit=LimitRule(policy=policy)) for resource in RESOURCES}
+    rule = replace(DEFAULT_RULE, cpu=limits["cpu"], memory=limits["memory"])
+    return replace(ROLLOUT, rule=rule, kept=Sizes(cpu_limit=150, memory_limit=limit), **fields)
+
+
+class TestLimitPolicies:
+    def peaks(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        memory = flat(100 * MEBIBYTE)
+        for start in (-500, -200):
+            memory[start : start + 2] = 450 * MEBIBYTE
+        return memory
+
+    @pytest.mark.parametrize(("limit", "kills"), [(400, 2), (500, 0), (None, 0)])
+    def test_a_limit_that_is_kept_kills(self, limit: int | None, kills: int) -> None:
+        basis = with_policy(LimitPolicy.KEEP, limit=None if limit is None else limit * MEBIBYTE)
+        assert known(flat(100), self.peaks(), basis=basis).memory.oom_events == kills
+
+    def test_without_a_limit_nothing_is_killed(self) -> None:
+        assert known(flat(100), self.peaks(), basis=with_policy(LimitPolicy.NONE)).memory.oom_events == 0
+
+    def test_a_request_is_at_most_the_limit_that_is_kept(self) -> None:
+        found = known(flat(400), flat(500 * MEBIBYTE), basis=with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE))
+        assert (found.cpu.request, found.memory.request) == (150, 400 * MEBIBYTE)
+        assert found.cpu.above == found.memory.above == 1
+
+    def test_in_a_guaranteed_pod_it_is_that_limit(self) -> None:
+        basis = with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE, guaranteed=True)
+        assert known(flat(20), flat(50 * MEBIBYTE), basis=basis).memory.request == 400 * MEBIBYTE
+
+    def test_near_a_limit_that_stays_nothing_is_raised(self) -> None:
+        memory = flat(300 * MEBIBYTE)
+        memory[-400:-398] = 380 * MEBIBYTE
+        found = known(flat(100), memory, basis=with_policy(LimitPolicy.KEEP, limit=400 * MEBIBYTE))
+        assert found.memory.request == pytest.approx(360 * MEBIBYTE)
+        assert found.changes == 0
+
+
+def test_days_without_any_value_are_not_told_as_judged() -> None:
+    cpu, memory = flat(100), flat(320 * MEBIBYTE)
+    for values in (cpu, memory):
+        values[8 * DAY_SLOTS : 11 * DAY_SLOTS] = np.nan
+    assert known(cpu, memory).days == 4
+    memory[8 * DAY_SLOTS : 10 * DAY_SLOTS] = MEBIBYTE
+    assert known(cpu, memory).days == 6

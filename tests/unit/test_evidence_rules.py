@@ -60,6 +60,8 @@ def test_the_autopilots_window_weighs_by_load() -> None:
     usage = np.full((1, DAY), 10.0, dtype=np.float32)
     usage[0, -15:] = 1000  # 5 % of the time and nearly all of the work
     assert rule_of("autopilot", window_seconds=86_400).cpu.estimator.levels(usage, np.array([287])).tolist() == [[1000]]
+    usage[0, :-3] = 10  # 1 % of the time and a third of the work
+    assert rule_of("autopilot", window_seconds=86_400).memory.estimator.levels(usage, np.array([287])).tolist() == [[1000]]
 
 
 def test_a_perfect_forecast_is_never_exceeded_and_knows_the_next_day_only() -> None:

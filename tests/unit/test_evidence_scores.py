@@ -119,7 +119,7 @@ def test_throttled_slots_are_flagged() -> None:
 
 def test_without_any_value_every_rate_is_unknown() -> None:
     found = judged(usage((NAN, DAY)))
-    for figure in ("slack", "footprint", "above", "unmet", "above_limit", "queued", "oom_free", "reaction"):
+    for figure in ("slack", "footprint", "above", "unmet", "above_limit", "queued", "oom_events", "oom_free", "reaction"):
         assert np.isnan(getattr(found, figure)).all(), figure
 
 

@@ -23,7 +23,7 @@ from rightsizer.status.conditions import Trouble
 from rightsizer.status.findings import findings_to_write, told_findings
 from rightsizer.workload import OwnerRef, Sizes
 from tests.fakes import PodUsage
-from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, container_facts, recommendation, usage_window
+from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, container_facts, recommendation, usage_window, with_recognised
 from tests.unit.test_status import schema, standing, unknown_fields
 from tests.unit.world import World
 
@@ -42,7 +42,7 @@ def leaking(*, low: float = 400 * MI, high: float = 900 * MI, times: int = 4) ->
 
 
 def recommended(usage: UsageWindow, **facts: Any) -> ContainerRecommendation:
-    (found,) = Measured().recommend(usage, [container_facts(rule=facts.pop("rule", PLAIN_RULE), **facts)])
+    (found,) = Measured().recommend(usage, with_recognised(usage, container_facts(rule=facts.pop("rule", PLAIN_RULE), **facts)))
     return found
 
 
@@ -131,7 +131,8 @@ class TestThrottled:
 
     def test_others_of_the_same_rule_are_left_alone(self) -> None:
         usage = usage_window([[100.0] * 40] * 2, [[100.0 * MI] * 40] * 2, throttled=[[0.2] * 40, [NAN] * 40])
-        found = Measured().recommend(usage, [container_facts("c0", rule=PLAIN_RULE), container_facts("c1", rule=PLAIN_RULE)])
+        facts = [container_facts(name, rule=PLAIN_RULE) for name in ("c0", "c1")]
+        found = Measured().recommend(usage, with_recognised(usage, *facts))
         assert [(each.wanted.cpu_request, each.wanted.cpu_limit) for each in found] == [(150, 1000), (120, 240)]
 
 
@@ -260,7 +261,7 @@ class TestInTheCluster:
         assert "findings" not in entry
         if told:
             entry["findings"] = [{"type": "MemoryLeak", "message": "it leaks"}]
-        world.pass_time(60)
+        world.restart()
         world.run_cycle()
         assert [found["type"] for found in world.recommended()["containers"][0].get("findings", [])] == ["MemoryLeak"] * told
         assert world.events().count("MemoryLeak") == 0

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rightsizer.handlers import EndlessBackoff, Loop, ProfileWatch, SystemClock
 from rightsizer.metrics import Health, OperatorMetrics
 from rightsizer.settings import Settings
 from tests.fakes import FakeClock
+from tests.unit.test_history import batch, key
 from tests.unit.world import World
 
 KUBECONFIG = """
@@ -365,6 +367,12 @@ class TestRun:
         with pytest.raises(InvalidSettings):
             handlers.run(settings, kubeconfig=kubeconfig)
 
+    def test_refuses_files_that_cannot_be_read_before_anything_starts(self, kubeconfig: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kopf, "run", lambda **_: pytest.fail("it was started"))
+        settings = Settings(prometheus_url="https://127.0.0.1:1", prometheus_ca_file=Path("/nope"))
+        with pytest.raises(InvalidSettings, match=r"RIGHTSIZER_PROMETHEUS_CA_FILE .*: /nope cannot be read"):
+            handlers.run(settings, kubeconfig=kubeconfig)
+
 
 def test_progress_of_a_backfill_is_health_and_a_line_for_each_tenth(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "rightsizer.handlers")
@@ -377,3 +385,14 @@ def test_progress_of_a_backfill_is_health_and_a_line_for_each_tenth(caplog: pyte
     for share in (0.02, 0.25, 0.28, 0.31, 1.0, 1.0):
         progress(share)
     assert caplog.messages == [f"history: {percent} % of the window read" for percent in (0, 20, 30, 100)]
+
+
+@pytest.mark.parametrize(("changed", "kept"), [({}, 1), ({"prometheus_matchers": 'cluster="west"'}, 0), ({"cycle_seconds": 30.0}, 1)])
+def test_the_history_of_another_usage_source_is_not_joined(tmp_path: Path, changed: dict[str, Any], kept: int) -> None:
+    before = Settings(prometheus_url="http://prometheus", history_folder=tmp_path, prometheus_matchers='cluster="east"')
+    history = handlers._new_history(before)(10)
+    history.add(batch([[1]]), [key()])
+    history.close()
+    history = handlers._new_history(replace(before, **changed))(10)
+    assert len(history) == kept
+    history.close()

@@ -128,6 +128,51 @@ def test_the_throttled_share_takes_no_file_before_it_is_written(tmp_path: Path) 
     kept.close()
 
 
+# Where the values come from
+
+EAST = {"SERVER": "one", "MATCHERS": "east"}
+
+
+def of_origin(path: Path, origin: dict[str, str]) -> int:
+    """How many containers are known when it is opened; one more is, when it is closed."""
+    kept = History(slots=SLOTS, folder=path, origin=origin)
+    known = len(kept)
+    kept.add(batch([[1]]), [key(f"w{known}")])
+    kept.close()
+    return known
+
+
+def test_values_of_the_same_origin_are_joined(tmp_path: Path) -> None:
+    assert [of_origin(tmp_path, dict(reversed(EAST.items()))) for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({**EAST, "MATCHERS": "west"}, "MATCHERS"),
+        ({"SERVER": "other", "MATCHERS": "west"}, "MATCHERS, SERVER"),
+        ({**EAST, "LABELS": "pod"}, "LABELS"),
+        ({"SERVER": "one"}, "MATCHERS"),
+    ],
+)
+def test_values_of_another_origin_are_thrown_away_with_a_warning_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: dict[str, str], named: str
+) -> None:
+    of_origin(tmp_path, EAST)
+    assert of_origin(tmp_path, other) == 0
+    assert messages(caplog) == [f"the history in {tmp_path} cannot be used and starts anew: its values were read with another {named}"]
+    assert of_origin(tmp_path, other) == 1
+
+
+def test_a_history_that_does_not_say_where_it_comes_from_starts_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = folder._read_index
+    monkeypatch.setattr(folder, "_read_index", lambda path: {name: value for name, value in read(path).items() if name != "origin"})
+    assert of_origin(store, {}) == 0
+    assert "does not say where its values come from" in caplog.text
+
+
 # Rows that change hands
 
 
@@ -175,7 +220,7 @@ def messages(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> 
 
 
 def test_a_new_folder_is_made_and_nothing_is_wrong_with_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kept, seen = opened(tmp_path / "some" / "where")
+    kept, seen = opened(tmp_path / "some")
     assert same(seen, EMPTY)
     assert kept.trouble is None
     assert messages(caplog) == []
@@ -298,14 +343,23 @@ def works_in_memory(kept: History) -> bool:
     return np.array_equal(kept.window([key("w0")], end=at(1), seconds=600).memory, [[1, 2]])
 
 
-def test_a_folder_that_is_a_file_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("file", "it is no folder"), ("file/below", "it is no folder"), ("missing/below", "the folder that it should be in is missing")],
+)
+def test_a_folder_that_cannot_be_used_is_told_with_the_setting_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, why: str
+) -> None:
     (tmp_path / "file").write_text("")
-    kept = History(slots=SLOTS, folder=tmp_path / "file")
+    kept = History(slots=SLOTS, folder=tmp_path / name)
     assert kept.trouble is not None
     assert kept.trouble.startswith("the history is in memory only: ")
+    assert f"{tmp_path / name} cannot be used ({why}); RIGHTSIZER_HISTORY_FOLDER should name a folder" in kept.trouble
+    assert "Errno" not in kept.trouble
     assert messages(caplog) == [kept.trouble]
     assert works_in_memory(kept)
     kept.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
 
 
 def test_a_second_process_goes_on_in_memory(tmp_path: Path) -> None:

@@ -174,11 +174,12 @@ def test_two_weeks_halve_what_was_counted() -> None:
     ],
 )
 def test_the_choice_is_explained(length: float, current: int, words: str) -> None:
-    text = choice.told((STEADY, DAILY, BURST), current, tally(length=length, requested=(100, 90, 120)), np.array([80.0]), 0)
+    (text,) = choice.told((STEADY, DAILY, BURST), np.array([current]), tally(length=length, requested=(100, 90, 120)), np.array([80.0]))
     assert text.startswith(words)
     if current == 1:
         assert text.endswith("runner-up steady (+7.1 points)")
 
 
 def test_one_form_is_no_choice() -> None:
-    assert choice.told((STEADY,), 0, choice.empty((1, 1)), np.array([80.0]), 0) == "steady: the only form of this resource"
+    (text,) = choice.told((STEADY,), np.array([0]), choice.empty((1, 1)), np.array([80.0]))
+    assert text == "steady: the only form of this resource under this strategy"

@@ -144,6 +144,18 @@ def test_a_half_life_of_minutes_over_years_overflows_nothing() -> None:
     assert found[0, -2:].tolist() == [4, 7]
 
 
+def test_a_mean_forgets_a_huge_value_that_left_its_window() -> None:
+    usage = values([1e30, *[0.1] * 20])
+    assert Mean(7).levels(usage, every(usage))[0, 7:].tolist() == pytest.approx([0.1] * 14)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 6, 20, 21, 22, 4032])
+def test_means_of_windows_of_any_length(window: int) -> None:
+    usage = np.arange(21, dtype=np.float32)[np.newaxis]
+    expected = [float(usage[0, max(end + 1 - window, 0) : end + 1].mean()) for end in range(21)]
+    assert Mean(window).levels(usage, every(usage))[0].tolist() == pytest.approx(expected)
+
+
 def test_an_idle_container_has_the_level_zero_and_one_without_values_none() -> None:
     usage = values([0, 0, 0, 0, 0, 0, 9], [NAN] * 7)
     found = WeightedPercentile(0.9, 3, 5, by_load=True).levels(usage, every(usage))

@@ -15,7 +15,7 @@ from rightsizer.methods.sizing import oom_floor
 from rightsizer.methods.statistics import ROWS_AT_ONCE
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, LimitRule
 from rightsizer.workload import ResourceName, Sizes
-from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, WORKED, container_facts, usage_window
+from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, WORKED, container_facts, usage_window, with_recognised
 
 NAN = float("nan")
 GUARANTEED = Sizes(cpu_request=500, cpu_limit=500, memory_request=GI, memory_limit=GI)
@@ -105,7 +105,7 @@ def test_what_was_measured_is_told() -> None:
 )
 def test_throttling_is_told_and_raises_the_request(throttled: list[float] | None, share: float, wanted: int, words: str) -> None:
     usage = usage_window([[180.0] * 4], [[320.0 * MI] * 4], throttled=None if throttled is None else [throttled])
-    (found,) = recommend(usage, container_facts(sizes=WORKED))
+    (found,) = recommend(usage, *with_recognised(usage, container_facts(sizes=WORKED)))
     assert found.wanted == replace(WORKED, cpu_request=wanted, cpu_limit=2 * wanted)
     assert explained(found, "cpu").measurement.throttled == share
     assert explained(found, "memory").measurement.throttled == 0

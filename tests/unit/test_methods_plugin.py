@@ -96,9 +96,11 @@ def test_rows_keep_their_order_over_blocks_and_rules() -> None:
         (answers(np.zeros((2, 1))), "method Mine answered shape (2, 1) for cpu, not (1, 1)"),
         (answers(None), "method Mine answered shape () for cpu, not (1, 1)"),
         (answers("much"), "method Mine failed for cpu: ValueError"),
-        (answers([[NAN]]), "method Mine answered no number of 0 or more for cpu"),
-        (answers([[-1.0]]), "method Mine answered no number of 0 or more for cpu"),
-        (answers([[np.inf]]), "method Mine answered no number of 0 or more for cpu"),
+        (answers([[NAN]]), "method Mine answered no number from 0 to 1e+15 for cpu"),
+        (answers([[-1.0]]), "method Mine answered no number from 0 to 1e+15 for cpu"),
+        (answers([[np.inf]]), "method Mine answered no number from 0 to 1e+15 for cpu"),
+        (answers([[1e300]]), "method Mine answered no number from 0 to 1e+15 for cpu"),
+        (answers([[180 + 2j]]), "method Mine failed for cpu: TypeError: a level cannot be a complex number"),
         (lambda values, ends: values, "method Mine failed for cpu: TypeError"),
     ],
 )
@@ -125,7 +127,7 @@ def test_one_bad_number_costs_its_own_container_and_resource() -> None:
         return found
 
     found = recommend(levels, 3)
-    assert [one.trouble for one in found] == ["", "method Mine answered no number of 0 or more for memory", ""]
+    assert [one.trouble for one in found] == ["", "method Mine answered no number from 0 to 1e+15 for memory", ""]
     assert [one.wanted for one in (found[0], found[2])] == [WORKED, WORKED]
     assert found[1].wanted == replace(WIDE, cpu_request=216, cpu_limit=432)
 
@@ -150,8 +152,8 @@ def test_a_replay_refuses_what_the_operator_would_tell() -> None:
     values = np.ones((1, 50), dtype=np.float32)
     ends = np.array([11, 23, 35])
     assert Asked(plugin(highest), "cpu", 20).levels(values, ends).tolist() == [[1, 1, 1]]
-    with pytest.raises(MethodFailed, match="no number of 0 or more for cpu"):
-        Asked(plugin(answers([[1, NAN, 1]])), "cpu", 20).levels(values, ends)
+    with pytest.raises(MethodFailed, match=r"no number from 0 to 1e\+15 for cpu"):
+        Asked(plugin(answers([[1, NAN, 1]])), "cpu", 50).levels(values, ends)
     with pytest.raises(MethodFailed, match="ZeroDivisionError"):
         Asked(plugin(raises(ZeroDivisionError())), "cpu", 20).levels(values, ends)
 
@@ -163,6 +165,45 @@ def test_a_replay_refuses_what_looks_ahead() -> None:
     values = np.arange(50, dtype=np.float32)[np.newaxis]
     with pytest.raises(MethodFailed, match="Mine looks ahead: a level for memory depends on columns after its own"):
         Asked(plugin(levels), "memory", 20).levels(values, np.array([11, 23, 35]))
+
+
+def peeking(slots: int, of: Callable[..., Any] = np.max) -> Callable[..., Any]:
+    """Of the window, and of so many slots after it."""
+
+    def levels(values: Any, ends: Any, *, window: int, **_: Any) -> Any:
+        return np.stack([of(values[:, max(end + 1 - window, 0) : end + 1 + slots], axis=1) for end in ends], axis=1)
+
+    return levels
+
+
+def daily(seed: int, *, days: int = 7) -> Any:
+    """Usage with a day and bursts; its future seldom matters to the maximum of its past."""
+    random, slots = np.random.default_rng(seed), np.arange(days * 288)
+    return (100 * (1 + 0.5 * np.sin(slots / 288 * 2 * np.pi)) + random.gamma(1, 20, days * 288))[np.newaxis].astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("of", [np.max, np.min, np.mean])
+@pytest.mark.parametrize("slots", [1, 72])
+def test_a_replay_refuses_who_looks_a_little_ahead(seed: int, of: Callable[..., Any], slots: int) -> None:
+    values = daily(seed)
+    ends = np.arange(11, values.shape[1], 12)
+    with pytest.raises(MethodFailed, match="Mine looks ahead"):
+        Asked(plugin(peeking(slots, of)), "cpu", values.shape[1]).levels(values, ends)
+    assert Asked(plugin(peeking(0, of)), "cpu", values.shape[1]).levels(values, ends).shape == (1, len(ends))
+
+
+def test_a_replay_shows_what_the_operator_would_show() -> None:
+    """All that it is given, whatever it was asked for, and how much that is."""
+
+    def levels(values: Any, ends: Any, **_: Any) -> Any:
+        return np.stack([np.nansum(values[:, : end + 1], axis=1) + 1000 * (end + 1) for end in ends], axis=1)
+
+    values, ends = daily(3), np.arange(11, 2016, 12)
+    found = Asked(plugin(levels), "cpu", 288).levels(values, ends)
+    live = [Asked(plugin(levels), "cpu", 288).levels(values[:, max(end - 287, 0) : end + 1], np.array([min(end, 287)])) for end in ends]
+    assert found == pytest.approx(np.concatenate(live, axis=1))
+    assert found[0, -1] == pytest.approx(values[0, ends[-1] - 287 : ends[-1] + 1].sum() + 288_000)
 
 
 def test_builtin_names_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +248,7 @@ def test_a_profile_file_with_a_method_that_is_not_installed_is_refused(tmp_path:
 
     path = tmp_path / "profile.yaml"
     path.write_text(yaml.safe_dump(cli_files.profile({"method": "Burst"})))
-    with pytest.raises(InvalidInput, match=r"profile.yaml: spec.method: no method Burst is installed; known are Measured"):
+    with pytest.raises(InvalidInput, match=r"profile.yaml: spec.method: no method Burst is installed; known are Learned, Measured"):
         read_profile(path)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rightsizer.cli.series_files import read_series
 from rightsizer.evidence.backtest import Series
 from rightsizer.history import Span, UsageWindow, Values
-from rightsizer.methods.finding import FindingType
+from rightsizer.methods.finding import NOTHING_KNOWN, NOTHING_RECOGNISED, FindingType
 from rightsizer.methods.patterns import blocks
 from rightsizer.methods.patterns.climb import climbs
 from rightsizer.methods.patterns.presence import hot_replicas, idle, short_history, throttled_often
@@ -165,8 +165,8 @@ class TestShifts:
     def test_where_a_release_is_known_a_day_on_both_sides_is_enough(self) -> None:
         cpu = row(daily(50, 150, 2), daily(150, 250, 1))
         assert not shifts(cpu, told=NEW).found.any()
-        assert shifts(cpu, told=NEW, changed=np.array([2.0 * DAY])).found.all()
-        assert not shifts(cpu, told=NEW, changed=np.array([0.5 * DAY])).found.any()
+        assert shifts(cpu, told=NEW, released=np.array([2.0 * DAY])).found.all()
+        assert not shifts(cpu, told=NEW, released=np.array([0.5 * DAY])).found.any()
 
     def test_what_is_told_is_told_on_down_to_a_lower_threshold(self) -> None:
         cpu = row(noisy(100, 7 * DAY), noisy(140, 7 * DAY))
@@ -304,27 +304,29 @@ def window(cpu: Values, memory: Values) -> UsageWindow:
 class TestRecognising:
     def test_findings_of_a_row_are_in_one_order_and_have_figures(self) -> None:
         usage = window(row(noisy(2, 12 * DAY)), row(saw(400 * MI, 900 * MI, days=3, times=4)))
-        found = recognise(usage, slice(0, 1), [frozenset()])
-        assert [each.type for each in found.findings[0]] == [FindingType.MEMORY_LEAK, FindingType.IDLE]
-        assert "fell back 3 times" in found.findings[0][0].message
-        assert found.leak_start[0] == pytest.approx(400 * MI, rel=0.1)
+        (found,) = recognise(usage, slice(0, 1), [NOTHING_KNOWN])
+        assert [each.type for each in found.findings] == [FindingType.MEMORY_LEAK, FindingType.IDLE]
+        assert "fell back 3 times" in found.findings[0].message
+        assert found.leak_start == pytest.approx(400 * MI, rel=0.1)
 
     def test_rows_do_not_touch_each_other(self) -> None:
         steady, leaking = row(500.0 * MI, slots=12 * DAY), row(saw(400 * MI, 900 * MI, days=3, times=4))
         usage = window(np.repeat(row(noisy(100, 12 * DAY)), 3, axis=0), np.concatenate([steady, leaking, steady]))
-        found = recognise(usage, slice(1, 3), [frozenset()] * 2)
-        assert [[each.type for each in mine] for mine in found.findings] == [[FindingType.MEMORY_LEAK], []]
+        found = recognise(usage, slice(1, 3), [NOTHING_KNOWN] * 2)
+        assert [[each.type for each in mine.findings] for mine in found] == [[FindingType.MEMORY_LEAK], []]
 
     def test_a_shift_tells_when(self) -> None:
         usage = window(row(noisy(100, 6 * DAY), noisy(300, 6 * DAY)), row(500.0 * MI, slots=12 * DAY))
-        ((found,),) = recognise(usage, slice(0, 1), [frozenset()]).findings
+        (found,) = recognise(usage, slice(0, 1), [NOTHING_KNOWN])[0].findings
         assert found.type == FindingType.LEVEL_SHIFT
-        assert found.message == "since about 1970-01-07 00:00 UTC CPU is 300m in the mean, before 100m: as after a release"
+        assert (
+            found.message == "since about 1970-01-07 00:00 UTC CPU is 300m in the mean, before 100m: as after a release, but none was seen"
+        )
 
     @pytest.mark.parametrize("slots", [0, 1, 100])
     def test_hardly_any_slots(self, slots: int) -> None:
         empty = np.zeros((1, slots), dtype=np.float32)
-        assert recognise(window(empty, empty), slice(0, 1), [frozenset()]).findings == ((),)
+        assert recognise(window(empty, empty), slice(0, 1), [NOTHING_KNOWN]) == [NOTHING_RECOGNISED]
 
     @pytest.mark.parametrize("name", ["operate-first-k8s", "google-2011-job", "azure-v1-vm", "nezha-online-boutique"])
     def test_recorded_usage_gives_hardly_any_alarm(self, name: str) -> None:
@@ -333,6 +335,6 @@ class TestRecognising:
         found = []
         for series in recorded(name).values():
             memory = np.where(series.memory > 0, series.memory, np.float32(np.nan))
-            (mine,) = recognise(window(last_weeks(series.cpu), last_weeks(memory)), slice(0, 1), [frozenset()]).findings
-            found += [(series.name, each.type) for each in mine if each.type not in no_alarms]
+            (mine,) = recognise(window(last_weeks(series.cpu), last_weeks(memory)), slice(0, 1), [NOTHING_KNOWN])
+            found += [(series.name, each.type) for each in mine.findings if each.type not in no_alarms]
         assert found == ([("vm-1239939", FindingType.RARE_PEAK)] if name == "azure-v1-vm" else [])

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rightsizer.errors import InvalidProfile, InvalidQuantity
+from rightsizer.methods import known_methods
 from rightsizer.profile import (
     DEFAULT_RULE,
     ApplyRule,
@@ -113,21 +114,26 @@ def test_an_exception_overrides_only_what_it_sets() -> None:
     assert profile.rule_for("istio-proxy").ignored
 
 
-def test_what_is_only_replayed_is_read_for_a_replay() -> None:
+def test_a_risk_budget_is_read_with_learned() -> None:
     spec = {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 2}}
-    profile = load_profile(manifest(**spec), replayed=True)
-    assert (profile.method, profile.risk) == ("Learned", RiskBudget(0.003, 2.0))
-    assert profile.risk.kill_memory_seconds == 500 * 86400
+    profile = with_known_method(parse_profile(manifest(mode="Apply", **spec)), known_methods())
+    assert (profile.mode, profile.method, profile.risk) == (Mode.APPLY, "Learned", RiskBudget(0.003, 2.0))
+    assert profile.problems == ()
+    assert profile.kills_seconds == 500 * 86400
+    assert parse_profile(manifest(**spec | {"risk": {"oomKillsPer1000Days": 1000}})).kills_seconds == 14 * 86400
     assert RiskBudget().kill_memory_seconds == 0
 
 
-def test_the_operator_only_recommends_by_measured_and_says_so() -> None:
-    spec = {"mode": "Apply", "method": "Learned", "risk": {"timeAboveRequest": "1%"}}
-    profile = with_known_method(parse_profile(manifest(**spec)), {"Measured"})
-    assert (profile.method, profile.mode) == ("Measured", Mode.RECOMMEND)
-    assert [problem.field for problem in profile.problems] == ["spec.method"]
-    assert "can only be replayed so far" in profile.problems[0].message
-    assert "set it to Measured; nothing is changed" in profile.problems[0].message
+def test_a_budget_that_the_evidence_would_not_accept_is_told_and_not_used() -> None:
+    spec: dict[str, Any] = {"method": "Learned", "risk": {"timeAboveRequest": "3%", "oomKillsPer1000Days": 2}}
+    profile = parse_profile(manifest(**spec))
+    assert profile.risk == RiskBudget(None, 2.0)
+    (problem,) = profile.problems
+    assert str(problem).startswith("spec.risk.timeAboveRequest: 3% is more than spec.evidence.maxTimeAboveRequest (1%) accepts")
+    with pytest.raises(InvalidProfile, match="is more than"):
+        load_profile(manifest(**spec))
+    assert load_profile(manifest(**spec), replayed=True).risk.time_above_request == 0.03
+    assert parse_profile(manifest(**spec, evidence={"maxTimeAboveRequest": "3%"})).problems == ()
 
 
 def test_a_risk_budget_without_learned_is_told() -> None:

@@ -121,7 +121,7 @@ def written(setting: Field[Any]) -> str:
 
 
 def test_the_readme_has_every_exit_code() -> None:
-    assert {int(code) for code in re.findall(r"^\| (\d) \|", README, re.MULTILINE)} == {int(code) for code in ExitCode}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == {int(code) for code in ExitCode}
 
 
 def test_the_readme_explains_every_reason_of_a_check() -> None:

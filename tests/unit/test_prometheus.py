@@ -14,6 +14,7 @@ from rightsizer.history import PodSeries, Span
 from rightsizer.ports import Load, OomSeries, UsageSource
 from rightsizer.prometheus import Connection, Endpoint, Prometheus
 from rightsizer.prometheus.answer import Answer, Complaint, decode
+from rightsizer.promql import LabelNames
 from rightsizer.workload import OwnerRef
 from tests.prometheus_server import Points, PrometheusServer, Reply, as_json, matrix, success, vector
 
@@ -144,7 +145,8 @@ def test_values_at_times_not_asked_for_are_refused(server: PrometheusServer, sou
 
 def test_a_label_missing_on_all_series_names_label_and_metric(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(matrix(({"namespace": "shop", "container": "app"}, each_slot("1"))))
-    with pytest.raises(UsageAnswerInvalid, match="container_cpu_usage_seconds_total: series without the label pod"):
+    words = r"container_cpu_usage_seconds_total: series without the label pod \(RIGHTSIZER_PROMETHEUS_LABELS \(or --prom.*\) says"
+    with pytest.raises(UsageAnswerInvalid, match=words):
         cpu_of(source)
 
 
@@ -156,8 +158,20 @@ def test_a_label_missing_on_some_series_is_told_once(
         assert len(cpu_of(source).series) == 1
         cpu_of(source)
     assert [record.getMessage() for record in caplog.records] == [
-        "left out: container_cpu_usage_seconds_total: series without the label pod"
+        "left out: container_cpu_usage_seconds_total: series without the label pod "
+        "(RIGHTSIZER_PROMETHEUS_LABELS (or --prometheus-labels) says what it is called)"
     ]
+
+
+def test_what_narrows_the_questions_in_words(source: Prometheus, server: PrometheusServer) -> None:
+    assert source.narrowed_by == ""
+    labels = LabelNames(namespace="ns")
+    narrowed = Prometheus(Connection(Endpoint(url=server.url)), extra_matchers='cluster="x"', labels=labels)
+    assert narrowed.narrowed_by == (
+        'RIGHTSIZER_PROMETHEUS_MATCHERS (or --prometheus-matchers) cluster="x" and '
+        "RIGHTSIZER_PROMETHEUS_LABELS (or --prometheus-labels) ns,pod,container"
+    )
+    narrowed.close()
 
 
 def test_extra_matchers_narrow_every_question(server: PrometheusServer) -> None:
@@ -181,24 +195,22 @@ def test_without_namespaces_nothing_is_asked(server: PrometheusServer, source: P
     assert server.asked == []
 
 
-def load_figure(figure: str, value: str) -> tuple[dict[str, str], str]:
-    return {"namespace": "shop", "figure": figure}, value
+def load_figure(figure: str, value: str, **labels: str) -> tuple[dict[str, str], str]:
+    return {"namespace": "shop", "figure": figure, **labels}, value
 
 
 @pytest.mark.parametrize(
     ("reply", "loads"),
     [
-        (vector(load_figure("samples", "30"), load_figure("series", "7")), {"shop": Load(7, 30)}),
-        (vector(load_figure("samples", "30"), load_figure("series", "7"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
-        (vector(load_figure("samples", "30")), {"shop": Load(1, 30)}),
-        (
-            vector(load_figure("samples", "15"), load_figure("series", "7"), load_figure("recorded", "1")),
-            {"shop": Load(7, 60, recorded=True)},
-        ),
-        (vector(load_figure("samples", "NaN"), load_figure("series", "7")), {}),
+        (vector(load_figure("series", "7", samples="30")), {"shop": Load(7, 30)}),
+        (vector(load_figure("series", "4", samples="9"), load_figure("series", "3", samples="15")), {"shop": Load(7, 60)}),
+        (vector(load_figure("series", "7", samples="30"), load_figure("limited", "3")), {"shop": Load(7, 30, limited=3)}),
+        (vector(load_figure("series", "7", samples="15"), load_figure("recorded", "1")), {"shop": Load(7, 60, recorded=True)}),
+        (vector(load_figure("limited", "3")), {}),
+        (vector(load_figure("series", "7", samples="NaN")), {}),
         (vector(), {}),
     ],
-    ids=["both", "limits too", "without series now", "recorded", "no number", "none"],
+    ids=["series", "younger ones have fewer samples", "limits too", "recorded", "no usage", "no number", "none"],
 )
 def test_loads_in_one_question(server: PrometheusServer, source: Prometheus, reply: Reply, loads: dict[str, Load]) -> None:
     server.reply(reply)
@@ -254,7 +266,10 @@ def test_owners_over_a_long_span_are_read_from_labels_alone(server: PrometheusSe
 
 def test_labels_that_are_missing_are_told_of_listed_series_too(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(listed({"namespace": "shop", "pod": "web-1"}))
-    with pytest.raises(UsageAnswerInvalid, match="kube_pod_owner: series without the label owner_kind and owner_name"):
+    with pytest.raises(UsageAnswerInvalid, match=r"kube_pod_owner: series without the label owner_kind and owner_name$"):
+        source.pod_owners(namespaces=["shop"], span=DAY)
+    server.reply(listed({"exported_pod": "web-1", "namespace": "shop", "owner_kind": "ReplicaSet", "owner_name": "web"}))
+    with pytest.raises(UsageAnswerInvalid, match=r"without the label pod \(RIGHTSIZER_PROMETHEUS_KUBE_STATE_LABELS \(or "):
         source.pod_owners(namespaces=["shop"], span=DAY)
 
 

@@ -70,7 +70,7 @@ def test_mimir_has_a_prefix_and_tenants(server: PrometheusServer) -> None:
     assert ask(f"{server.url}/prometheus", headers=TENANT) == [1.0]
     with pytest.raises(UsageSourceRefused, match="HTTP 401: no org id"):
         ask(f"{server.url}/prometheus")
-    with pytest.raises(UsageSourceRefused, match=r"is http://127\.0\.0\.1:[0-9]+ the Prometheus URL"):
+    with pytest.raises(UsageSourceRefused, match=r"is this the Prometheus URL"):
         ask(server.url, headers=TENANT)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rightsizer.errors import UsageSourceUnreachable
+from rightsizer.errors import InvalidSettings, UsageSourceUnreachable
 from rightsizer.prometheus import Connection, Endpoint, connect
 from rightsizer.settings import from_environment
 from tests.prometheus_server import PrometheusServer, vector
@@ -24,6 +25,12 @@ def new_certificate(folder: Path, name: str) -> Path:
     files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
     subprocess.run([*request, *subject, *files], check=True, capture_output=True)
     return folder / f"{name}.crt"
+
+
+def lock_key(folder: Path) -> None:
+    """The key of `rightsizer`, encrypted, as `locked.key`."""
+    files = ["-in", str(folder / "rightsizer.key"), "-out", str(folder / "locked.key")]
+    subprocess.run(["openssl", "ec", "-aes256", "-passout", "pass:secret", *files], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +92,26 @@ def test_a_certificate_of_the_named_file(secure_server: PrometheusServer, certif
     assert ask(secure_server.url, ca_file=certificate) == [1]
 
 
-@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_any_certificate_where_that_is_wanted(secure_server: PrometheusServer) -> None:
+    # A warning would be an error here.
     assert ask(secure_server.url, verify=False) == [1]
+
+
+def test_that_it_is_not_checked_is_told_once(secure_server: PrometheusServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rightsizer.prometheus.connection")
+    ask(secure_server.url, verify=False)
+    assert caplog.messages == [f"the certificate of {secure_server.url} is not checked"]
 
 
 def test_a_ca_file_that_is_not_there(secure_server: PrometheusServer, tmp_path: Path) -> None:
     with pytest.raises(UsageSourceUnreachable, match="absent"):
         ask(secure_server.url, ca_file=tmp_path / "absent")
+
+
+def test_a_ca_file_without_certificates(secure_server: PrometheusServer, tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("none")
+    with pytest.raises(UsageSourceUnreachable, match=r"the CA file .*/ca holds no certificate \(PEM\): "):
+        ask(secure_server.url, ca_file=tmp_path / "ca")
 
 
 def test_a_client_certificate_by_the_settings(strict_server: PrometheusServer, folder: Path) -> None:
@@ -120,6 +139,32 @@ def test_a_client_certificate_is_read_anew_for_each_connection(strict_server: Pr
     connection.close()
 
 
+def test_files_that_cannot_be_used_are_the_fault_of_their_settings(folder: Path, tmp_path: Path) -> None:
+    lock_key(folder)
+    (tmp_path / "text").write_text("two\nlines")
+    (tmp_path / "empty").touch()
+    certificate, key = "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE"
+    for files, words in (
+        ({"BEARER_TOKEN_FILE": tmp_path}, "cannot be read.*Is a directory"),
+        ({"BEARER_TOKEN_FILE": tmp_path / "absent"}, "cannot be read.*No such file"),
+        ({"BEARER_TOKEN_FILE": tmp_path / "empty"}, "is empty"),
+        ({"BEARER_TOKEN_FILE": tmp_path / "text"}, "holds no token of one line"),
+        ({"PASSWORD_FILE": tmp_path / "empty", "USERNAME": "me"}, "is empty"),
+        ({"CA_FILE": tmp_path / "absent"}, "absent .*No such file"),
+        ({"CA_FILE": tmp_path}, "Is a directory"),
+        ({"CA_FILE": tmp_path / "text"}, "text holds no certificates to trust .*NO_CERTIFICATE_OR_CRL_FOUND"),
+        ({certificate: folder / "rightsizer.crt", key: folder / "stranger.key"}, r"rightsizer\.crt and .*stranger\.key cannot be used"),
+        ({certificate: folder / "rightsizer.key", key: folder / "rightsizer.crt"}, "cannot be used"),
+        ({certificate: folder / "rightsizer.crt", key: folder / "locked.key"}, "cannot be used .*the key not encrypted"),
+        ({certificate: tmp_path / "absent", key: folder / "rightsizer.key"}, "No such file"),
+    ):
+        name = next(iter(files))
+        option = f"--prometheus-{name.lower().replace('_', '-')}"
+        settings = {f"RIGHTSIZER_PROMETHEUS_{setting}": str(value) for setting, value in files.items()}
+        with pytest.raises(InvalidSettings, match=rf"^RIGHTSIZER_PROMETHEUS_{name} \(or {option}\).*{words}"):
+            connect(from_environment({"RIGHTSIZER_PROMETHEUS_URL": "https://127.0.0.1:1", **settings}))
+
+
 @pytest.mark.parametrize(
     ("certificate_name", "key_name", "words"),
     [
@@ -135,18 +180,7 @@ def test_a_client_certificate_is_read_anew_for_each_connection(strict_server: Pr
 def test_a_client_certificate_that_does_not_do(
     strict_server: PrometheusServer, folder: Path, certificate_name: str | None, key_name: str | None, words: str
 ) -> None:
-    lock = [
-        "openssl",
-        "ec",
-        "-aes256",
-        "-passout",
-        "pass:secret",
-        "-in",
-        str(folder / "rightsizer.key"),
-        "-out",
-        str(folder / "locked.key"),
-    ]
-    subprocess.run(lock, check=True, capture_output=True)
+    lock_key(folder)
     files = {"client_certificate_file": certificate_name, "client_key_file": key_name}
     with pytest.raises(UsageSourceUnreachable, match=words):
         ask(

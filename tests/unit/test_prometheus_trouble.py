@@ -84,19 +84,20 @@ def ask(connection: Connection) -> list[float]:
         (
             failure(400, "bad_data", "invalid parameter: parse error"),
             UsageSourceRefused,
-            "HTTP 400: bad_data: invalid parameter: parse error",
+            "^http://127.0.0.1:[0-9]+: HTTP 400: bad_data: invalid parameter: parse error$",
         ),
         (failure(200, "execution", "found duplicate series"), UsageSourceRefused, "HTTP 200: execution: found duplicate series"),
         (failure(422, "execution", "found duplicate series"), UsageSourceRefused, "HTTP 422: execution: found duplicate series"),
         (Reply(500, b"boom\nat line 1"), UsageSourceRefused, "HTTP 500: boom at line 1"),
         (Reply(500), UsageSourceRefused, "HTTP 500: no reason given"),
         (Reply(500, b"[]"), UsageSourceRefused, r"HTTP 500: \[\]"),
-        (Reply(401, b"Unauthorized"), UsageSourceRefused, "HTTP 401: Unauthorized"),
-        (Reply(404, HTML.body), UsageSourceRefused, "HTTP 404: answered HTML, not JSON: is http://127.0.0.1:[0-9]+ the Prometheus URL"),
+        (Reply(401, b"Unauthorized"), UsageSourceRefused, "1:[0-9]+: HTTP 401: Unauthorized: is a token, or a username with its password,"),
+        (Reply(405, b"Method Not Allowed"), UsageSourceRefused, "^http://127.0.0.1:[0-9]+: HTTP 405: Method Not Allowed$"),
+        (Reply(404, HTML.body), UsageSourceRefused, "1:[0-9]+: HTTP 404: answered HTML, not JSON: is this the Prometheus URL"),
         (
             Reply(404, b"404 page not found\n"),
             UsageSourceRefused,
-            "HTTP 404: 404 page not found: is http://127.0.0.1:[0-9]+ the Prometheus URL, up",
+            "1:[0-9]+: HTTP 404: 404 page not found: is this the Prometheus URL, up",
         ),
         (Reply(302, headers={"Location": "https://login"}), UsageSourceRefused, "HTTP 302: redirected to https://login"),
         (HTML, UsageAnswerInvalid, "http://127.0.0.1:[0-9]+: answered HTML, not JSON: is this the Prometheus URL"),
@@ -105,7 +106,7 @@ def ask(connection: Connection) -> list[float]:
         (
             failure(422, "execution", "query processing would load too many samples into memory in query execution"),
             UsageSourceOverloaded,
-            "HTTP 422: execution: query processing would load too many samples",
+            "1:[0-9]+: HTTP 422: execution: query processing would load too many samples",
         ),
         (
             failure(400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries."),
@@ -120,7 +121,7 @@ def ask(connection: Connection) -> list[float]:
             "maxQueryDuration",
         ),
         (failure(503, "timeout", "query timed out in expression evaluation"), UsageSourceOverloaded, "HTTP 503: timeout: query timed out"),
-        (Reply(504, b"upstream timed out"), UsageSourceTimeout, "HTTP 504: upstream timed out"),
+        (Reply(504, b"upstream timed out"), UsageSourceTimeout, "1:[0-9]+: HTTP 504: upstream timed out"),
     ],
 )
 def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(
@@ -136,7 +137,7 @@ def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(
 @pytest.mark.parametrize("body", [b"404 page not found\n", HTML.body], ids=["text", "HTML"])
 def test_api_v1_in_the_url_is_told(server: PrometheusServer, connect: Connect, body: bytes) -> None:
     server.reply(Reply(404, body))
-    with pytest.raises(UsageSourceRefused, match=rf"below {server.url}/api/v1/: give the address without /api/v1$"):
+    with pytest.raises(UsageSourceRefused, match=rf"^{server.url}/api/v1/: HTTP 404: no .* below it: give the address without /api/v1$"):
         ask(connect(url=f"{server.url}/api/v1/"))
 
 
@@ -334,6 +335,14 @@ def test_an_unreadable_secret(server: PrometheusServer, connect: Connect, tmp_pa
     assert server.asked == []
 
 
+def test_an_empty_secret(server: PrometheusServer, connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("\n")
+    for settings in ({"bearer_token_file": tmp_path / "secret"}, {"username": "me", "password_file": tmp_path / "secret"}):
+        with pytest.raises(UsageSourceError, match=r"secret for Prometheus is empty: .*secret$"):
+            ask(connect(**settings))
+    assert server.asked == []
+
+
 def test_a_token_that_cannot_be_sent_is_not_shown(server: PrometheusServer, connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("hunter2\nhunter3")
     with pytest.raises(UsageSourceError, match="holds no token of one line") as raised:
@@ -347,7 +356,9 @@ def test_a_token_that_cannot_be_sent_is_not_shown(server: PrometheusServer, conn
     [
         ({"url": "prometheus:9090"}, "must begin with http"),
         ({"url": "http://"}, "name a host"),
-        ({"url": "http://[::1"}, "Prometheus URL"),
+        ({"url": "http://[::1"}, r"^RIGHTSIZER_PROMETHEUS_URL \(or --prometheus-url\): "),
+        ({"url": "http://prometheus:9090?x=1"}, r"^RIGHTSIZER_PROMETHEUS_URL \(or --prometheus-url\): it ends before what begins with \?"),
+        ({"url": "http://prometheus:9090/#graph"}, r"begins with \? or #"),
         ({"timeout_seconds": 0}, "not above 0"),
         ({"username": "me"}, "of no use without the other"),
         ({"client_key_file": Path("k")}, "one is of no use without the other"),

@@ -39,12 +39,8 @@ def test_the_throttled_share_of_the_cfs_periods() -> None:
     )
 
 
-def test_samples_per_series() -> None:
-    assert promql.samples_per_series(SHOP) == f"max by (namespace) (count_over_time({CPU_SELECTOR}[900s]))"
-
-
-def test_series_now() -> None:
-    assert promql.series_now(SHOP) == f"count by (namespace) ({CPU_SELECTOR})"
+def test_series_by_samples() -> None:
+    assert promql.series_by_samples(SHOP) == f'count_values by (namespace) ("samples", count_over_time({CPU_SELECTOR}[900s]))'
 
 
 def test_limited_now() -> None:
@@ -53,8 +49,7 @@ def test_limited_now() -> None:
 
 def test_loads_are_all_in_one() -> None:
     assert promql.loads(SHOP) == (
-        f'label_replace({promql.samples_per_series(SHOP)}, "figure", "samples", "", "") or '
-        f'label_replace({promql.series_now(SHOP)}, "figure", "series", "", "") or '
+        f'label_replace({promql.series_by_samples(SHOP)}, "figure", "series", "", "") or '
         f'label_replace({promql.limited_now(SHOP)}, "figure", "limited", "", "") or '
         'label_replace(count by (namespace) (rightsizer:recorded_containers{namespace="shop"}), "figure", "recorded", "", "")'
     )
@@ -134,7 +129,7 @@ class TestRenamedLabels:
 
     def test_loads(self) -> None:
         text = promql.loads(self.SCOPE)
-        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (4, 3)
+        assert (text.count("by (ns)"), text.count(self.OF_CONTAINERS)) == (3, 2)
 
     def test_state(self) -> None:
         assert promql.pod_owners(self.SCOPE, range_seconds=300) == (
@@ -202,3 +197,39 @@ def test_ranges_follow_the_scrape_interval(interval: int, cpu: int, memory: int)
 )
 def test_scrape_interval_from_the_number_of_samples(samples: float, seconds: int | None) -> None:
     assert promql.scrape_interval_seconds(samples) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        'cluster="east"',
+        'cluster = "east" , zone =~ "a|b(c)"',
+        "a!='b'",
+        "a=~`\\(`",
+        r'a=~"\\(",b="("',
+        r'a="\""',
+        '"my.label"="x"',
+    ],
+)
+def test_matchers_are_taken_as_they_are(text: str) -> None:
+    assert promql.checked_matchers(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cluster=east", "'cluster=east' is no matcher: write cluster=\"east\""),
+        ("}", "'}' is no matcher"),
+        (',a="b"', "is no matcher"),
+        ('a="b" c="d"', "is no matcher"),
+        ('a="b",c', "'c' is no matcher"),
+        ('a="b" or c="d"', "is no matcher"),
+        ('a=~"("', r'"\(" is no regular expression: missing \)'),
+        ("a!~`x)`", r"`x\)` is no regular expression: unbalanced"),
+        ('a=~"[b"', "is no regular expression: unterminated character set"),
+    ],
+)
+def test_what_is_no_matcher(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        promql.checked_matchers(text)

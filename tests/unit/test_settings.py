@@ -9,10 +9,11 @@ import pytest
 
 from rightsizer.errors import InvalidSettings
 from rightsizer.promql import LabelNames
-from rightsizer.settings import Settings, from_environment
+from rightsizer.settings import Settings, check_files, from_environment, usage_origin
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
 PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
+TLS = {"RIGHTSIZER_PROMETHEUS_URL": "https://p"}
 CERTIFICATE = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_CERTIFICATE_FILE": "/client.crt"}
 KEY = {"RIGHTSIZER_PROMETHEUS_URL": "https://p", "RIGHTSIZER_PROMETHEUS_CLIENT_KEY_FILE": "/client.key"}
 USERNAME = {"RIGHTSIZER_PROMETHEUS_USERNAME": "reader"}
@@ -24,7 +25,7 @@ READ: list[tuple[str, str, Any]] = [
     ("PROMETHEUS_QUERIES_AT_ONCE", "4", 4),
     ("HISTORY_FOLDER", "/var/lib/rightsizer", Path("/var/lib/rightsizer")),
     ("PROMETHEUS_HEADERS", "X-Scope-OrgID=team, X-Other = a=b,", {"X-Scope-OrgID": "team", "X-Other": "a=b"}),
-    ("PROMETHEUS_MATCHERS", 'cluster="x"', 'cluster="x"'),
+    ("PROMETHEUS_MATCHERS", 'cluster="x",', 'cluster="x"'),
     ("PROMETHEUS_LABELS", "namespace=kubernetes_namespace,pod = pod_name,", LabelNames(namespace="kubernetes_namespace", pod="pod_name")),
     ("PROMETHEUS_KUBE_STATE_LABELS", "container=exported_container", LabelNames(container="exported_container")),
     ("PROMETHEUS_BEARER_TOKEN_FILE", "/secrets/token", Path("/secrets/token")),
@@ -44,7 +45,13 @@ READ: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("name", "text", "value"), READ, ids=[name for name, *_ in READ])
 def test_variable_is_read(name: str, text: str, value: Any) -> None:
-    pairs = {"USERNAME": PASSWORD, "PASSWORD_FILE": USERNAME, "CLIENT_CERTIFICATE_FILE": KEY, "CLIENT_KEY_FILE": CERTIFICATE}
+    pairs = {
+        "USERNAME": PASSWORD,
+        "PASSWORD_FILE": USERNAME,
+        "CLIENT_CERTIFICATE_FILE": KEY,
+        "CLIENT_KEY_FILE": CERTIFICATE,
+        "CA_FILE": TLS,
+    }
     pair = pairs.get(name.removeprefix("PROMETHEUS_"), {})
     found = from_environment({**URL, **pair, f"RIGHTSIZER_{name}": text})
     assert getattr(found, name.lower()) == value
@@ -89,6 +96,9 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_QUERIES_AT_ONCE", "33"),
         ("PROMETHEUS_HEADERS", "X-Scope-OrgID"),
         ("PROMETHEUS_HEADERS", "=team"),
+        ("PROMETHEUS_MATCHERS", "cluster=east"),
+        ("PROMETHEUS_MATCHERS", "}"),
+        ("PROMETHEUS_MATCHERS", 'a=~"("'),
         ("PROMETHEUS_LABELS", "namespace"),
         ("PROMETHEUS_LABELS", "pod="),
         ("PROMETHEUS_LABELS", "node=instance"),
@@ -101,6 +111,7 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_USERNAME", "reader"),
         ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt"),
         ("PROMETHEUS_VERIFY", "maybe"),
+        ("HISTORY_FOLDER", "history"),
         ("CYCLE_SECONDS", "soon"),
         ("CYCLE_SECONDS", "0.5"),
         ("CYCLE_SECONDS", "nan"),
@@ -115,6 +126,40 @@ def test_flag_is_true(text: str) -> None:
 def test_wrong_value_names_the_variable(name: str, text: str) -> None:
     with pytest.raises(InvalidSettings, match=f"RIGHTSIZER_{name}"):
         from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [("CYCLE_SECONDS", "abc", "'abc' cannot be used: write a number$"), ("HTTP_PORT", "1.5", ".* write a whole number$")],
+)
+def test_a_text_that_is_no_number(name: str, text: str, advice: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"^RIGHTSIZER_{name}: {advice}"):
+        from_environment({**URL, f"RIGHTSIZER_{name}": text})
+
+
+@pytest.mark.parametrize("name", ["BEARER_TOKEN_FILE", "PASSWORD_FILE", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE"])
+@pytest.mark.parametrize(("file", "why"), [("absent", "No such file or directory"), ("", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_told_with_its_variable_and_its_option(tmp_path: Path, name: str, file: str, why: str) -> None:
+    (tmp_path / "there").touch()
+    names = ("PASSWORD_FILE", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE")
+    files = {**dict.fromkeys(names, tmp_path / "there"), name: tmp_path / file}
+    given = {f"RIGHTSIZER_PROMETHEUS_{one}": str(path) for one, path in files.items()}
+    found = from_environment({**TLS, **USERNAME, **given})
+    option = f"--prometheus-{name.lower().replace('_', '-')}"
+    with pytest.raises(InvalidSettings) as told:
+        check_files(found)
+    assert str(told.value) == f"RIGHTSIZER_PROMETHEUS_{name} (or {option}): {tmp_path / file} cannot be read ({why})"
+
+
+def test_a_ca_file_is_of_no_use_without_tls(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    with pytest.raises(InvalidSettings, match=r"_CA_FILE \(or --prometheus-ca-file\): certificates are only checked where the URL"):
+        check_files(from_environment({**URL, "RIGHTSIZER_PROMETHEUS_CA_FILE": str(tmp_path / "there")}))
+
+
+def test_files_that_are_there_are_not_objected_to(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    check_files(from_environment({**TLS, "RIGHTSIZER_PROMETHEUS_CA_FILE": str(tmp_path / "there")}))
 
 
 def test_a_client_certificate_goes_with_its_key_and_with_tls() -> None:
@@ -151,3 +196,38 @@ def test_variables_that_kubernetes_makes_of_our_service_are_passed_over() -> Non
 
 def test_a_time_without_end_is_no_reason_to_stall() -> None:
     assert from_environment({**URL, "RIGHTSIZER_STALLED_AFTER_SECONDS": "inf"}).stalled_after_seconds == math.inf
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PROMETHEUS_URL", "http://other:9090"),
+        ("PROMETHEUS_HEADERS", "X-Scope-OrgID=other"),
+        ("PROMETHEUS_MATCHERS", 'cluster="west"'),
+        ("PROMETHEUS_LABELS", "pod=pod_name"),
+        ("PROMETHEUS_KUBE_STATE_LABELS", "pod=exported_pod"),
+    ],
+)
+def test_what_decides_the_values_is_in_their_origin_without_being_readable(name: str, text: str) -> None:
+    one, other = usage_origin(from_environment(URL)), usage_origin(from_environment({**URL, f"RIGHTSIZER_{name}": text}))
+    assert {key for key in one if one[key] != other[key]} == {f"RIGHTSIZER_{name}"}
+    assert text not in str(other)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090/"},
+        {"RIGHTSIZER_PROMETHEUS_HEADERS": "Authorization=Bearer renewed"},
+        {"RIGHTSIZER_PROMETHEUS_BEARER_TOKEN_FILE": "/secrets/token"},
+        {"RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS": "5"},
+        {"RIGHTSIZER_CYCLE_SECONDS": "15"},
+    ],
+)
+def test_what_only_lets_in_or_paces_is_not_in_the_origin_of_the_values(changed: dict[str, str]) -> None:
+    assert usage_origin(from_environment({**URL, **changed})) == usage_origin(from_environment(URL))
+
+
+def test_a_user_name_may_stand_for_a_tenant() -> None:
+    named = from_environment({**URL, **USERNAME, **PASSWORD})
+    assert usage_origin(named) != usage_origin(from_environment(URL))

@@ -37,6 +37,7 @@ from tests.unit.builders import (
     check_facts,
     evidence,
     explanation,
+    figures,
     measurement,
     recommendation,
     sidecar,
@@ -320,6 +321,10 @@ class TestRecommendation:
         assert render(standing(evidence={"app": evidence(changes=0.15)}), old=written) == written
         assert render(standing(evidence={"app": evidence(changes=0.9)}), old=written)["evidence"]["changesPerDay"] == "0.9"
 
+    def test_evidence_of_too_little_is_not_told(self) -> None:
+        little = evidence(days=0.125, cpu=figures(slots=36), memory=figures(slots=36))
+        assert "evidence" not in render(standing(evidence={"app": little}))
+
     def test_waits_for_evidence_only_where_it_would_be_changed(self) -> None:
         summary = render(standing(checks={"evidence": {}}))["summary"]
         assert (summary["state"], summary["reason"]) == ("Waiting", "NoEvidence")
@@ -464,7 +469,17 @@ class TestDeadBand:
     def test_another_way_to_the_number_is_news(self, fields: dict[str, Any]) -> None:
         status = self.cycle(render(standing()), moved(recommendation(), 1.005, **fields))
         assert status["containers"][0]["explanation"]["cpu"]["text"] == "anew"
-        assert status["containers"][0]["explanation"]["memory"]["text"] == "to 402653184"
+
+    def test_what_is_told_of_one_container_is_of_one_moment(self) -> None:
+        old, new = render(standing()), moved(recommendation(), 1.005, samples=4000, buffer=0.21)
+        status = self.cycle(old, new)
+        assert {entry["samples"] for entry in status["containers"][0]["explanation"].values()} == {4000}
+        assert status["containers"][0]["recommended"] == sizes_status(new.wanted)
+
+    @pytest.mark.parametrize(("share", "told"), [(0.0288, "2.9%"), (0.018, "1.8%"), (0.1, "10%"), (1.0, "100%")])
+    def test_the_coverage_is_that_of_the_text(self, share: float, told: str) -> None:
+        found = explanation("cpu", WORKED)
+        assert explanation_status(replace(found, measurement=replace(found.measurement, coverage=share)))["coverage"] == told
 
     @pytest.mark.parametrize(
         ("before", "after"),

@@ -68,6 +68,8 @@ def test_without_evidence_the_written_one_stays() -> None:
         ({"changes": 0.0}, True),
         ({"days": 8.0}, True),
         ({"days": 7.2}, False),
+        ({"days": 6.9}, False),
+        ({"days": 5.9}, True),
     ],
 )
 def test_only_what_says_something_else_is_written(changed: dict[str, object], news: bool) -> None:
@@ -76,7 +78,7 @@ def test_only_what_says_something_else_is_written(changed: dict[str, object], ne
     assert (again != written) == news
 
 
-@pytest.mark.parametrize("edited", [{"saved": "much"}, {"timeAboveRequest": "x"}, {"saved": None}, {"window": 7}])
+@pytest.mark.parametrize("edited", [{"saved": "much"}, {"timeAboveRequest": "x"}, {"saved": None}, {"window": 7}, {"window": "long"}])
 def test_what_somebody_edited_is_written_anew(edited: dict[str, object]) -> None:
     written = evidence_status(WEB, {"app": SOME}, old={})
     assert evidence_status(WEB, {"app": SOME}, old={**written, **edited}) == written

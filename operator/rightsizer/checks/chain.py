@@ -20,7 +20,8 @@ from rightsizer.checks.moment import moment
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
 from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
 from rightsizer.methods.recommendation import Clamp
-from rightsizer.profile import LimitPolicy
+from rightsizer.methods.risk import conduct_of, worth_it
+from rightsizer.profile import LEARNED, LimitPolicy
 from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
 from rightsizer.workload import PAUSED_ANNOTATION, Autoscaler, FieldPath, RolloutPhase, ScalingMetric
 
@@ -135,7 +136,7 @@ def change_too_small(facts: CheckFacts) -> Objection | None:
         return Objection(Reason.CHANGE_TOO_SMALL, message)
     message = (
         f"the largest change, {largest.path} from {_quantity(largest.path, largest.before)} to "
-        f"{_quantity(largest.path, largest.after)}, is below {format_percentage(least)}{_twice(largest)}"
+        f"{_quantity(largest.path, largest.after)}, is below {format_percentage(least)}{_why_so_much(facts, largest)}"
     )
     return Objection(Reason.CHANGE_TOO_SMALL, message)
 
@@ -167,12 +168,19 @@ def _pace(facts: CheckFacts) -> Pace:
 
 
 def _least(facts: CheckFacts, change: FieldChange) -> float:
-    pace = _pace(facts)
-    return pace.raise_change if change.direction is Direction.RAISE else pace.minimum_change
+    pace, raises = _pace(facts), change.direction is Direction.RAISE
+    if facts.profile.method == LEARNED:
+        conduct = conduct_of(change.path.resource, facts.profile.risk.time_above_request, fast=pace.fast)
+        conduct = worth_it(conduct, pace.minimum_change)
+        return conduct.raise_change if raises else conduct.lower_change
+    return pace.raise_change if raises else pace.minimum_change
 
 
-def _twice(change: FieldChange) -> str:
-    return f", {RAISE_CHANGES:g} x minimumChange for raising" if change.direction is Direction.RAISE else ""
+def _why_so_much(facts: CheckFacts, change: FieldChange) -> str:
+    raises = change.direction is Direction.RAISE
+    if facts.profile.method == LEARNED:
+        return f", which {LEARNED} asks {'raising' if raises else 'lowering'} to be worth"
+    return f", {RAISE_CHANGES:g} x minimumChange for raising" if raises else ""
 
 
 def _worth_it(facts: CheckFacts, change: FieldChange) -> bool:

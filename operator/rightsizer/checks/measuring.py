@@ -57,7 +57,7 @@ def _still_reading(facts: CheckFacts) -> Objection | None:
 
 def _too_short(facts: CheckFacts, short: Sequence[FieldChange]) -> Objection:
     # The longest wait is told: after it, nothing is short of history any more.
-    worst = max(short, key=lambda change: _needed_seconds(facts, change) - _measurement(facts, change).history_seconds)
+    worst = max(short, key=lambda change: _needed_seconds(facts, change) - _seen_seconds(facts, change))
     return Objection(Reason.NOT_ENOUGH_HISTORY, _history_message(facts, worst, short), frozenset(change.path for change in short))
 
 
@@ -83,8 +83,15 @@ def _needed_seconds(facts: CheckFacts, change: FieldChange) -> int:
     return profile.raise_after_seconds if change.direction is Direction.RAISE else profile.lower_after_seconds
 
 
+def _seen_seconds(facts: CheckFacts, change: FieldChange) -> int:
+    """What a release made larger is raised by all that was seen of it, but lowered only by what was seen since."""
+    measurement = _measurement(facts, change)
+    before = measurement.before_release_seconds if change.direction is Direction.RAISE else 0
+    return before + measurement.history_seconds
+
+
 def _long_enough(facts: CheckFacts, change: FieldChange) -> bool:
-    return bool(long_enough(_measurement(facts, change).history_seconds, _needed_seconds(facts, change)))
+    return bool(long_enough(_seen_seconds(facts, change), _needed_seconds(facts, change)))
 
 
 def _covered(measurement: Measurement) -> float:
@@ -102,13 +109,15 @@ def _history_message(facts: CheckFacts, worst: FieldChange, short: Iterable[Fiel
         share = int(_covered(measurement) * 100)
         return f"values for {share} % of {_span(measurement.history_seconds)} of history, at least {LEAST_COVERAGE:.0%} are needed: {paths}"
     needed = _needed_seconds(facts, worst)
-    seen = measurement.history_seconds
+    seen = _seen_seconds(facts, worst)
     if needed >= 2 * _DAY_SECONDS > seen:
         so_far = f"{_span(seen)} of {needed / _DAY_SECONDS:g} days of history"
     elif needed >= 2 * _DAY_SECONDS:
         so_far = f"{seen // _DAY_SECONDS} of {needed / _DAY_SECONDS:g} days of history"
     else:
         so_far = f"{seen // _HOUR_SECONDS} of {needed / _HOUR_SECONDS:g} hours of history"
+    if measurement.release is not None and worst.direction is Direction.LOWER:
+        so_far += f" since {measurement.release}"
     enough = measurement.newest - seen + needed
     return f"{so_far}, enough from {moment(enough)} on: {paths}"
 

@@ -8,18 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
-from rightsizer.evidence.proof import Figures
+from rightsizer.evidence.proof import Evidence, Figures
 from rightsizer.quantities import format_days, format_percentage, format_share_up
 from rightsizer.workload import FieldPath
 
 
 def no_evidence(facts: CheckFacts) -> Objection | None:
-    """Its past has not been replayed yet, as shortly after the operator's start."""
+    """Its past has not been replayed yet, as shortly after the operator's start, or there was too little in it to judge."""
     paths = frozenset(change.path for change in _lowered(facts) if _figures(facts, change) is None)
     if not paths:
         return None
-    containers = ", ".join(sorted({path.container for path in paths}))
-    return Objection(Reason.NO_EVIDENCE, f"nothing is lowered before this rule was replayed over the past of {containers}", paths)
+    judged = sorted({_judged(facts.evidence[path.container], path) for path in paths if path.container in facts.evidence})
+    containers = ", ".join(sorted({path.container for path in paths if path.container not in facts.evidence}))
+    unknown = [f"nothing is lowered before this rule was replayed over the past of {containers} and judged"] if containers else []
+    return Objection(Reason.NO_EVIDENCE, "; ".join([*unknown, *judged]), paths)
+
+
+def _judged(evidence: Evidence, path: FieldPath) -> str:
+    days = evidence.figures(path.resource).days
+    much, needed = format_days(days) if days else "nothing", format_days(evidence.least_days)
+    return f"the replay could judge {much} of the {path.resource} of {path.container}, which is not lowered before {needed} were judged"
 
 
 def evidence_too_weak(facts: CheckFacts) -> Objection | None:
@@ -36,8 +44,7 @@ def _lowered(facts: CheckFacts) -> Iterable[FieldChange]:
 
 def _figures(facts: CheckFacts, change: FieldChange) -> Figures | None:
     evidence = facts.evidence.get(change.path.container)
-    figures = None if evidence is None else evidence.figures(change.path.resource)
-    return figures if figures is not None and figures.judged_slots else None
+    return evidence.figures(change.path.resource) if evidence is not None and evidence.proves(change.path.resource) else None
 
 
 def _weakness(facts: CheckFacts, change: FieldChange) -> str:
@@ -45,7 +52,7 @@ def _weakness(facts: CheckFacts, change: FieldChange) -> str:
     figures, rule = _figures(facts, change), facts.profile.evidence
     if figures is None:
         return ""
-    of = f"of {change.path.container} in the last {_days(facts, change.path)}"
+    of = f"of {change.path.container} in the {format_days(figures.days)} that were judged"
     if figures.oom_events > rule.max_oom_kills:
         kills = "1 OOM kill" if figures.oom_events == 1 else f"{figures.oom_events} OOM kills"
         return f"this rule would have had {kills} {of}; spec.evidence.maxOOMKills is {rule.max_oom_kills}"
@@ -54,7 +61,3 @@ def _weakness(facts: CheckFacts, change: FieldChange) -> str:
         where = f"{change.path.resource} above the request for {share} of the time {of}"
         return f"this rule would have had {where}; spec.evidence.maxTimeAboveRequest is {most}"
     return ""
-
-
-def _days(facts: CheckFacts, path: FieldPath) -> str:
-    return format_days(facts.evidence[path.container].days)

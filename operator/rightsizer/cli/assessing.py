@@ -16,6 +16,7 @@ from rightsizer.cycle.proving import prove_all
 from rightsizer.cycle.settling import look
 from rightsizer.errors import ClusterError
 from rightsizer.history import History, last_slot
+from rightsizer.methods.finding import Known
 from rightsizer.profile import Mode, Profile
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.standing import Standing
@@ -27,7 +28,8 @@ DEFAULT_PROFILE_NAME = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What is declared. `changes`: the last recorded change. `defaults`: whether the default profile rules what no profile fits.
+    """What is declared. `changes`: the last recorded change; `known`: what else is recorded, by container. `defaults`: whether the default
+    profile rules what no profile fits.
 
     `notes`: what a person should know about the reading. `failures`: namespaces that could not be read.
     """
@@ -38,6 +40,7 @@ class Declared:
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autoscalers: tuple[Autoscaler, ...] = ()
     changes: Mapping[WorkloadRef, Change] = field(default_factory=dict)
+    known: Mapping[ContainerKey, Known] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failures: Mapping[str, ClusterError] = field(default_factory=dict)
 
@@ -82,6 +85,11 @@ class Assessed:
         return self.ruled.workload
 
 
+def without_workloads(namespaces: Sequence[str]) -> tuple[str, ...]:
+    """What is told of namespaces that were asked for beside others, and have nothing to size."""
+    return (f"no workload in namespace {', '.join(sorted(set(namespaces)))}",) if namespaces else ()
+
+
 def rule(declared: Declared) -> dict[WorkloadRef, Ruled]:
     """The workloads that a profile rules, in order of namespace and name."""
     ruled = dict(assign(declared.workloads, declared.profiles, declared.annotations).ruled)
@@ -102,7 +110,9 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
     present = [_with_replicas(one, usage.replicas) for one in ruled if one.mode is not Mode.IGNORE]
     end = last_slot(usage.now)
     proving = prove_all(present, usage.history, end=end)
-    recommendations = recommend(present, usage.history, usage.oom_floors, end=end, held=proving.held)
+    recommendations = recommend(
+        present, usage.history, usage.oom_floors, end=end, held=proving.held, known=declared.known, learnt=proving.learnt
+    )
     autoscalers: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
     for autoscaler in declared.autoscalers:
         autoscalers[autoscaler.target] += (autoscaler,)

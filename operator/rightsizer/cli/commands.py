@@ -47,8 +47,10 @@ def main() -> None:
 def run(kubeconfig: Path | None, **options: Any) -> None:
     """Run the operator until it is stopped.
 
-    Every option can also be given as an environment variable, RIGHTSIZER_ and the name of the setting in capitals
-    (RIGHTSIZER_PROMETHEUS_URL); options go before. More settings exist only there: RIGHTSIZER_CYCLE_SECONDS,
+    Each --prometheus option can also be given as an environment variable: --prometheus-url is RIGHTSIZER_PROMETHEUS_URL, and so on;
+    three are called otherwise: RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS, RIGHTSIZER_PROMETHEUS_HEADERS, and
+    RIGHTSIZER_PROMETHEUS_VERIFY=false for --prometheus-insecure. Options go before. More settings exist only there:
+    RIGHTSIZER_PROMETHEUS_RETRIES, RIGHTSIZER_PROMETHEUS_QUERIES_AT_ONCE, RIGHTSIZER_HISTORY_FOLDER, RIGHTSIZER_CYCLE_SECONDS,
     RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
     """
     from rightsizer import handlers

@@ -92,8 +92,8 @@ def candidates(services: Iterable[Service]) -> list[Candidate]:
     return sorted(found, key=_preference)
 
 
-def choose(services: Iterable[Service]) -> tuple[Candidate, str]:
-    """The preferred one, and what is said about the choice. Raises InvalidInput where none is there."""
+def choose(services: Iterable[Service]) -> tuple[Candidate, Sequence[Candidate], str]:
+    """The preferred one, the others, and what is said about the choice. Raises InvalidInput where none is there."""
     found = candidates(services)
     if not found:
         raise InvalidInput(
@@ -102,7 +102,7 @@ def choose(services: Iterable[Service]) -> tuple[Candidate, str]:
         )
     chosen, *others = found
     labels = ",".join(f"{name}={value}" for name, value in chosen.pattern.labels.items())
-    return chosen, f"usage from {chosen}, found by {labels}{_passed_over(others)}; --prometheus-url names another"
+    return chosen, others, f"usage from {chosen}, found by {labels}{_passed_over(others)}; give --prometheus-url to take another"
 
 
 def check_goes_through(settings: Settings) -> None:
@@ -118,24 +118,36 @@ def check_goes_through(settings: Settings) -> None:
 
 
 class ThroughApiServer:
-    """Implements `prometheus.Line`: a Service by the API server's proxy, whose refusals are those of the usage source."""
+    """Implements `prometheus.Line`: a Service by the API server's proxy, whose refusals are those of the usage source.
 
-    def __init__(self, proxy: ServiceProxy, candidate: Candidate) -> None:
+    `others`: what else was found, to be told where this one is not what it seemed, or away. None of them is asked in its place: they
+    may hold the usage of another cluster, or a part of it.
+    """
+
+    def __init__(self, proxy: ServiceProxy, candidate: Candidate, others: Sequence[Candidate] = ()) -> None:
         self._proxy = proxy
         self._candidate = candidate
+        self._others = others
 
     def post(
         self, path: str, form: Mapping[str, str], *, headers: Mapping[str, str], timeout_seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            return self._proxy.post(f"{self._candidate.pattern.prefix}{path}", form, headers=headers, timeout_seconds=timeout_seconds)
+            answer = self._proxy.post(f"{self._candidate.pattern.prefix}{path}", form, headers=headers, timeout_seconds=timeout_seconds)
         except ClusterForbidden as error:
             rights = f"the right to create services/proxy in namespace {self._candidate.service.namespace} is needed"
             raise UsageSourceRefused(403, f"{error}: {rights}, or {self._candidate.forwarding}") from error
         except ClusterBusy as error:
             raise UsageSourceOverloaded(429, str(error)) from error
         except ClusterError as error:
-            raise UsageSourceUnreachable(f"{self._candidate} through the API server: {error}") from error
+            raise UsageSourceUnreachable(f"{self._candidate} through the API server: {error}{self._instead()}") from error
+        if answer[0] == 404 and self._others:
+            raise UsageSourceRefused(404, f"{self._candidate} has no Prometheus API{self._instead()}")
+        return answer
+
+    def _instead(self) -> str:
+        """How to ask the next one in its place."""
+        return f"; found too: {self._others[0]}, by {self._others[0].forwarding}" if self._others else ""
 
     def close(self) -> None:
         self._proxy.close()

@@ -18,6 +18,7 @@ from rightsizer.errors import (
     RightsizerError,
     UsageSourceError,
     UsageSourceOverloaded,
+    UsageSourceRefused,
 )
 
 DEBUG = "rightsizer.debug"
@@ -27,10 +28,11 @@ EPILOG = """\b
 Exit codes:
   0  fine
   1  an unexpected error (--debug shows where)
-  2  wrong usage, or a file, profile or setting that cannot be used
+  2  wrong usage, or a file, profile, setting or namespace that cannot be used
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
+  130  interrupted (Ctrl-C); `run` ends with 0 once it has started
 """
 
 
@@ -43,6 +45,7 @@ class ExitCode(IntEnum):
     CLUSTER = 3
     USAGE_SOURCE = 4
     NOTHING_MATCHED = 5
+    INTERRUPTED = 130
 
 
 class NothingMatched(RightsizerError):
@@ -61,11 +64,17 @@ _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
 
 # The first that fits: a kind of error stands before the kind that it belongs to.
 _ADVICE: tuple[tuple[type[RightsizerError], str], ...] = (
-    (ClusterUnreachable, "check the kube context, or name another with --context or --kubeconfig"),
+    (ClusterUnreachable, "check the kubeconfig and its context, or name another with --kubeconfig"),
     (ClusterForbidden, "the rights to list workloads, pods, autoscalers and profiles are needed (see manifests/recommend-only/rbac.yaml)"),
     (UsageSourceOverloaded, "try again later, or give it more time with --prometheus-timeout"),
     (UsageSourceError, "check --prometheus-url and the other --prometheus options"),
 )
+
+
+def _advice(error: RightsizerError) -> str:
+    if isinstance(error, UsageSourceRefused) and error.status == 401:
+        return "check --prometheus-bearer-token-file, or --prometheus-username and --prometheus-password-file"
+    return next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
 
 
 def code_of(error: RightsizerError) -> ExitCode:
@@ -74,7 +83,7 @@ def code_of(error: RightsizerError) -> ExitCode:
 
 def tell(error: RightsizerError, *, of: str = "") -> None:
     """The error as one line on stderr; `of` names the part that it concerns where that is not all."""
-    advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+    advice = _advice(error)
     text = " ".join(str(error).split())
     click.echo("error: " + (f"{of}: " if of else "") + text + (f" ({advice})" if advice else ""), err=True)
 
@@ -98,6 +107,9 @@ class CommandLine(click.Group):
             where = error.ctx.command_path if error.ctx is not None else ctx.command_path
             click.echo(f"error: {' '.join(error.format_message().split())} (see {where} --help)", err=True)
             ctx.exit(ExitCode.UNUSABLE_INPUT)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

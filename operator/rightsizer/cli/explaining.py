@@ -46,7 +46,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
         usage = origin.usage(there, window_seconds=ruled.profile.window_seconds)
         assessed = assess([ruled], declared, usage)[0]
     click.echo(render(assessed, usage))
-    for message in declared.notes:
+    for message in (*declared.notes, *usage.notes):
         note(message)
     return tell_failures(_only(declared, ruled), usage)
 

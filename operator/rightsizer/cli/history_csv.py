@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rightsizer.cli.progress import Report
-from rightsizer.cli.slot_table import Floats, SlotTable
+from rightsizer.cli.slot_table import MOST_USAGE, Floats, SlotTable
 from rightsizer.errors import InvalidInput
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, last_slot
 from rightsizer.workload import ContainerKey, WorkloadRef
@@ -40,11 +40,17 @@ Row = tuple[int, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class FileUsage:
-    """What the file told. `now`: the end of its newest slot, or what was given; `unknown`: workloads that were not asked for."""
+    """What the file told. `now`: the end of its newest slot, or what was given.
+
+    `known`: workloads that were asked for and have rows in it, at whatever time; `unknown`: those that were not asked for.
+    `reaches_further`: whether there are samples from before the window.
+    """
 
     history: History
     now: float
+    known: frozenset[WorkloadRef]
     unknown: frozenset[WorkloadRef]
+    reaches_further: bool
 
 
 def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_seconds: int, now: float | None, report: Report) -> FileUsage:
@@ -60,7 +66,9 @@ def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_secon
     if table.newest is None:
         raise InvalidInput(f"{path}: no sample in it" + ("" if now is None else " at or before --now"))
     end = float(table.newest * SLOT_SECONDS) if now is None else now
-    return FileUsage(table.history(names.series, names.keys), end, frozenset(names.unknown))
+    known = frozenset(key.workload for key in names.keys)
+    further = table.oldest is not None and table.oldest * SLOT_SECONDS <= end - window_seconds
+    return FileUsage(table.history(names.series, names.keys), end, known, frozenset(names.unknown), further)
 
 
 class _Names:
@@ -82,8 +90,11 @@ class _Names:
 
     def _new(self, line: int, namespace: str, workload: str, pod: str, container: str) -> int:
         kind, separator, name = workload.partition("/")
-        if not (namespace and kind and separator and name and pod and container):
-            raise _bad(self._path, line, "namespace, workload (such as Deployment/web), pod and container are needed")
+        if not (kind and separator and name):
+            raise _bad(self._path, line, f"workload: {workload!r} is not KIND/NAME, such as Deployment/web")
+        for column, value in (("namespace", namespace), ("pod", pod), ("container", container)):
+            if not value:
+                raise _bad(self._path, line, f"{column}: is empty")
         ref = WorkloadRef(namespace, kind, name)
         if ref not in self._wanted:
             self.unknown.add(ref)
@@ -101,7 +112,7 @@ def _take(rows: Sequence[Row], names: _Names, table: SlotTable, path: Path) -> N
         memory = np.array([float(row[6]) if row[6] else math.nan for _, row in rows])
     except ValueError:
         raise _first_fault(rows, path) from None
-    if not (_times_fine(times) and _usage_fine(cpu) and _usage_fine(memory)):
+    if not (_times_fine(times) and _usage_fine(cpu, "cpu_cores") and _usage_fine(memory, "memory_bytes")):
         raise _first_fault(rows, path)
     table.add(numbers, times, cpu * _MILLICORES_PER_CORE, memory)
 
@@ -110,8 +121,8 @@ def _times_fine(times: Floats) -> bool:
     return bool(np.all((times > 0) & (times < _LATEST)))
 
 
-def _usage_fine(values: Floats) -> bool:
-    return bool(np.all(np.isnan(values) | ((values >= 0) & (values < math.inf))))
+def _usage_fine(values: Floats, column: str) -> bool:
+    return bool(np.all(np.isnan(values) | ((values >= 0) & (values <= MOST_USAGE[column]))))
 
 
 def _first_fault(rows: Sequence[Row], path: Path) -> InvalidInput:
@@ -133,7 +144,7 @@ def _fault(column: str, text: str) -> str:
         return f"{text!r} is not a number"
     if value < 0 or math.isinf(value):
         return f"{text} is no usage: a number of 0 or more, or nothing for a gap"
-    return ""
+    return f"{text} is no usage: above {MOST_USAGE[column]:g}" if value > MOST_USAGE[column] else ""
 
 
 def _time_fault(text: str) -> str:

@@ -11,22 +11,24 @@ from typing import Any, Protocol, TypeVar
 
 from rightsizer import prometheus
 from rightsizer.change import Change
-from rightsizer.cli.assessing import Declared, Usage
+from rightsizer.cli.assessing import Declared, Usage, without_workloads
 from rightsizer.cli.discovery import WAYS, ThroughApiServer, check_goes_through, choose
 from rightsizer.cli.exits import NothingMatched, note
-from rightsizer.cli.profile_file import everywhere, read_profile
+from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
-from rightsizer.cluster import KubernetesCluster, connect, current_namespace, in_pod, open_service
+from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
-from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput, InvalidSettings
+from rightsizer.cycle.remembering import remembered
+from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
 from rightsizer.profile import ON_CREATE, Profile, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
+from rightsizer.stopping import Stopping
 from rightsizer.strategies.on_create import Entry, PodSizes, sized
 from rightsizer.workload import Workload, WorkloadRef
 
@@ -63,6 +65,7 @@ class Live:
         self._cluster = cluster
         self._source = source
         self._asked = namespaces
+        self._path = profile
         self._profile = None if profile is None else read_profile(profile)
         self._report = report
         self._described = described
@@ -78,9 +81,10 @@ class Live:
             raise NothingMatched(f"no Deployment, StatefulSet or DaemonSet in {where} (name others with -n, or all with -A)")
         places = sorted({workload.ref.namespace for workload in workloads.items})
         profiles, profile_notes = self._profiles(places)
+        recorded = self._recorded(workloads.items, places)
         autoscalers = self._cluster.autoscalers(places)
         _raise_first(autoscalers.failed)
-        changes = self._changes(workloads.items, places)
+        changes = _changes(recorded)
         present, size_notes = self._as_created(workloads.items, changes)
         return Declared(
             workloads=present,
@@ -89,7 +93,8 @@ class Live:
             annotations=annotations,
             autoscalers=autoscalers.items,
             changes=changes,
-            notes=(*notes, *profile_notes, *size_notes),
+            known=remembered(recorded),
+            notes=(*notes, *self._empty(places, workloads.failed), *profile_notes, *size_notes),
             failures=workloads.failed,
         )
 
@@ -114,17 +119,24 @@ class Live:
     def _progress(self, share: float) -> None:
         self._report("usage history", share, 1.0)
 
+    def _empty(self, places: Sequence[str], failed: Mapping[str, ClusterError]) -> tuple[str, ...]:
+        return without_workloads([name for name in self._asked or () if name not in places and name not in failed])
+
     def _annotations(self) -> tuple[Mapping[str, Mapping[str, str]], tuple[str, ...]]:
         try:
-            return {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}, ()
+            found = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}
         except ClusterForbidden:
             if self._asked is ALL_NAMESPACES:
                 raise
             return {}, ("namespaces may not be listed: an opt-out by annotation of a namespace is not seen",)
+        absent = [name for name in self._asked or () if name not in found]
+        if absent:
+            raise InvalidInput(f"the cluster has no namespace {', '.join(absent)}: name others with -n, or all with -A")
+        return found, ()
 
     def _profiles(self, namespaces: Sequence[str]) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
         if self._profile is not None:
-            return everywhere(self._profile, namespaces), ()
+            return everywhere(self._profile, namespaces), (only_profile(self._profile, self._path),)
         found = _unless_absent(lambda: self._cluster.profiles_of(namespaces))
         if found is None:
             return (), ("the cluster does not know ResourceProfiles",)
@@ -134,14 +146,12 @@ class Live:
         problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in profiles for problem in profile.problems)
         return profiles, tuple(problems)
 
-    def _changes(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> Mapping[WorkloadRef, Change]:
-        """The last recorded changes, but not those of former workloads of the same name."""
+    def _recorded(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> list[Recorded]:
+        """The written recommendations, but not those of former workloads of the same name."""
         found = _unless_absent(lambda: self._cluster.recommendations_of(namespaces))
         uids = {workload.ref: workload.uid for workload in workloads}
         recorded = () if found is None else found.items
-        present = [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
-        changes = {one.workload: change_from_status(one.status) for one in present}
-        return {ref: change for ref, change in changes.items() if change is not None}
+        return [one for one in recorded if one.name == recommendation_name(one.workload) and _uid(one) == uids.get(one.workload)]
 
     def _as_created(
         self, workloads: tuple[Workload, ...], changes: Mapping[WorkloadRef, Change]
@@ -160,45 +170,29 @@ def _sized(workload: Workload, entry: Entry | None) -> Workload:
     return workload if entry is None else sized(workload, entry)
 
 
-def open_cluster(kubeconfig: str | None, context: str | None) -> KubernetesCluster:
-    """Raises ClusterUnreachable where no kubeconfig says how to reach one."""
-    try:
-        return connect(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
-
-
-def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any]) -> tuple[UsageSource, str]:
+def discovered(kubeconfig: str | None, context: str | None, given: Mapping[str, Any], stopping: Stopping) -> tuple[UsageSource, str]:
     """The usage source that the cluster itself seems to hold, and where it is in words; what was chosen is told on stderr.
 
     `given`: settings of the usage source by name, without its URL. Raises InvalidInput where none is found or may be looked for.
     """
     try:
-        cluster = connect(kubeconfig, context)
-    except InvalidSettings as error:
+        cluster = connect(kubeconfig, context, stopping=stopping)
+    except ClusterUnreachable as error:
         raise InvalidInput(f"where does the usage come from? Give {WAYS}; it cannot be looked for: {error}") from error
     try:
         services = cluster.services()
     except ClusterForbidden as error:
         raise InvalidInput(f"where does the usage come from? Services may not be listed to find it ({error}): give {WAYS}") from error
-    chosen, words = choose(services)
+    chosen, others, words = choose(services)
     settings = from_environment(os.environ, **{**given, "prometheus_url": chosen.url})
     if in_pod(kubeconfig, context):
         note(words)
-        return prometheus.connect(settings), f"{chosen.pattern.server} {chosen.url}"
+        return prometheus.connect(settings, stopping=stopping), f"{chosen.pattern.server} {chosen.url}"
     check_goes_through(settings)
     note(f"{words}; asked through the API server")
     service = chosen.service
-    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port)
-    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen)), f"{chosen} through the API server"
-
-
-def namespace_of(kubeconfig: str | None, context: str | None) -> str:
-    """The namespace of the context. Raises ClusterUnreachable where there is no such context."""
-    try:
-        return current_namespace(kubeconfig, context)
-    except InvalidSettings as error:
-        raise ClusterUnreachable(str(error)) from error
+    proxy = open_service(kubeconfig, context, namespace=service.namespace, name=service.name, port=chosen.port, stopping=stopping)
+    return prometheus.connect(settings, line=ThroughApiServer(proxy, chosen, others), stopping=stopping), f"{chosen} through the API server"
 
 
 def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:
@@ -208,6 +202,11 @@ def _unless_absent(ask: Callable[[], Listing[Item]]) -> Listing[Item] | None:
     except ClusterNotFound:
         return None
     return None if any(isinstance(error, ClusterNotFound) for error in listing.failed.values()) else listing
+
+
+def _changes(recorded: Sequence[Recorded]) -> dict[WorkloadRef, Change]:
+    changes = {one.workload: change_from_status(one.status) for one in recorded}
+    return {ref: change for ref, change in changes.items() if change is not None}
 
 
 def _uid(recorded: Recorded) -> str | None:

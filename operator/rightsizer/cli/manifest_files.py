@@ -76,6 +76,9 @@ def read_manifests(place: Path, *, namespace: str) -> Manifests:
 
 def parse_workload_manifest(manifest: Manifest) -> Workload:
     """A workload as the API server would have it. Without a status it counts as rolled out: nobody says that it is not."""
+    replicas = (manifest.get("spec") or {}).get("replicas")
+    if replicas is not None and (not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0):
+        raise InvalidInput(f"spec.replicas: {replicas!r} is not a whole number of 0 or more")
     workload = parse_workload(workload_endpoint(manifest["kind"]), manifest)
     if not workload.containers:
         raise InvalidInput("spec.template.spec.containers is empty")

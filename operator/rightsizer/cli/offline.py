@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from rightsizer.cli.assessing import Declared, Usage
+import numpy as np
+from numpy.typing import NDArray
+
+from rightsizer.checks.moment import moment
+from rightsizer.cli.assessing import Declared, Usage, without_workloads
 from rightsizer.cli.exits import NothingMatched
-from rightsizer.cli.history_csv import read_history
+from rightsizer.cli.history_csv import FileUsage, read_history
 from rightsizer.cli.manifest_files import read_manifests
-from rightsizer.cli.profile_file import everywhere, read_profile
+from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
 from rightsizer.history import History, last_slot
+from rightsizer.quantities import format_duration
 from rightsizer.workload import ContainerKey, Workload, WorkloadRef
 
 _COUNTED_SECONDS = 3_600
@@ -58,6 +64,10 @@ class Files:
             defaults=given is None,
             annotations=found.annotations,
             autoscalers=tuple(found.autoscalers),
+            notes=(
+                *without_workloads([name for name in self._namespaces if name not in places]),
+                *(() if given is None else (only_profile(given, self._profile),)),
+            ),
         )
 
     def usage(self, workloads: Sequence[Workload], *, window_seconds: int) -> Usage:
@@ -69,21 +79,48 @@ class Files:
             now=found.now,
             origin=f"file {self._history} (which tells of no OOM kills)",
             replicas={workload.ref: _pods_seen(found.history, workload, found.now) for workload in uncounted},
-            notes=_notes(found.unknown - self._known),
+            notes=(
+                *_elsewhere(refs - found.known, found.unknown - self._known),
+                *_outside(workloads, found, window_seconds, given=self._now is not None),
+            ),
         )
 
 
 def _pods_seen(history: History, workload: Workload, now: float) -> int:
     """How many pods ran at once in the last hour: a DaemonSet's manifest does not tell it."""
+    pods = _pods(history, workload, now, seconds=_COUNTED_SECONDS)
+    return int(pods.max()) if pods.size else 0
+
+
+def _pods(history: History, workload: Workload, now: float, *, seconds: int) -> NDArray[Any]:
+    """How many pods of each container were seen in each slot."""
     keys = [ContainerKey(workload.ref, container.name) for container in workload.sizable]
-    if not keys:
-        return 0
-    window = history.window(keys, end=last_slot(now), seconds=_COUNTED_SECONDS)
-    return int(window.pods.max())
+    return history.window(keys, end=last_slot(now), seconds=seconds).pods if keys else np.empty((0, 0))
 
 
-def _notes(unknown: Collection[WorkloadRef]) -> tuple[str, ...]:
-    return (f"usage without a manifest: {_listed(unknown)}",) if unknown else ()
+def _elsewhere(unused: Collection[WorkloadRef], unknown: Collection[WorkloadRef]) -> Iterator[str]:
+    """Usage that belongs to no manifest, and where that may be for want of a namespace."""
+    if unknown:
+        yield f"usage without a manifest: {_listed(unknown)}"
+    for ref in sorted(unused):
+        others = sorted(other.namespace for other in unknown if (other.kind, other.name) == (ref.kind, ref.name))
+        if others:
+            yield (
+                f"{ref} is taken to be in namespace {ref.namespace}, and its usage is of {', '.join(others)}: write metadata.namespace "
+                f"into its manifest; one that has none is of namespace {others[0]} with -n {others[0]}"
+            )
+
+
+def _outside(workloads: Sequence[Workload], found: FileUsage, window_seconds: int, *, given: bool) -> Iterator[str]:
+    """Usage that is there and does not count."""
+    present = [one for one in workloads if one.ref in found.known]
+    slots = {one.ref: _pods(found.history, one, found.now, seconds=window_seconds).any(axis=0).sum() for one in present}
+    # A single value beside older ones: a sample with a wrong time has taken the window with it.
+    outside = [ref for ref, seen in slots.items() if seen <= (1 if found.reaches_further else 0)]
+    if outside:
+        ended = "--now" if given else "the newest sample of the file; --now TIME takes another end"
+        window = f"the window of {format_duration(window_seconds)} up to {moment(found.now)} ({ended})"
+        yield f"no usage, or a single value, within {window}; the rest is outside of it: {_listed(outside)}"
 
 
 def _listed(refs: Iterable[WorkloadRef]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from rightsizer.cli.exits import DEBUG
 from rightsizer.cli.progress import Report
 from rightsizer.errors import InvalidInput, InvalidQuantity
 from rightsizer.profile import value
-from rightsizer.promql import LabelNames, parse_label_names
-from rightsizer.settings import PREFIX, from_environment
+from rightsizer.promql import LabelNames, checked_matchers, parse_label_names
+from rightsizer.settings import PREFIX, check_names, from_environment
 from rightsizer.status.times import unix_seconds
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -24,10 +25,11 @@ RULE_NAMES = ("mean+20", "p95+20", "p99+15", "krr", "vpa", "autopilot", "hour-of
 """The names of `rightsizer.evidence.rules.RULES` and its `CURRENT`, which takes too long to load for --help."""
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LIVE_ONLY = ("kubeconfig", "context", "all_namespaces")
 _PODS = (
     "with --manifests: usage from this CSV file, plain or gzip, with the columns namespace, workload (Deployment/web), pod, container, "
-    "unix_ts, cpu_cores, memory_bytes; an empty number is a gap."
+    "unix_ts, cpu_cores, memory_bytes; an empty number, or nan, is a gap."
 )
 _SERIES = (
     "without --manifests: usage from this file (CSV, plain or gzip, or Parquet) with the columns series, unix_ts, cpu_cores, "
@@ -46,13 +48,16 @@ def kubeconfig_option() -> Decorator:
     return click.option("--kubeconfig", type=FILE, help="The kubeconfig file. [default: $KUBECONFIG, ~/.kube/config, or the pod's own]")
 
 
-def prometheus_options() -> Decorator:
-    """Options with the names of the settings; what is not given is None, and the environment counts."""
+def prometheus_options(*, looked_for: bool = False) -> Decorator:
+    """Options with the names of the settings; what is not given is None, and the environment counts.
+
+    `looked_for`: whether a usage source that nobody names is looked for in the cluster.
+    """
     return _together(
         click.option(
             "--prometheus-url",
             metavar="URL",
-            help="The Prometheus API, up to, not including, /api/v1. [but for run: default one found in the cluster]",
+            help=f"The Prometheus API, up to, not including, /api/v1. [{'default: one found in the cluster' if looked_for else 'needed'}]",
         ),
         click.option("--prometheus-bearer-token-file", metavar="FILE", type=FILE, help="A file with a token to get in."),
         click.option("--prometheus-username", metavar="NAME", help="A name to get in, with --prometheus-password-file."),
@@ -69,7 +74,12 @@ def prometheus_options() -> Decorator:
             callback=_headers,
             help="A header of each request, such as X-Scope-OrgID=team; may be repeated.",
         ),
-        click.option("--prometheus-matchers", metavar="MATCHERS", help="""Narrows a shared server, such as 'cluster="east"'."""),
+        click.option(
+            "--prometheus-matchers",
+            metavar="MATCHERS",
+            callback=_matchers,
+            help="""Narrows a shared server, such as 'cluster="east"'.""",
+        ),
         click.option(
             "--prometheus-labels",
             metavar="NAMES",
@@ -102,7 +112,7 @@ def origin_options(*, several_namespaces: bool, replayed: bool = False) -> Decor
             "namespaces",
             metavar="NAME",
             multiple=True,
-            callback=None if several_namespaces else _at_most_one,
+            callback=_namespaces if several_namespaces else _at_most_one,
             help=f"The namespace{may_repeat}. [default: that of the context; all with --manifests]",
         )
     ]
@@ -113,12 +123,12 @@ def origin_options(*, several_namespaces: bool, replayed: bool = False) -> Decor
         click.option("--profile", type=FILE, help="A ResourceProfile manifest that rules all that is asked for, and no other does."),
         kubeconfig_option(),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]"),
-        prometheus_options(),
+        prometheus_options(looked_for=True),
         click.option(
             "--manifests",
             metavar="DIR",
             type=click.Path(exists=True, path_type=Path),
-            help="Offline, with --history: workloads from the YAML files in this folder, or from this file.",
+            help="Offline, with --history: workloads from the YAML files in this folder and those in it, or from this file.",
         ),
         click.option("--history", metavar="FILE", type=FILE, multiple=replayed, help=f"Offline, {_SERIES if replayed else _PODS}"),
         click.option(
@@ -178,23 +188,27 @@ def _files(options: Mapping[str, Any], report: Report) -> Origin:
 
 def _live(options: Mapping[str, Any], report: Report) -> Origin:
     given = prometheus_settings(options)
+    check_names(os.environ)
     if options.get("all_namespaces") and options["namespaces"]:
         raise InvalidInput("-n and -A: give one of the two")
     named = given["prometheus_url"] or os.environ.get(f"{PREFIX}PROMETHEUS_URL")
     settings = from_environment(os.environ, **given) if named else None
     # Clients of cluster and server take half a second to load: not for --help.
     from rightsizer import prometheus
-    from rightsizer.cli.live import ALL_NAMESPACES, Live, discovered, namespace_of, open_cluster
+    from rightsizer.cli.interrupting import stopped_by_interrupt
+    from rightsizer.cli.live import ALL_NAMESPACES, Live, discovered
+    from rightsizer.cluster import connect, current_namespace
 
     kubeconfig = None if options["kubeconfig"] is None else str(options["kubeconfig"])
+    stopping = stopped_by_interrupt()
     if settings is None:
-        source, described = discovered(kubeconfig, options["context"], given)
+        source, described = discovered(kubeconfig, options["context"], given, stopping)
     else:
-        source, described = prometheus.connect(settings), f"Prometheus {settings.prometheus_url}"
-    cluster = open_cluster(kubeconfig, options["context"])
+        source, described = prometheus.connect(settings, stopping=stopping), f"Prometheus {settings.prometheus_url}"
+    cluster = connect(kubeconfig, options["context"], stopping=stopping)
     namespaces: Sequence[str] | None = ALL_NAMESPACES
     if not options.get("all_namespaces"):
-        namespaces = options["namespaces"] or (namespace_of(kubeconfig, options["context"]),)
+        namespaces = options["namespaces"] or (current_namespace(kubeconfig, options["context"]),)
     return Live(cluster, source, namespaces=namespaces, profile=options["profile"], report=report, described=described)
 
 
@@ -239,9 +253,23 @@ def _label_names(_: click.Context, parameter: click.Parameter, text: str | None)
         raise click.BadParameter(str(error), param=parameter) from error
 
 
+def _matchers(_: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else checked_matchers(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
 def _at_most_one(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) > 1:
         raise click.BadParameter("one namespace only", param=parameter)
+    return _namespaces(_, parameter, values)
+
+
+def _namespaces(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for name in values:
+        if not _NAMESPACE.fullmatch(name):
+            raise click.BadParameter(f"{name!r} is no name of a namespace: small letters, digits and -, 63 at most", param=parameter)
     return values
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
 from rightsizer.methods import known_methods
-from rightsizer.profile import KIND, REPLAYED_METHODS, Profile, load_profile, unknown_method
+from rightsizer.profile import KIND, Profile, load_profile, unknown_method
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -43,7 +43,7 @@ def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = Fals
         profile = load_profile(manifest, replayed=replayed)
     except InvalidProfile as error:
         raise InvalidInput(f"{path}: {error}") from error
-    problem = unknown_method(profile.method, {*known_methods(), *(REPLAYED_METHODS if replayed else ())})
+    problem = unknown_method(profile.method, known_methods())
     if problem is not None:
         raise InvalidInput(f"{path}: {problem}")
     return profile
@@ -52,6 +52,11 @@ def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = Fals
 def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:
     """The profile in each of these namespaces: one that is given by hand rules them all."""
     return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
+
+
+def only_profile(profile: Profile, path: Path | None) -> str:
+    """What is told where a profile was given by hand."""
+    return f"the profile {profile.name} of {path} rules, and no other"
 
 
 def _contents(documents: Sequence[Any]) -> str:

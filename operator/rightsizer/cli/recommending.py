@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,9 +71,22 @@ def tell_notes(ruled: Sequence[Ruled], declared: Declared, usage: Usage) -> None
     by_default = [one for one in ruled if one.profile.name == DEFAULT_PROFILE_NAME]
     if by_default:
         note(f"no profile fits {'any workload' if by_default == list(ruled) else _named(by_default)}: the default profile is used")
+    for profile, names in sorted(unknown_containers(ruled, everywhere=not declared.defaults).items()):
+        note(f"profile {profile}: spec.containers names what no workload has: {', '.join(names)}")
     ignored = [one for one in ruled if one.mode is Mode.IGNORE]
     if ignored:
         note(f"left out, because the mode is Ignore: {_named(ignored)}")
+
+
+def unknown_containers(ruled: Iterable[Ruled], *, everywhere: bool) -> dict[str, list[str]]:
+    """By profile, the names of its exceptions that no workload has. `everywhere`: it is one profile in all namespaces."""
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    named: dict[str, set[str]] = {}
+    for one in ruled:
+        profile = one.profile.name if everywhere else f"{one.profile.namespace}/{one.profile.name}"
+        known[profile] |= {container.name for container in one.workload.sizable}
+        named[profile] = set(one.profile.container_rules)
+    return {profile: sorted(names - known[profile]) for profile, names in named.items() if names - known[profile]}
 
 
 def _named(ruled: Iterable[Ruled]) -> str:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rightsizer.cli.progress import Report
+from rightsizer.cli.slot_table import MOST_USAGE
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Series
 from rightsizer.history import SLOT_SECONDS
@@ -30,21 +31,46 @@ _SURPLUS = "behind the last column"
 _MILLICORES_PER_CORE = 1000.0
 # Unix times of today in milliseconds are above it, in seconds below for 3,000 years.
 _LATEST = 1e11
+_MOST_YEARS = 5
+_MOST_SECONDS = _MOST_YEARS * 365.25 * 86_400
 
 
 def read_series(paths: Sequence[Path], report: Report) -> list[Series]:
     """All series of the files, by name; one that is in several files is one series. Raises InvalidInput."""
     found: dict[str, _Samples] = {}
+    reach = _Reach()
     for number, path in enumerate(paths):
         newest: dict[str, float] = {}
         for line, frame in _frames(path):
             _check(frame, path, line, newest)
+            reach.add(frame, path, line)
             for name, rows in frame.groupby("series", sort=False):
                 found.setdefault(str(name), _Samples()).add(rows)
             report(f"reading {path.name}", number, len(paths))
     if not found:
         raise InvalidInput(f"{', '.join(str(path) for path in paths)}: no sample in it")
     return [samples.series(name) for name, samples in sorted(found.items())]
+
+
+class _Reach:
+    """The first and last time of each series over all files: a single wild time would make millions of empty slots."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+
+    def add(self, frame: pd.DataFrame, path: Path, line: int) -> None:
+        """Raises InvalidInput for the first row that is too far from the others."""
+        names, times = frame["series"], frame["unix_ts"]
+        by_series = times.groupby(names, sort=False)
+        for name, first in by_series.first().items():
+            self._first[str(name)] = min(float(first), self._first.get(str(name), float(first)))
+        firsts = names.map(self._first)
+        earlier = names.map(self._last).fillna(times)
+        far = (times - firsts > _MOST_SECONDS) | (earlier - times > _MOST_SECONDS)
+        _refuse(far.to_numpy(), path, line, f"unix_ts: more than {_MOST_YEARS} years from another sample of the series")
+        for name, last in by_series.last().items():
+            self._last[str(name)] = max(float(last), self._last.get(str(name), float(last)))
 
 
 class _Samples:
@@ -107,11 +133,24 @@ def _csv(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
     ):
         # Of a first line that is longer still, it would only warn.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        line = 2
+        line, blank_from = 2, 0
         for chunk in chunks:
+            empty = _empty_at_end(chunk)
+            if blank_from and empty < len(chunk):
+                raise _bad(path, blank_from, "series: a name is needed")
+            blank_from = blank_from or (line + len(chunk) - empty if empty else 0)
+            chunk = chunk.iloc[: len(chunk) - empty]
             _refuse((chunk[_SURPLUS].fillna("") != "").to_numpy(), path, line, f"more than the {len(header)} fields of the first line")
             yield line, _numbers(chunk, path, line)
             line += len(chunk)
+
+
+def _empty_at_end(chunk: pd.DataFrame) -> int:
+    """How many lines at the end have nothing in them, as editors leave them."""
+    number = 0
+    while number < len(chunk) and not any(chunk.iloc[-1 - number].fillna("").str.strip()):
+        number += 1
+    return number
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -158,6 +197,7 @@ def _check(frame: pd.DataFrame, path: Path, line: int, newest: dict[str, float])
     for name in ("cpu_cores", "memory_bytes"):
         values = frame[name].to_numpy()
         _refuse((values < 0) | np.isinf(values), path, line, f"{name}: no usage: a number of 0 or more, or nothing for a gap")
+        _refuse(values > MOST_USAGE[name], path, line, f"{name}: no usage: above {MOST_USAGE[name]:g}")
     before = frame.groupby("series", sort=False)["unix_ts"].shift()
     before = before.fillna(frame["series"].map(newest)).to_numpy(dtype=np.float64)
     _refuse(times == before, path, line, "unix_ts: the series has a sample of this time already")

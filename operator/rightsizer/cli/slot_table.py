@@ -6,7 +6,7 @@ dropped as soon as newer samples show it. Where samples come from is not known h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatc
 from rightsizer.workload import ContainerKey
 
 DAY_SLOTS = 86_400 // SLOT_SECONDS
+MOST_USAGE: Mapping[str, float] = {"cpu_cores": 1e9, "memory_bytes": 1e15}
+"""More than any machine has; far larger numbers would be infinite in the arrays of a history."""
 
 _FIRST_CAPACITY = 16
 
@@ -36,10 +38,13 @@ class SlotTable:
         self._last = last
         self._days: dict[int, _Day] = {}
         self.newest: int | None = None
+        self.oldest: int | None = None
 
     def add(self, series: Numbers, times: Floats, cpu: Floats, memory: Floats) -> None:
         """Samples of one series each: its number (-1: of none that is wanted), unix seconds, millicores and bytes; NaN for none."""
         slots = slot_of(times)
+        if len(slots):
+            self.oldest = int(slots.min()) if self.oldest is None else min(int(slots.min()), self.oldest)
         in_time = slots <= self._last if self._last is not None else np.ones(len(slots), dtype=np.bool_)
         if not in_time.any():
             return

@@ -72,7 +72,7 @@ def _rows(one: Assessed) -> Iterable[tuple[str, ...]]:
 
 def _evidence(standing: Standing, container: Container) -> str:
     found = standing.evidence.get(container.name)
-    return NO_EVIDENCE if found is None else of_container(container, found)
+    return NO_EVIDENCE if found is None or not found.proves_anything else of_container(container, found)
 
 
 def _cell(container: Container, found: ContainerRecommendation | None, resource: ResourceName, field: SizeField) -> str:

@@ -16,8 +16,8 @@ from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
-from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, STEPS
-from rightsizer.profile import DAY_SECONDS, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
+from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, STEPS, top_ratio
+from rightsizer.profile import DAY_SECONDS, LEARNED, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
 from rightsizer.quantities import format_days, format_duration, format_percentage, format_share_up
 from rightsizer.status.change import change_figures
 from rightsizer.status.sizes import quantity
@@ -88,10 +88,13 @@ def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
     if found is None:
         yield "  Evidence: none, too little was seen to replay this rule and judge it"
         return
+    if not found.proves_anything:
+        yield f"  Evidence: none, the replay could judge {format_days(found.days)} of the {format_days(found.least_days)} that are needed"
+        return
     kills = found.memory.oom_events
     killed = "would not have been killed for memory" if not kills else f"would have come above its memory limit {_times(kills)}"
-    yield f"  Evidence: had this rule been applied in the last {format_days(found.days)}, each time by what was known then, the container"
-    yield f"    {killed}, and {_changed(found.changes)};"
+    yield f"  Evidence: had this rule been applied in the {format_days(found.days)} that were judged, each time by what was known then,"
+    yield f"    the container {killed}, and {_changed(found.changes)};"
     for resource in RESOURCES:
         figures = found.figures(resource)
         if figures.judged_slots:
@@ -137,13 +140,17 @@ def _steps(explanation: Explanation, profile: Profile, container: Container, usa
     yield f"                {_meaning(resource)}; the highest was {amount(resource, found.peak)}"
     if found.throttled:
         yield f"                {_throttled(found)}"
-    yield f"    2. buffer   {amount(resource, found.value)} {target}"
+    yield f"    2. {'margin' if explanation.learned else 'buffer'}   {amount(resource, found.value)} {target}"
     yield f"                a request is rounded up to {_UNITS[resource]}"
     yield f"    3. bounds   {'; '.join(bounded) or _within(resource, rule, explanation)}"
     yield f"    4. limit    {limit}"
     if explanation.limit_clamp is not Clamp.GUARANTEED:
-        yield f"                {_limit_rule(rule.limit)}"
-    yield f"       rule     {_place(profile, container, resource)}"
+        yield f"                {_limit_rule(rule.limit, profile)}"
+    if explanation.choice:
+        first, *rest = explanation.choice.split("; ")
+        yield f"       choice   {first}"
+        yield from (f"                {words}" for words in rest)
+    yield f"       rule     {_place(profile, container, resource, by_learned=explanation.learned)}"
 
 
 def _reach(found: Measurement, *, now: float) -> str:
@@ -176,19 +183,20 @@ def _within(resource: ResourceName, rule: ResourceRule, explanation: Explanation
     return f"{quantity(resource, explanation.request)} is within {bounds}"
 
 
-def _limit_rule(rule: LimitRule) -> str:
+def _limit_rule(rule: LimitRule, profile: Profile) -> str:
     if rule.policy is not LimitPolicy.RATIO:
         return f"policy {rule.policy}"
+    if profile.method == LEARNED:
+        return f"policy Ratio: {top_ratio(rule):g} x the request, the most that the rule allows"
     lifted = "" if rule.max_ratio is None else f", up to {rule.max_ratio:g} x where {PEAK_LIMIT_RATIO:g} x the peak asks for it"
     return f"policy Ratio: {rule.ratio:g} x the request{lifted}"
 
 
-def _place(profile: Profile, container: Container, resource: ResourceName) -> str:
+def _place(profile: Profile, container: Container, resource: ResourceName, *, by_learned: bool) -> str:
     rule = profile.rule_for(container.name).resource(resource)
     where = f"spec.containers[{container.name}].{resource}" if container.name in profile.container_rules else f"spec.{resource}"
-    return (
-        f"{where} of the profile: {rule.told_statistic} + {format_percentage(rule.buffer)} over {format_duration(profile.window_seconds)}"
-    )
+    what = LEARNED if by_learned else f"{rule.told_statistic} + {format_percentage(rule.buffer)}"
+    return f"{where} of the profile: {what} over {format_duration(profile.window_seconds)}"
 
 
 def _checks(assessed: Assessed) -> Iterator[str]:

@@ -43,6 +43,7 @@ from rightsizer.cluster.writing import Writer
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected
 from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
 from rightsizer.profile import Profile, parse_profile
+from rightsizer.stopping import Stopping
 from rightsizer.strategies import on_create
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
@@ -223,14 +224,18 @@ def connect(
     limits: Limits | None = None,
     page_size: int = 500,
     on_request: OnRequest = ignore_request,
-    sleep: Callable[[float], None] = time.sleep,
+    stopping: Stopping | None = None,
+    sleep: Callable[[float], object] | None = None,
 ) -> KubernetesCluster:
     """The cluster of a kubeconfig file and context, or the one that this process runs in. Sends nothing yet.
 
-    Raises InvalidSettings where there is no usable configuration.
+    When `stopping` is set, every further call raises Stopped.
+
+    Raises ClusterUnreachable where there is no usable configuration.
     """
-    wire = ApiConnection(configuration(kubeconfig, context))
-    return KubernetesCluster(Transport(wire, limits=limits, on_request=on_request, sleep=sleep), page_size=page_size)
+    wire = ApiConnection(configuration(kubeconfig, context), stopping)
+    transport = Transport(wire, limits=limits, on_request=on_request, stopping=stopping, sleep=sleep)
+    return KubernetesCluster(transport, page_size=page_size)
 
 
 def _namespace(item: Item) -> Namespace:

@@ -16,6 +16,7 @@ from rightsizer.cluster.connection import ApiConnection, configuration
 from rightsizer.cluster.endpoint import SERVICES
 from rightsizer.cluster.failure import failure_of
 from rightsizer.cluster.metadata import Item
+from rightsizer.stopping import Stopping
 
 CONNECT_SECONDS = 5.0
 
@@ -62,9 +63,11 @@ class ServiceProxy:
         self._connection.close()
 
 
-def open_service(kubeconfig: str | None, context: str | None, *, namespace: str, name: str, port: int) -> ServiceProxy:
-    """Sends nothing yet. Raises InvalidSettings where there is no usable configuration."""
-    return ServiceProxy(ApiConnection(configuration(kubeconfig, context)), namespace=namespace, name=name, port=port)
+def open_service(
+    kubeconfig: str | None, context: str | None, *, namespace: str, name: str, port: int, stopping: Stopping | None = None
+) -> ServiceProxy:
+    """Sends nothing yet. Raises ClusterUnreachable where there is no usable configuration."""
+    return ServiceProxy(ApiConnection(configuration(kubeconfig, context), stopping), namespace=namespace, name=name, port=port)
 
 
 def parse_service(item: Item) -> Service:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from rightsizer.errors import InvalidQuantity
 from rightsizer.quantities import cpu_millicores, memory_bytes
-from rightsizer.workload import Container, Role, Sizes
+from rightsizer.workload import Container, ResourceName, Role, Sizes
 
 
 def containers_of(pod_spec: Mapping[str, Any]) -> tuple[Container, ...]:
@@ -17,19 +18,22 @@ def containers_of(pod_spec: Mapping[str, Any]) -> tuple[Container, ...]:
 
 
 def sizes_of(declared: Mapping[str, Any]) -> Sizes:
-    """The four numbers of a declared container. Raises InvalidQuantity."""
+    """The four numbers of a declared container. Raises InvalidQuantity, naming the field below `resources`."""
     resources = declared.get("resources") or {}
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     return Sizes(
-        cpu_request=_cpu(requests),
-        cpu_limit=_cpu(limits),
-        memory_request=_memory(requests),
-        memory_limit=_memory(limits),
+        cpu_request=_read(cpu_millicores, requests, "requests", "cpu"),
+        cpu_limit=_read(cpu_millicores, limits, "limits", "cpu"),
+        memory_request=_read(memory_bytes, requests, "requests", "memory"),
+        memory_limit=_read(memory_bytes, limits, "limits", "memory"),
     )
 
 
 def _container(declared: Mapping[str, Any], role: Role) -> Container:
-    return Container(name=declared["name"], sizes=sizes_of(declared), role=role)
+    try:
+        return Container(name=declared["name"], sizes=sizes_of(declared), role=role, image=str(declared.get("image") or ""))
+    except InvalidQuantity as error:
+        raise InvalidQuantity(f"container {declared['name']}: resources.{error}") from error
 
 
 def _init_role(declared: Mapping[str, Any]) -> Role:
@@ -37,9 +41,10 @@ def _init_role(declared: Mapping[str, Any]) -> Role:
     return Role.SIDECAR if declared.get("restartPolicy") == "Always" else Role.INIT
 
 
-def _cpu(quantities: Mapping[str, Any]) -> int | None:
-    return cpu_millicores(quantities["cpu"]) if "cpu" in quantities else None
-
-
-def _memory(quantities: Mapping[str, Any]) -> int | None:
-    return memory_bytes(quantities["memory"]) if "memory" in quantities else None
+def _read(number_of: Callable[[Any], int], quantities: Mapping[str, Any], part: str, resource: ResourceName) -> int | None:
+    if resource not in quantities:
+        return None
+    try:
+        return number_of(quantities[resource])
+    except InvalidQuantity as error:
+        raise InvalidQuantity(f"{part}.{resource}: {error}") from error

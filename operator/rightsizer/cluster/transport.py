@@ -17,6 +17,7 @@ import orjson
 
 from rightsizer.cluster.failure import failure_of
 from rightsizer.errors import ClusterError, ClusterUnreachable
+from rightsizer.stopping import Stopping
 
 OnRequest = Callable[[str, str, int, float], None]
 """Called after each attempt with verb, kind of object (`deployments`, `pods`), HTTP status (0: no answer) and seconds."""
@@ -84,7 +85,10 @@ def ignore_request(verb: str, target: str, status: int, seconds: float) -> None:
 
 
 class Transport:
-    """Sends requests over a wire, again where that can help, and answers the JSON or raises a ClusterError."""
+    """Sends requests over a wire, again where that can help, and answers the JSON or raises a ClusterError.
+
+    When `stopping` is set, no further request is sent, and every call raises Stopped.
+    """
 
     def __init__(
         self,
@@ -92,13 +96,15 @@ class Transport:
         *,
         limits: Limits | None = None,
         on_request: OnRequest = ignore_request,
-        sleep: Callable[[float], None] = time.sleep,
+        stopping: Stopping | None = None,
+        sleep: Callable[[float], object] | None = None,
         share: Callable[[], float] = random.random,
     ) -> None:
         self._wire = wire
         self._limits = limits or Limits()
         self._on_request = on_request
-        self._sleep = sleep
+        self._stopping = stopping or Stopping()
+        self._sleep = sleep or self._stopping.wait
         self._share = share
 
     def call(self, request: Request) -> dict[str, Any]:
@@ -133,12 +139,15 @@ class Transport:
         raise failure.error
 
     def _send(self, request: Request, *, read_seconds: float) -> Answer:
+        self._stopping.check()
         status = 0
         started = time.perf_counter()
         try:
             answer = self._wire.send(request, connect_seconds=self._limits.connect_seconds, read_seconds=read_seconds)
             status = answer.status
         except ClusterUnreachable as error:
+            # What went wrong after the order to stop may have been cut.
+            self._stopping.check()
             raise _Again(error, None) from None
         finally:
             self._on_request(request.verb, request.target, status, time.perf_counter() - started)

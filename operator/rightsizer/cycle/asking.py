@@ -78,7 +78,7 @@ class Asking:
         *,
         at_once: int,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         stopping: Callable[[], bool] = never,
     ) -> None:
         self._at_once = at_once

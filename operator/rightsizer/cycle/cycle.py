@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rightsizer.checks.confines import LimitRange, Quota
@@ -19,20 +19,19 @@ from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
+from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
-from rightsizer.history import last_slot
+from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
-from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
 from rightsizer.profile import Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name
-from rightsizer.status.findings import told_findings
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.standing import State
@@ -117,6 +116,7 @@ class Cycle:
         self._clock = clock
         self._settling = Settling(cluster)
         self._proving = Proving(methods=self._methods)
+        self._recognising = Recognising()
         self._renewed_at = -math.inf
         self._policies_seen_at = -math.inf
 
@@ -130,11 +130,14 @@ class Cycle:
         recommendations = recommend(
             ruled,
             history,
-            self._measuring.oom_floors(),
+            self._measuring.oom_floors(self._kills_since(seen, now)),
             end=end,
             held=self._proving.held,
-            told=_told(seen.recorded.values()),
+            learnt=self._proving.learnt,
+            known=remembered(seen.recorded.values()),
             methods=self._methods,
+            recognising=self._recognising,
+            unread=_unread(measured),
         )
         self._proving.see(recommendations)
         settled = self._settle(seen, measured, recommendations, now)
@@ -196,10 +199,25 @@ class Cycle:
         for workload in seen.workloads:
             by_namespace.setdefault(workload.ref.namespace, []).append(workload)
         wanted = {name: workloads for name, workloads in by_namespace.items() if name not in seen.failed_namespaces}
-        windows = [profile.window_seconds for profile in seen.profiles if profile.mode is not Mode.IGNORE]
-        report = self._measuring.refresh(wanted, now=now, window_seconds=max(windows, default=0))
+        active = [profile for profile in seen.profiles if profile.mode is not Mode.IGNORE]
+        report = self._measuring.refresh(
+            wanted,
+            now=now,
+            window_seconds=max((profile.window_seconds for profile in active), default=0),
+            kills_seconds=max((profile.kills_seconds for profile in active), default=0),
+        )
         self._measuring.forget_all_but(self._kept(seen))
         return report
+
+    def _kills_since(self, seen: _Seen, now: float) -> Callable[[ContainerKey], float]:
+        """From when on the OOM kills of a container count: as far back as the history reaches, or as its profile says."""
+        reach = self._measuring.history.slots * SLOT_SECONDS
+
+        def since(key: ContainerKey) -> float:
+            ruled = seen.assignment.ruled.get(key.workload)
+            return now - max(reach, 0 if ruled is None else ruled.profile.kills_seconds)
+
+        return since
 
     def _kept(self, seen: _Seen) -> set[ContainerKey]:
         """Containers that are there, and all of namespaces that could not be listed this time."""
@@ -268,16 +286,6 @@ class Cycle:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
-def _told(recorded: Iterable[Recorded]) -> dict[ContainerKey, frozenset[FindingType]]:
-    """The findings that are written, by container."""
-    return {
-        ContainerKey(one.workload, name): types
-        for one in recorded
-        for name, entry in entries_by_name(one.status).items()
-        if (types := told_findings(entry))
-    }
-
-
 def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:
     return {namespace: Trouble(reason, str(error)) for namespace, error in failed.items()}
 
@@ -291,8 +299,11 @@ def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Aut
 
 def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
     """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
-    unread = {namespace for namespace, share in measured.read.items() if share < 1}
-    return {*seen.failed_namespaces, *measured.trouble, *unread}
+    return {*seen.failed_namespaces, *measured.trouble, *_unread(measured)}
+
+
+def _unread(measured: MeasuringReport) -> set[str]:
+    return {namespace for namespace, share in measured.read.items() if share < 1}
 
 
 def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:

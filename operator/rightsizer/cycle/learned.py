@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from rightsizer.methods.sizing import oom_floor
 from rightsizer.workload import ContainerKey, OomKill
 
+Since = Callable[[ContainerKey], float]
+
 
 class OomLessons:
-    """The OOM kills of each container within the window. A kill told twice counts once."""
+    """The OOM kills of each container for as long as any of them counts. A kill told twice counts once."""
 
     def __init__(self) -> None:
         self._kills: dict[ContainerKey, set[OomKill]] = {}
@@ -19,9 +21,13 @@ class OomLessons:
         if key is not None:
             self._kills.setdefault(key, set()).add(OomKill(key, at, memory_limit))
 
-    def floors(self) -> dict[ContainerKey, int]:
-        """Bytes by container. A kill without a known limit gives 1 byte: the method then still keeps 1.2 x the peak that it saw."""
-        return {key: max(_floors(kills)) for key, kills in self._kills.items()}
+    def floors(self, since: Since = lambda key: 0.0) -> dict[ContainerKey, int]:
+        """Bytes by container, of the kills since a time (unix seconds) that may be its own.
+
+        A kill without a known limit gives 1 byte: the method then still keeps 1.2 x the peak that it saw.
+        """
+        counting = {key: [kill for kill in kills if kill.at >= since(key)] for key, kills in self._kills.items()}
+        return {key: max(_floors(kills)) for key, kills in counting.items() if kills}
 
     def forget_before(self, time: float) -> None:
         kept = {key: {kill for kill in kills if kill.at >= time} for key, kills in self._kills.items()}

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rightsizer.cycle.asking import Answered, Asking, Unanswered, never
-from rightsizer.cycle.learned import OomLessons
+from rightsizer.cycle.learned import OomLessons, Since
 from rightsizer.cycle.loads import Loads
 from rightsizer.cycle.ownership import PodName, PodWorkloads
 from rightsizer.cycle.questions import Question, plan, throttling_span
 from rightsizer.cycle.silence import Silence
 from rightsizer.cycle.trouble import trouble_of
 from rightsizer.cycle.unreadable import Unreadable
-from rightsizer.cycle.wanted import share_read, with_late, without
+from rightsizer.cycle.wanted import LATE_SECONDS, share_read, with_late, without
 from rightsizer.errors import UsageSourceError, UsageSourceUnreachable
 from rightsizer.history import SLOT_SECONDS, History, Span, UsageBatch, UsageKind, last_slot
 from rightsizer.history.spans import Spans, gaps, joined
@@ -113,13 +113,14 @@ class Measuring:
         progress: Progress = _nobody,
         stopping: Callable[[], bool] = never,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._source = source
         self._new_history = new_history
         self._limits = limits
         self._progress = progress
         self._clock = clock
-        self._asking = Asking(at_once=limits.at_once, clock=clock, stopping=stopping)
+        self._asking = Asking(at_once=limits.at_once, clock=clock, sleep=sleep, stopping=stopping)
         self._pods = PodWorkloads(source, cluster)
         self._loads = Loads(source)
         self._oom = OomLessons()
@@ -127,13 +128,16 @@ class Measuring:
         """Of which spans the OOM kills are known: a history outlives the process, and what it taught does not."""
         self._heard: set[str] = set()
         self._trouble: dict[str, Trouble] = {}
-        self._silence = Silence(self._loads)
+        self._silence = Silence(self._loads, narrowed_by=source.narrowed_by)
         self._unreadable = Unreadable()
         # A folder is opened when it is known how long the history is to be: another length would empty it.
         self.history = _in_memory(1)
 
-    def refresh(self, workloads: Workloads, *, now: float, window_seconds: int) -> MeasuringReport:
-        """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs."""
+    def refresh(self, workloads: Workloads, *, now: float, window_seconds: int, kills_seconds: int = 0) -> MeasuringReport:
+        """Read for these namespaces (name -> its workloads). `window_seconds`: the longest window that anybody needs.
+
+        `kills_seconds`: for how long an OOM kill that was seen is remembered, where that is longer.
+        """
         self._make_room(window_seconds)
         self._read_again_what_came_back()
         self._pods.begin()
@@ -142,7 +146,7 @@ class Measuring:
         this = _Round(workloads, wanted, now)
         self._read(this)
         self._conclude(this)
-        self._oom.forget_before(wanted.start)
+        self._oom.forget_before(min(wanted.start, now - kills_seconds))
         self._unreadable.forget_all_but(workloads)
         return MeasuringReport(
             trouble={name: trouble for name in workloads if (trouble := self._trouble_of(name)) is not None},
@@ -155,9 +159,9 @@ class Measuring:
             failed=self._asking.failed - failed,
         )
 
-    def oom_floors(self) -> dict[ContainerKey, int]:
-        """Bytes below which no memory request may fall, by container, from the OOM kills within the window."""
-        return self._oom.floors()
+    def oom_floors(self, since: Since = lambda key: 0.0) -> dict[ContainerKey, int]:
+        """Bytes below which no memory request may fall, by container, from the OOM kills that are remembered, since a time of its own."""
+        return self._oom.floors(since)
 
     def forget_all_but(self, keys: Collection[ContainerKey]) -> None:
         """Drop what is known of containers that are gone."""
@@ -279,10 +283,14 @@ class Measuring:
     def _answer(self, question: Question, *, newest: int) -> Answered:
         """Runs in the pool: nothing of this object is changed here."""
         batches = [] if question.kills_only else list(self._usage(question, newest=newest))
-        kills = self._source.oom_kills(namespaces=question.namespaces, span=question.span)
+        span = question.span
+        if span.end == newest:
+            # A kill that shows late must not wait for the next full refresh.
+            span = Span(min(span.start, newest - LATE_SECONDS), newest)
+        kills = self._source.oom_kills(namespaces=question.namespaces, span=span)
         answered = Answered(question, batches, None, kills)
-        # Of throttling, more than the question's span may have come, of pods that are gone since.
-        first = min((batch.span.start for batch in batches), default=question.span.start)
+        # Of throttling and kills, more than the question's span may have come, of pods that are gone since.
+        first = min([question.span.start, *(batch.span.start for batch in batches), *(int(kill.at) for kill in kills)])
         return replace(answered, owners=self._pods.ask(_pods(answered), span=Span(first, question.span.end)))
 
     def _usage(self, question: Question, *, newest: int) -> Iterator[UsageBatch]:

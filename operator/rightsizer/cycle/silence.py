@@ -13,10 +13,11 @@ from rightsizer.workload import RESOURCES, Workload
 
 
 class Silence:
-    """Of which namespaces the newest answers had no usage."""
+    """Of which namespaces the newest answers had no usage. `narrowed_by`: what may be the reason, in words."""
 
-    def __init__(self, loads: Loads) -> None:
+    def __init__(self, loads: Loads, *, narrowed_by: str) -> None:
         self._loads = loads
+        self._asked = f" (asked with {narrowed_by})" if narrowed_by else ""
         self._silent: dict[str, Trouble] = {}
 
     def trouble(self, namespace: str) -> Trouble | None:
@@ -39,5 +40,6 @@ class Silence:
             # The first pod may have started after the end of the slot.
             if resources and not ("cpu" in resources and self._loads.present(namespace)):
                 names = " and ".join(USAGE_METRICS[resource] for resource in resources)
-                self._silent[namespace] = Trouble("MetricsMissing", f"the usage source has no series of {names} in namespace {namespace}")
+                message = f"the usage source has no series of {names} in namespace {namespace}{self._asked}"
+                self._silent[namespace] = Trouble("MetricsMissing", message)
         return failed

@@ -8,33 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rightsizer.history import Span
+from rightsizer.history import SLOT_SECONDS, Span
 from rightsizer.history.spans import Spans, gaps, joined
 
-LATE_SECONDS = 600
-"""A slot is asked for until it is so old: with two slots besides the new one, a steady cycle stays cheap."""
+LATE_SECONDS = 900
+"""A slot is asked for until it is so old."""
+
+FULL_SECONDS = 600
+"""At multiples of it in unix time, a refresh is a full one: it asks again for what may have been incomplete, not for what is new alone."""
 
 LATEST_SECONDS = 3_600
 """The same for a namespace of which nothing newer came, as while its samples are held up. What comes later still is not seen."""
 
 
 def with_late(missing: Spans, wanted: Span, *, newest_value: int | None) -> Spans:
-    """What is missing (newest first), with the slots before the new ones that may be incomplete.
+    """What is missing (newest first); in a full refresh, or where samples are late, with the slots before that may be incomplete.
 
     `newest_value`: the last slot of the namespace with a value. Where no slot is new, or nothing was read yet, it is `missing` itself.
 
-    read up to    newest value    asked for at 12:00
-    11:55         11:55           11:50..12:00
-    11:55         11:50           11:50..12:00
+    read up to    newest value    asked for at 12:00    at 12:05
+    11:55         11:55           11:40..12:00
     11:55         11:30           11:00..12:00
-    11:00         11:00           10:50..12:00
+    11:00         11:00           10:50..12:00          10:50..12:05
+    12:00         12:00                                 12:05
+    12:00         11:50                                 11:50..12:05
+    12:00         11:30                                 11:05..12:05
     """
     if not missing or missing[0].end < wanted.end or missing[0].start == wanted.start:
         return missing
     new = missing[0].start
-    held_up = newest_value is not None and newest_value < new - LATE_SECONDS
-    start = max(new - (LATEST_SECONDS if held_up else LATE_SECONDS), wanted.start)
-    return joined((Span(start, wanted.end), *missing))[::-1]
+    behind = 0 if newest_value is None else new - newest_value
+    if behind > LATE_SECONDS:
+        start = new - LATEST_SECONDS
+    elif _full_before(wanted.end) >= new or behind > SLOT_SECONDS:
+        # What is before it was old enough when the last full refresh read it.
+        start = _full_before(new - LATE_SECONDS)
+    else:
+        return missing
+    return joined((Span(max(start, wanted.start), wanted.end), *missing))[::-1]
+
+
+def awaited_after(newest: int) -> int:
+    """The slot up to which all were asked for when they were old enough, where the newest one has been read."""
+    return _full_before(newest) - LATE_SECONDS
+
+
+def _full_before(time: int) -> int:
+    return time // FULL_SECONDS * FULL_SECONDS
 
 
 def without(spans: Iterable[Span], left_out: Sequence[Span]) -> Spans:

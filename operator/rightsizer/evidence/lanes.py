@@ -6,6 +6,7 @@ What a lane wants and how it follows that, and the state in which a replay stand
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,9 @@ from rightsizer.methods import choice, forms
 from rightsizer.methods.choice import Tally
 from rightsizer.methods.pace import Pace
 from rightsizer.methods.ranking import Levels
-from rightsizer.methods.risk import Conduct, conduct_of
+from rightsizer.methods.risk import Conduct, conduct_of, worth_it
 from rightsizer.methods.sizing import top_ratio
 from rightsizer.methods.statistics import Numbers
-from rightsizer.profile import LimitPolicy
 
 LONG_AGO = -(2**40)
 """A slot before all others."""
@@ -33,10 +33,13 @@ class Learning:
     budget: float | None = None
     kill_slots: int = 0
 
-    @property
-    def limit_ratio(self) -> float:
+    def limits(self, requests: Levels) -> Levels:
         """Limits are as high as the rule allows, always: a higher limit costs nothing that is reserved, and a kill costs most."""
-        return top_ratio(self.sizing.limit) if self.sizing.limit.policy is LimitPolicy.RATIO else np.nan
+        if self.sizing.guaranteed:
+            return requests
+        if not self.sizing.limit_moves:
+            return np.where(np.isnan(requests), np.nan, self.sizing.kept_limit)
+        return requests * top_ratio(self.sizing.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,8 @@ class LearnedState:
 
     Requests in force; the slots (from 1970) of the first decision, the last lowering and the last fast raise; how many raises of late,
     as of the slot of the newest; the margin's logarithm and the saved budget; floors by OOM kills with the last slots in which they
-    count; what was counted. Of shape (rows,): the form in force, and the level of the busy hours by which it was chosen.
+    count; what was counted. Of shape (rows,): the form in force, and the level of the busy hours by which it was chosen; and, of the
+    last full hour, what the request would be raised to and lowered to, and the least that kills and the guard leave it (NaN: nothing).
     """
 
     requests: Levels
@@ -61,6 +65,10 @@ class LearnedState:
     tally: Tally
     form: NDArray[np.int64]
     busy: Numbers
+    raise_to: Numbers
+    lower_to: Numbers
+    kill_floor: Numbers
+    guard: Numbers
 
 
 def beginning(rows: int, learning: Learning, pace: Pace) -> LearnedState:
@@ -82,7 +90,37 @@ def beginning(rows: int, learning: Learning, pace: Pace) -> LearnedState:
         tally=choice.empty(shape),
         form=np.zeros(rows, dtype=np.int64),
         busy=np.full(rows, np.nan),
+        raise_to=np.full(rows, np.nan),
+        lower_to=np.full(rows, np.nan),
+        kill_floor=np.full(rows, np.nan),
+        guard=np.full(rows, np.nan),
     )
+
+
+_WHOLE_NUMBERS = ("decided", "lowered", "raised_fast", "raised", "floor_ends", "form")
+_BY_ROW = ("form", "busy", "raise_to", "lower_to", "kill_floor", "guard")
+
+
+def packed(state: LearnedState) -> Numbers:
+    """The state in one table of shape (rows, figures): a row of it is all that has to be kept of a container."""
+    lanes = [getattr(state, item.name) for item in fields(LearnedState) if item.name not in (*_BY_ROW, "tally")]
+    lanes += [getattr(state.tally, item.name) for item in fields(Tally)]
+    table = np.concatenate([*lanes, [getattr(state, name) for name in _BY_ROW]])
+    return np.ascontiguousarray(table.T, dtype=np.float64)
+
+
+def unpacked(table: Numbers, *, lanes: int) -> LearnedState:
+    """The state of a table of so many lanes."""
+    figures = iter(np.ascontiguousarray(table.T))
+
+    def of_lanes() -> Levels:
+        return np.stack([next(figures) for _ in range(lanes)])
+
+    found: dict[str, Any] = {item.name: of_lanes() for item in fields(LearnedState) if item.name not in (*_BY_ROW, "tally")}
+    found["tally"] = Tally(*(of_lanes() for _ in fields(Tally)))
+    found |= {name: next(figures) for name in _BY_ROW}
+    whole = {name: found[name].astype(np.int64) for name in _WHOLE_NUMBERS}
+    return LearnedState(**found | whole)
 
 
 def forms_of(learning: Learning, pace: Pace) -> tuple[str, ...]:
@@ -97,10 +135,7 @@ def conducts_of(learning: Learning, pace: Pace) -> list[Conduct]:
     names = forms_of(learning, pace)
     plain = replace(conduct_of(resource, None, fast=pace.fast), gain=0.0, start=0.0)
     every = [plain] * (len(names) if len(names) > 1 else 0) + [conduct_of(resource, learning.budget, fast=pace.fast)]
-    return [
-        replace(one, raise_change=max(one.raise_change, pace.minimum_change), lower_change=max(one.lower_change, pace.minimum_change))
-        for one in every
-    ]
+    return [worth_it(one, pace.minimum_change) for one in every]
 
 
 class Conducts:

@@ -21,15 +21,12 @@ from rightsizer.methods.choice import Tally
 from rightsizer.methods.levels import DAY_SLOTS, Maximum
 from rightsizer.methods.pace import Pace, Truth
 from rightsizer.methods.ranking import Levels
-from rightsizer.methods.sizing import PEAK_MARGIN
+from rightsizer.methods.risk import GUARD
+from rightsizer.methods.sizing import LEARNED_PEAK_MARGIN, PEAK_MARGIN
 from rightsizer.methods.statistics import Numbers
 
 YOUNG_SLOTS = 2 * DAY_SLOTS
 """For so long after the first decision memory is raised sooner, and before so much was seen no share is believed."""
-
-GUARD = 4.0
-"""A container that was above its request for so many times its budget is given what `Measured` would give, at least. At 3 there are more
-than 0.45 changes a day; to do it for all in their first days costs 1.4 points of CPU slack and 5 of memory, and saves no kill."""
 
 ESCALATION_HALF_LIFE = DAY_SLOTS
 """A raise of yesterday counts half among those of late."""
@@ -55,10 +52,10 @@ def replay_learned(
     return walk.course(), walk.state()
 
 
-def explained(state: LearnedState, learning: Learning, pace: Pace, *, row: int) -> str:
-    """Which form a row has, why, and what came next."""
+def explained(state: LearnedState, learning: Learning, pace: Pace) -> list[str]:
+    """Which form each row has, why, and what came next."""
     names = forms_of(learning, pace)
-    return choice.told(names, int(state.form[row]), state.tally.of_forms(len(names)), state.busy, row)
+    return choice.told(names, state.form, state.tally.of_forms(len(names)), state.busy)
 
 
 class _Walk:
@@ -74,6 +71,7 @@ class _Walk:
         self._values = values
         self._slots_first = np.ascontiguousarray(values[:, max(begin - 1, 0) :].T, dtype=np.float64)
         self._ends = whole_hours(first_slot, begin, values.shape[1])
+        self._measured: Levels | None = None
         self._take(state)
         self._course = undecided(len(values), values.shape[1] - begin)
 
@@ -85,6 +83,8 @@ class _Walk:
         self._floors, self._floor_ends = state.floors.copy(), state.floor_ends.copy()
         self._tally = Tally(*(getattr(state.tally, item.name).copy() for item in fields(Tally)))
         self._form, self._busy = state.form, state.busy
+        self._targets = state.raise_to, state.lower_to
+        self._kill_floor, self._guard = state.kill_floor, state.guard
 
     def state(self) -> LearnedState:
         return LearnedState(
@@ -101,6 +101,9 @@ class _Walk:
             self._tally,
             self._form,
             self._busy,
+            *self._targets,
+            self._kill_floor,
+            self._guard,
         )
 
     def course(self) -> Course:
@@ -113,6 +116,8 @@ class _Walk:
             self._judge(newest)
             causes = np.zeros(before.shape, dtype=np.uint8)
             if column in hours:
+                # A kill in this slot was one at the limit that was in force: its lesson counts for the decision.
+                self._endangered(newest, self._first_slot + column)
                 causes = self._decide(hours[column], column)
             causes = self._hasten(newest, previous, self._first_slot + column, causes)
             self._tally.changes[...] += (self._requests != before) & ~np.isnan(before)
@@ -121,19 +126,19 @@ class _Walk:
             self._course.requests[:, column - self._begin] = self._requests[_REQUEST]
             self._course.causes[:, column - self._begin] = causes[_REQUEST]
             previous = newest
-        self._course.limits[:] = self._course.requests * self._learning.limit_ratio
+        self._course.limits[:] = self._learning.limits(self._course.requests)
         return self._course
 
     def _prepare(self) -> None:
         """What is wanted at each whole hour of the walk, and whether it may be done."""
         window, values, ends = self._sizing.window, self._values, self._ends
-        found = forms.bands(self._sizing.resource, values, ends, window=window)
+        looking = forms.Looking(values, ends, window)
+        found = forms.bands_of(self._sizing.resource, looking)
         self._raise_to = np.stack([found[name].raise_to for name in self._names])
         self._lower_to = np.stack([found[name].lower_to for name in self._names])
         self._may_raise, self._may_lower = seen_enough(values, ends, window, self._pace)
         self._peaks = Maximum(window).levels(values, ends)
-        self._measured = self._sizing.estimator.levels(values, ends) * self._sizing.factor
-        self._busy_levels = forms.busy_level(values, ends, window=window) if len(self._names) > 1 else self._measured
+        self._busy_levels = looking.busy_level() if len(self._names) > 1 else self._peaks
 
     def _judge(self, newest: Numbers) -> None:
         """Counts a slot by what is in force, and lets the margin learn from it."""
@@ -168,20 +173,33 @@ class _Walk:
         return causes.astype(np.uint8)
 
     def _wanted(self, hour: int, slot: int) -> tuple[Levels, Levels]:
-        """What each lane would raise to and lower to."""
+        """What each lane would raise to and lower to. Of the request it is kept by what it is made of, too: so it is explained."""
         if len(self._names) > 1:
             self._busy = self._busy_levels[:, hour]
             self._form = choice.chosen(self._form, choice.scores(self._tally.of_forms(len(self._names)), self._busy))
         factors = np.exp(self._margins) * self._conducts.widening
-        floors = self._sizing.request_floors(self._taught(hour, slot))
-        measured = np.where(self._overspent(), self._measured[:, hour], np.nan)
-        lanes = []
+        taught = self._sizing.request_floors(self._taught(hour, slot))
+        floors = np.fmax(taught, self._sizing.peak_floors(self._peaks[:, hour], LEARNED_PEAK_MARGIN))
+        self._kill_floor = taught[_REQUEST]
+        self._guard = self._guarded(hour)
+        lanes, targets = [], []
         for levels in (self._raise_to[:, :, hour], self._lower_to[:, :, hour]):
             of_request = levels[self._form, np.arange(len(self._form))]
             lane = (np.vstack([levels, of_request]) if len(self._names) > 1 else levels) * factors
-            lane[_REQUEST] = np.where(np.isnan(lane[_REQUEST]), np.nan, np.fmax(lane[_REQUEST], measured))
+            targets.append(lane[_REQUEST].copy())
+            lane[_REQUEST] = np.where(np.isnan(lane[_REQUEST]), np.nan, np.fmax(lane[_REQUEST], self._guard))
             lanes.append(self._sizing.bounded(np.fmax(lane, floors)))
+        self._targets = targets[0], targets[1]
         return lanes[0], lanes[1]
+
+    def _guarded(self, hour: int) -> Numbers:
+        """What `Measured` would give those that need the guard, NaN for all others: there are few of them."""
+        overspent = self._overspent()
+        if not overspent.any():
+            return np.full(len(overspent), np.nan)
+        if self._measured is None:
+            self._measured = self._sizing.estimator.levels(self._values, self._ends) * self._sizing.factor
+        return np.where(overspent, self._measured[:, hour], np.nan)
 
     def _overspent(self) -> Truth:
         """The containers that were above their request for much more than was promised: see `GUARD`."""
@@ -217,13 +235,13 @@ class _Walk:
 
     def _endangered(self, newest: Numbers, slot: int) -> tuple[Truth, Truth]:
         """Where memory was above its limit, and where it is near it. A kill leaves its floor."""
-        limits = self._requests * self._learning.limit_ratio
-        killed = (newest > limits) & self._memory & self._sizing.learns_from_kills
+        limits = self._learning.limits(self._requests)
+        killed = (newest > limits) & self._memory & self._sizing.learns_from_kills & self._sizing.limit_moves
         if killed.any():
             floors = np.fmax(asked_by_kill(limits, newest), np.where(self._floor_ends >= slot, self._floors, np.nan))
             self._floors = np.where(killed, floors, self._floors)
             self._floor_ends[killed] = slot + max(self._learning.kill_slots, self._sizing.window)
-        return killed, speed.near_limit(newest, limits) & self._memory
+        return killed, speed.near_limit(newest, limits) & self._memory & self._sizing.limit_moves
 
     def _enough_for(self, level: Numbers, slot: int) -> Levels:
         """What a fast raise leaves above usage: more after many raises, more for a steep climb."""

@@ -92,7 +92,7 @@ class LearnedPlan:
     def replayed(self, resource: ResourceName, values: Values, pace: Pace, *, first_slot: int, names: Sequence[str]) -> Replayed:
         learning = self.cpu if resource == "cpu" else self.memory
         course, state = replay_learned(values, learning, pace, first_slot=first_slot)
-        return Replayed(course, tuple(explained(state, learning, pace, row=row) for row in range(len(values))))
+        return Replayed(course, tuple(explained(state, learning, pace)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +192,9 @@ def _vpa(window: int) -> Plan:
 
 
 def _autopilot(window: int) -> Plan:
-    """Autopilot's moving window: load-adjusted p95 of CPU (half-life 12 h), p98 of memory (48 h), the last hour's largest, plus 12 %."""
+    """Autopilot's moving window: p95 of CPU (half-life 12 h), p98 of memory (48 h), both by load, the last hour's largest, plus 12 %."""
     cpu = WeightedPercentile(0.95, window, 12 * HOUR_SLOTS, by_load=True)
-    memory = WeightedPercentile(0.98, window, 48 * HOUR_SLOTS)
+    memory = WeightedPercentile(0.98, window, 48 * HOUR_SLOTS, by_load=True)
     return _plan("autopilot", window, Held(cpu, HOUR_SLOTS), Held(memory, HOUR_SLOTS), 1.12)
 
 

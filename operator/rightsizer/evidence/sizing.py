@@ -29,6 +29,7 @@ class Sizing:
 
     Bounds in millicores or bytes. `learns_from_kills`: an OOM kill leaves a floor under the request for as long as the window.
     `window` in slots: how far back peaks, kills and history count. `guaranteed`: the limit is the request, as in a Guaranteed pod.
+    `kept_limit`: the limit that the policy Keep leaves, NaN where it is not known or there is none.
     """
 
     resource: ResourceName
@@ -40,6 +41,12 @@ class Sizing:
     maximum: float = math.inf
     learns_from_kills: bool = True
     guaranteed: bool = False
+    kept_limit: float = math.nan
+
+    @property
+    def limit_moves(self) -> bool:
+        """Whether there is a limit that can be raised."""
+        return self.limit.policy is LimitPolicy.RATIO
 
     def bounded(self, requests: Numbers) -> Numbers:
         """Within the bounds; NaN stays."""
@@ -49,21 +56,18 @@ class Sizing:
         """The least requests that what OOM kills taught leaves; NaN for none."""
         return floors if self.guaranteed else request_floor(self.limit, floors)
 
-    def peak_floors(self, peaks: Numbers) -> Numbers:
-        """The least memory requests whose limits can hold the peaks; NaN for none."""
+    def peak_floors(self, peaks: Numbers, margin: float = PEAK_MARGIN) -> Numbers:
+        """The least memory requests whose limits can hold the peaks with this margin; NaN for none."""
         if self.resource == "cpu":
             return np.full(peaks.shape, np.nan)
-        return peaks * PEAK_MARGIN if self.guaranteed else peak_floor(self.limit, peaks)
+        return peaks * PEAK_MARGIN if self.guaranteed else peak_floor(self.limit, peaks, margin)
 
     def limits(self, requests: Numbers, levels: Numbers, peaks: Numbers, floors: Numbers) -> Numbers:
-        """The limits of these requests, lifted by peaks above the level and by what OOM kills taught (NaN: nothing); NaN for none.
-
-        What is kept cannot be known of a past without sizes: none.
-        """
+        """The limits of these requests, lifted by peaks above the level and by what OOM kills taught (NaN: nothing); NaN for none."""
         if self.guaranteed:
             return requests
-        if self.limit.policy is not LimitPolicy.RATIO:
-            return np.full(requests.shape, np.nan)
+        if not self.limit_moves:
+            return np.where(np.isnan(requests), np.nan, self.kept_limit)
         asked = asked_by_peak(levels, peaks)
         if self.resource == "memory":
             asked = np.fmax(asked, floors)

@@ -39,10 +39,11 @@ class _Unusable(Exception):
 
 @dataclass(slots=True)
 class Folder:
-    """A folder that this process alone uses. `lock`: a descriptor that holds it."""
+    """A folder that this process alone uses. `origin`: what decides the values in it, by name. `lock`: a descriptor that holds it."""
 
     path: Path
     slots: int
+    origin: Mapping[str, str]
     lock: int
 
     def save(self, index: Index, storage: Storage, *, checksums: Mapping[str, int] | None = None) -> None:
@@ -50,6 +51,7 @@ class Folder:
         content = {
             **index.encode(),
             "slots": self.slots,
+            "origin": dict(self.origin),
             "store": storage.head[HeadField.STORE],
             "boot": _boot_id(),
             "checksums": checksums,
@@ -88,13 +90,17 @@ class Opened:
     trouble: str | None = None
 
 
-def open_folder(path: Path | None, *, slots: int, shapes: Mapping[str, Shape]) -> Opened:
-    """What is in the folder, or an empty history in it, or, where it cannot be used, one in memory. The log says which and why."""
+def open_folder(path: Path | None, *, slots: int, shapes: Mapping[str, Shape], origin: Mapping[str, str]) -> Opened:
+    """What is in the folder, or an empty history in it, or, where it cannot be used, one in memory. The log says which and why.
+
+    What was kept under another `origin` is thrown away.
+    """
     if path is None:
         return Opened(Storage.create(shapes), Index())
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        folder = Folder(path, slots, _lock(path))
+        # No parents: a slip of the pen would fill another disk than that of the volume.
+        path.mkdir(exist_ok=True)
+        folder = Folder(path, slots, origin, _lock(path))
     except OSError as error:
         return _in_memory(shapes, _reason(path, error))
     try:
@@ -105,9 +111,17 @@ def open_folder(path: Path | None, *, slots: int, shapes: Mapping[str, Shape]) -
 
 
 def _reason(path: Path, error: OSError) -> str:
-    if isinstance(error, BlockingIOError):
-        return f"the history is in memory only: another process uses {path}"
-    return f"the history is in memory only: {error}"
+    match error:
+        case BlockingIOError():
+            return f"the history is in memory only: another process uses {path}"
+        case FileExistsError() | NotADirectoryError():
+            why = "it is no folder"
+        case FileNotFoundError():
+            why = "the folder that it should be in is missing"
+        case _:
+            why = error.strerror or str(error)
+    advice = "RIGHTSIZER_HISTORY_FOLDER should name a folder that can be written"
+    return f"the history is in memory only: {path} cannot be used ({why}); {advice}, else it is read again after a restart"
 
 
 def _in_memory(shapes: Mapping[str, Shape], trouble: str) -> Opened:
@@ -155,6 +169,7 @@ def _load(folder: Folder, shapes: Mapping[str, Shape]) -> tuple[Storage, Index]:
     content = _read_index(folder.path / INDEX_FILE)
     if content.get("slots") != folder.slots:
         raise _Unusable(f"it has {content.get('slots')} slots, {folder.slots} are wanted")
+    _check_origin(content.get("origin"), folder.origin)
     storage = Storage.load(shapes, folder=folder.path)
     try:
         _check(content, storage)
@@ -183,6 +198,15 @@ def _read_index(path: Path) -> dict[str, Any]:
             raise _Unusable("its index is damaged")
     content: dict[str, Any] = orjson.loads(payload)
     return content
+
+
+def _check_origin(kept: Mapping[str, str] | None, wanted: Mapping[str, str]) -> None:
+    """Raises _Unusable where the values in the folder are of another source: they say nothing of this one."""
+    if kept is None:
+        raise _Unusable("it does not say where its values come from")
+    other = sorted(name for name in {*kept, *wanted} if kept.get(name) != wanted.get(name))
+    if other:
+        raise _Unusable(f"its values were read with another {', '.join(other)}")
 
 
 def _check(content: Mapping[str, Any], storage: Storage) -> None:

@@ -7,8 +7,9 @@ and the codec's matter, where they survive a restart is the folder's; where they
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,14 @@ class History:
 
     Values are off by at most 0.05 %; whole numbers up to 2,048 and memory like 320Mi are exact; shares of throttled periods are off by
     at most 0.004. With a folder, what was added survives the end of the process in any way, once `save` was called after it; without
-    one, or when it cannot be used (`trouble`), it is in memory only. Not for several threads at once.
+    one, or when it cannot be used (`trouble`), it is in memory only. `origin` says what decides the values, by name: where any of it
+    differs from what a folder was filled under, the folder is emptied. Not for several threads at once.
     """
 
-    def __init__(self, *, slots: int, folder: Path | None = None) -> None:
+    def __init__(self, *, slots: int, folder: Path | None = None, origin: Mapping[str, str] = MappingProxyType({})) -> None:
         if slots < 1:
             raise ValueError(f"a history needs at least one slot, not {slots}")
-        opened = open_folder(folder, slots=slots, shapes=shapes(slots))
+        opened = open_folder(folder, slots=slots, shapes=shapes(slots), origin=origin)
         self._storage, self._index, self._folder = opened.storage, opened.index, opened.folder
         self._open_trouble = opened.trouble
         self._save_trouble: str | None = None

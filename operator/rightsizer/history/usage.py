@@ -80,3 +80,6 @@ class UsageWindow:
     pods: NDArray[np.uint16]
     cpu_mean: Values | None = None
     throttled: Values | None = None
+
+    def of(self, resource: ResourceName) -> Values:
+        return self.cpu if resource == "cpu" else self.memory

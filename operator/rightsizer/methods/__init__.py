@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rightsizer.methods.learned import Learned
 from rightsizer.methods.measured import Measured
 from rightsizer.methods.plugin import installed
 from rightsizer.methods.recommendation import Method
-from rightsizer.profile import REPLAYED_METHODS
 
-METHODS: Mapping[str, Method] = {method.name: method for method in (Measured(),)}
+METHODS: Mapping[str, Method] = {method.name: method for method in (Measured(), Learned())}
 """The methods that are always there."""
 
 
 def known_methods() -> Mapping[str, Method]:
     """These, and those of the plug-ins that are installed; the name of one of these cannot be taken."""
-    return {**{name: plugin for name, plugin in installed().items() if name not in REPLAYED_METHODS}, **METHODS}
+    return {**installed(), **METHODS}

@@ -111,12 +111,15 @@ def chosen(current: NDArray[np.int64], scores: Levels) -> NDArray[np.int64]:
     return np.where(better, best, current)
 
 
-def told(names: Sequence[str], current: int, tally: Tally, busy: Numbers, row: int) -> str:
-    """Which form a row has, why, and what came next: `daily: 3.2 points cheaper than steady over 9.1 days of replay (...)`."""
-    found, points = costs(tally, busy), scores(tally, busy)[:, row]
-    days = float(tally.days[0, row])
+def told(names: Sequence[str], current: NDArray[np.int64], tally: Tally, busy: Numbers) -> list[str]:
+    """Which form each row has, why, and what came next: `daily: 3.2 points cheaper than steady over 9.1 days of replay (...)`."""
     if len(names) == 1:
-        return f"{names[0]}: the only form of this resource"
+        return [f"{names[0]}: the only form of this resource under this strategy"] * len(current)
+    found, points, days = costs(tally, busy), scores(tally, busy), tally.days[0]
+    return [_told(names, int(current[row]), found, points[:, row], float(days[row]), row) for row in range(len(current))]
+
+
+def _told(names: Sequence[str], current: int, found: Costs, points: Numbers, days: float, row: int) -> str:
     if days < LEAST_DAYS:
         return f"{names[0]}: {days:.1f} days were replayed, others are chosen from {LEAST_DAYS:.0f} days on"
     others = [place for place in np.argsort(points).tolist() if place != current]
@@ -126,8 +129,9 @@ def told(names: Sequence[str], current: int, tally: Tally, busy: Numbers, row: i
 def _why(names: Sequence[str], current: int, found: Costs, row: int, days: float) -> str:
     if current == 0:
         return f"no other form was cheaper by enough over {days:.1f} days of replay"
-    causes = ", ".join(f"{item.name} {getattr(found, item.name)[current, row]:+.1f}" for item in fields(Costs))
-    return f"{-found.total[current, row]:.1f} points cheaper than {names[0]} over {days:.1f} days of replay ({causes})"
+    by_cause = {item.name: float(getattr(found, item.name)[current, row]) for item in fields(Costs)}
+    causes = ", ".join(f"{name} {points:+.1f}" for name, points in by_cause.items())
+    return f"{-sum(by_cause.values()):.1f} points cheaper than {names[0]} over {days:.1f} days of replay ({causes})"
 
 
 def _why_not(names: Sequence[str], other: int, points: Numbers, current: int) -> str:

@@ -10,10 +10,20 @@ from dataclasses import dataclass
 
 from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.pace import CLIMB_MOST, CLIMB_SLOTS, FAST_MARGIN, NEAR_LIMIT, ROLLOUT_HOLD_SECONDS
-from rightsizer.methods.recommendation import Clamp, Measurement
-from rightsizer.methods.sizing import OOM_ADDITION, OOM_FACTOR, PEAK_LIMIT_RATIO, PEAK_MARGIN, STEPS, UNTHROTTLED_MOST, top_ratio
+from rightsizer.methods.recommendation import Clamp, Learnt, Measurement
+from rightsizer.methods.risk import GUARD
+from rightsizer.methods.sizing import (
+    LEARNED_PEAK_MARGIN,
+    OOM_ADDITION,
+    OOM_FACTOR,
+    PEAK_LIMIT_RATIO,
+    PEAK_MARGIN,
+    STEPS,
+    UNTHROTTLED_MOST,
+    top_ratio,
+)
 from rightsizer.profile import LimitPolicy, LimitRule
-from rightsizer.quantities import MEBIBYTE, format_cpu, format_duration, format_memory
+from rightsizer.quantities import MEBIBYTE, format_cpu, format_days, format_duration, format_memory, format_share_up
 from rightsizer.workload import ResourceName
 
 """What an OOM kill adds to the limit at which it happened, where the limit x 1.2 is less: how the floor was made, told backwards here."""
@@ -22,7 +32,7 @@ from rightsizer.workload import ResourceName
 @dataclass(frozen=True, slots=True)
 class Steps:
     """The numbers on the way to a request and a limit, in millicores or bytes. `unthrottled`: what would have been measured without
-    throttling."""
+    throttling, to which `rule_buffer` is added."""
 
     resource: ResourceName
     measurement: Measurement
@@ -36,6 +46,8 @@ class Steps:
     limit_clamp: Clamp
     current_request: int | None = None
     unthrottled: float | None = None
+    rule_buffer: float = 0.0
+    learned: bool = False
 
 
 def text(steps: Steps) -> str:
@@ -46,6 +58,22 @@ def text(steps: Steps) -> str:
     Where the container was throttled, the measured value is followed by: a lower bound: throttled in 12 % of the values
     """
     return f"{_measured(steps)}; {_request(steps)}; {_limit(steps)}"
+
+
+def choice(resource: ResourceName, learnt: Learnt) -> str:
+    """Why `Learned` wants what it wants, and what it promises against what its replay had.
+
+    steady: the only form of this resource under this strategy; raised to 175m or lowered to 180m; above the request for 0.2% of the last
+    7d in its replay, 0.3% are promised
+    """
+    raise_to, lower_to = (amount(resource, round(one / STEPS[resource]) * STEPS[resource]) for one in (learnt.raise_to, learnt.lower_to))
+    risk = f"above the request for {format_share_up(learnt.above)} of the last {format_days(learnt.days)} in its replay"
+    return f"{learnt.choice}; raised to {raise_to} or lowered to {lower_to}; {risk}, {format_risk(learnt.promised)} are promised"
+
+
+def format_risk(share: float) -> str:
+    """A promised share with up to two decimals: 0.0015 -> 0.15%, 0.01 -> 1%."""
+    return f"{_decimal(round(share * 100, 2))}%"
 
 
 def amount(resource: ResourceName, value: float) -> str:
@@ -64,7 +92,8 @@ def _measured(steps: Steps) -> str:
     window = format_duration(found.window_seconds)
     values = "1 value" if found.samples == 1 else f"{found.samples:,} values"
     seen = ", ".join([values, f"{found.coverage * 100:.1f} %", *_pods(steps)])
-    return f"{found.statistic} of {window} ({seen}) = {_level(steps)}{_throttled(found)}"
+    since = "" if found.release is None else f" since {found.release}"
+    return f"{found.statistic} of {window}{since} ({seen}) = {_level(steps)}{_throttled(found)}"
 
 
 def _level(steps: Steps) -> str:
@@ -96,7 +125,8 @@ def _pods(steps: Steps) -> list[str]:
 
 
 def _request(steps: Steps) -> str:
-    target = f"+ {_decimal(steps.buffer * 100)} % = {amount(steps.resource, steps.target)}"
+    sign = "-" if steps.buffer < 0 else "+"
+    target = f"{sign} {_decimal(abs(steps.buffer) * 100)} % = {amount(steps.resource, steps.target)}"
     if steps.request_clamp == Clamp.NONE:
         return target + _rounding(steps, steps.target, steps.request)
     return f"{target}; {_moved(steps)}"
@@ -115,6 +145,13 @@ def _moved(steps: Steps) -> str:
             return _raised_after_oom_kill(steps)
         case Clamp.NEAR_LIMIT:
             return _raised_near_limit(steps)
+        case Clamp.KEPT:
+            return f"left at {_size(steps, steps.request)}, which is neither to be raised nor to be lowered"
+        case Clamp.REPLAYED_KILL:
+            return f"raised to {_size(steps, steps.request)}, because in its replay memory came above its limit"
+        case Clamp.MEASURED:
+            why = f"its replay was above its request for more than {GUARD:g} x what is promised"
+            return f"raised to {_size(steps, steps.request)}, which Measured gives, because {why}"
         case _:
             return _moved_by_profile(steps)
 
@@ -135,9 +172,11 @@ def _moved_by_profile(steps: Steps) -> str:
 
 
 def _raised_for_peak(steps: Steps) -> str:
-    ratio, wanted = top_ratio(steps.limit_rule), steps.measurement.peak * PEAK_MARGIN
-    share = f"{_size(steps, wanted / ratio)}{_rounding(steps, wanted / ratio, steps.request)}"
-    return f"raised to {_times_peak(steps, PEAK_MARGIN, None)}, over {ratio:g} = {share}, because the limit has to hold the peak"
+    ratio, margin = top_ratio(steps.limit_rule), LEARNED_PEAK_MARGIN if steps.learned else PEAK_MARGIN
+    share = steps.measurement.peak * margin / ratio
+    told = f"the peak of {_size(steps, steps.measurement.peak)}" if margin == 1 else _times_peak(steps, margin, None)
+    rounding = _rounding(steps, share, steps.request)
+    return f"raised to {told}, over {ratio:g} = {_size(steps, share)}{rounding}, because the limit has to hold the peak"
 
 
 def _held_for_leak(steps: Steps) -> str:
@@ -148,12 +187,12 @@ def _held_for_leak(steps: Steps) -> str:
 
 def _raised_after_throttling(steps: Steps) -> str:
     level = steps.unthrottled or 0
-    wanted = level * (1 + steps.buffer)
+    wanted = level * (1 + steps.rule_buffer)
     if wanted + STEPS[steps.resource] <= steps.request:
         return f"raised to the limit {_size(steps, steps.request)}, at which it was throttled, because the pod is Guaranteed"
     counted = f"throttled values count 1 / (1 - their share of periods), up to {UNTHROTTLED_MOST:g} x"
     result = f"{_size(steps, wanted)}{_rounding(steps, wanted, steps.request)}"
-    return f"raised, as {_size(steps, level)} is measured where {counted}: + {_decimal(steps.buffer * 100)} % = {result}"
+    return f"raised, as {_size(steps, level)} is measured where {counted}: + {_decimal(steps.rule_buffer * 100)} % = {result}"
 
 
 def _raised_after_oom_kill(steps: Steps) -> str:
@@ -250,7 +289,7 @@ def _times_peak(steps: Steps, factor: float, result: int | None) -> str:
 
 def _rounding(steps: Steps, exact: float, result: int | None) -> str:
     step = STEPS[steps.resource]
-    if result is None or abs(exact - result) < step / 1000:
+    if result is None or abs(exact - result) < step / 10_000:
         return ""
     return f", rounded up to {_size(steps, result)}"
 

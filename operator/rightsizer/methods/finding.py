@@ -1,9 +1,16 @@
-"""What fools a recommendation, by the word that status, event and README have for it. How each is recognised is not known here."""
+"""What fools a recommendation, by the word that status, event and README have for it, and what a method is told of it.
+
+How each is recognised is not known here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from rightsizer.methods.release import Release, Split
+from rightsizer.workload import ResourceName
 
 
 class FindingType(StrEnum):
@@ -26,3 +33,36 @@ class Finding:
 
     type: FindingType
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a container besides its usage.
+
+    `told`: the findings that people have been told of it; `release`: its newest one, if one was seen; `splits`: the releases since which
+    its history counted so far, by resource.
+    """
+
+    told: frozenset[FindingType] = frozenset()
+    release: Release | None = None
+    splits: Mapping[ResourceName, Release] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """What was recognised of one container, as far as numbers depend on it.
+
+    `leak_start`: bytes from which a leak climbs anew, None without a leak; `throttled`: whether there is that finding; `splits`: from
+    when on the history of a resource counts, where a release changed its level.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    leak_start: float | None = None
+    throttled: bool = False
+    splits: Mapping[ResourceName, Split] = field(default_factory=dict)
+
+
+NOTHING_RECOGNISED = Recognised()

@@ -14,6 +14,7 @@ import numpy as np
 from rightsizer.history import Values
 from rightsizer.methods.levels import DAY_SLOTS, HOUR_SLOTS, Estimator, Maximum, WeightedPercentile
 from rightsizer.methods.ranking import Columns, Levels
+from rightsizer.methods.statistics import Ordered
 from rightsizer.workload import ResourceName
 
 STEADY, DAILY, BURST = "steady", "daily", "burst"
@@ -64,25 +65,31 @@ class Band:
 
 def bands(resource: ResourceName, values: Values, ends: Columns, *, window: int) -> Mapping[str, Band]:
     """What each form of the resource wants at the end of each of these columns, looking back `window` slots at most."""
-    looking = _Looking(values, ends, window)
+    return bands_of(resource, Looking(values, ends, window))
+
+
+def bands_of(resource: ResourceName, looking: Looking) -> Mapping[str, Band]:
+    """The same, of usage that is looked at for more."""
     return _memory(looking) if resource == "memory" else _cpu(looking)
 
 
-def busy_level(values: Values, ends: Columns, *, window: int) -> Levels:
-    """The level of the busy hours, by which requests of several forms are compared: 1 - level / request is their slack."""
-    return _Looking(values, ends, window).percentile(0.95, 48)
-
-
-@dataclass(frozen=True, slots=True)
-class _Looking:
+class Looking:
     """Usage as it is looked at from each of the ends; times in hours."""
 
-    values: Values
-    ends: Columns
-    window: int
+    def __init__(self, values: Values, ends: Columns, window: int) -> None:
+        self.values, self.ends, self.window = values, ends, window
+        # From a single end all percentiles are of the same values, and most of the time goes into their order.
+        self._newest = Ordered(values[:, max(int(ends[0]) + 1 - window, 0) : int(ends[0]) + 1]) if len(ends) == 1 else None
 
     def percentile(self, share: float, half_life: int, *, by_load: bool = False) -> Levels:
-        return self._levels(WeightedPercentile(share, self.window, half_life * HOUR_SLOTS, by_load))
+        slots = half_life * HOUR_SLOTS
+        if self._newest is not None:
+            return self._newest.weighted_percentile(share=share, half_life=slots, by_load=by_load)[:, np.newaxis]
+        return self._levels(WeightedPercentile(share, self.window, slots, by_load))
+
+    def busy_level(self) -> Levels:
+        """The level of the busy hours, by which requests of several forms are compared: 1 - level / request is their slack."""
+        return self.percentile(0.95, 48)
 
     def peak(self, hours: int) -> Levels:
         return self._levels(Maximum(min(hours * HOUR_SLOTS, self.window)))
@@ -100,12 +107,12 @@ class _Looking:
         return estimator.levels(self.values, self.ends)
 
 
-def _cpu(looking: _Looking) -> Mapping[str, Band]:
+def _cpu(looking: Looking) -> Mapping[str, Band]:
     steady = _steady_cpu(looking)
     return {STEADY: steady, DAILY: _daily(looking, steady), BURST: _burst(looking, steady)}
 
 
-def _steady_cpu(looking: _Looking) -> Band:
+def _steady_cpu(looking: Looking) -> Band:
     """Raised to what two days ask for, lowered to what one day does: an hour that was busy once is busy again within a day."""
     raising = np.fmax(looking.percentile(0.98, 48), looking.percentile(0.9, 24, by_load=True))
     lowering = np.fmax(looking.percentile(0.98, 24), looking.percentile(0.95, 48, by_load=True))
@@ -114,7 +121,7 @@ def _steady_cpu(looking: _Looking) -> Band:
     return Band(raise_to, np.fmax(lower_to, raise_to * LOWER_DISTANCE / RAISE_DISTANCE))
 
 
-def _daily(looking: _Looking, steady: Band) -> Band:
+def _daily(looking: Looking, steady: Band) -> Band:
     """Raised to what the same hours of yesterday needed, lowered when a day was quiet; the steady form where yesterday was not seen."""
     yesterday = looking.yesterday(AHEAD_HOURS)
     known = ~np.isnan(yesterday)
@@ -125,13 +132,13 @@ def _daily(looking: _Looking, steady: Band) -> Band:
     return Band(raise_to, np.fmax(lower_to, raise_to / RAISE_DISTANCE))
 
 
-def _burst(looking: _Looking, steady: Band) -> Band:
+def _burst(looking: Looking, steady: Band) -> Band:
     """Peaks are remembered for a week."""
     raise_to = np.fmax(steady.raise_to, BURST_SHARE * looking.peak(7 * 24))
     return Band(raise_to, np.fmax(steady.lower_to, raise_to / RAISE_DISTANCE))
 
 
-def _memory(looking: _Looking) -> Mapping[str, Band]:
+def _memory(looking: Looking) -> Mapping[str, Band]:
     level = looking.percentile(0.99, 96, by_load=True)
     wanted = MEMORY_MARGIN * _between(looking.peak(24), MEMORY_LEAST * level, MEMORY_MOST * level)
     return {STEADY: Band(wanted, wanted)}

@@ -87,9 +87,7 @@ class Mean:
         if len(ends) <= _FEW:
             return _one_by_one(values, ends, self.window, lambda part: statistic(part, "mean"))
         number = counts(values, ends, self.window)
-        sums = np.zeros((len(values), values.shape[1] + 1))
-        np.cumsum(np.nan_to_num(values.astype(np.float64)), axis=1, out=sums[:, 1:])
-        total = sums[:, ends + 1] - sums[:, np.maximum(ends + 1 - self.window, 0)]
+        total = _moving_sums(np.nan_to_num(values.astype(np.float64)), ends, self.window)
         means: Levels = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
         return means
 
@@ -194,6 +192,25 @@ class Clamped:
     def levels(self, values: Values, ends: Columns) -> Levels:
         low = self.between.levels(values, ends)
         return np.fmin(np.fmax(self.of.levels(values, ends), low), self.most * low)
+
+
+def _moving_sums(values: NDArray[np.float64], ends: Columns, window: int) -> Levels:
+    """The sums of the last `window` columns at each of these ends.
+
+    Cut into pieces as wide as the window, each window is the end of one piece and the begin of the next. Nothing is taken away: what a
+    difference of running sums leaves after a large value may be less exact than the small values that follow it.
+    """
+    rows, columns = values.shape
+    width = min(window, columns)
+    number = -(-columns // width)
+    padded = np.zeros((rows, number * width))
+    padded[:, :columns] = values
+    pieces = padded.reshape(rows, number, width)
+    begins = np.cumsum(pieces, axis=2).reshape(padded.shape)
+    rests = np.cumsum(pieces[:, :, ::-1], axis=2)[:, :, ::-1].reshape(padded.shape)
+    first = np.maximum(ends + 1 - window, 0)
+    sums: Levels = begins[:, ends] + np.where(first % width == 0, 0.0, rests[:, first])
+    return sums
 
 
 def _one_by_one(values: Values, ends: Columns, window: int, of_window: Callable[[Values], NDArray[Any]]) -> Levels:

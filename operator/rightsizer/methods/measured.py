@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
-from rightsizer.methods.explanation import Steps, text
-from rightsizer.methods.finding import Finding
+from rightsizer.methods.explanation import Steps, choice, text
 from rightsizer.methods.levels import estimator_of
 from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
-from rightsizer.methods.patterns.recognising import recognise
-from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Measurement
-from rightsizer.methods.sizing import STEPS, Inputs, Sized, leak_hold, limits, requests, unthrottled, with_buffer
+from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Learnt, Measurement
+from rightsizer.methods.sizing import STEPS, Inputs, Sized, buffers, leak_hold, limits, requests, unthrottled, with_buffer
 from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
-from rightsizer.profile import ContainerRule, LimitPolicy, ResourceRule
+from rightsizer.methods.wishes import Wishes, learnt_of, wishes_of
+from rightsizer.profile import LEARNED, ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 _SHOWN_STEPS = 10
@@ -65,9 +64,9 @@ def sized_by_rule(usage: UsageWindow, facts: Sequence[ContainerFacts], given: Gi
 def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], given: Given | None) -> list[ContainerRecommendation]:
     pods = _most_pods(usage.pods[rows])
     cpu, memory = usage.cpu[rows], usage.memory[rows]
-    recognised = recognise(usage, rows, [fact.told for fact in facts])
+    recognised = [fact.recognised for fact in facts]
     nothing = np.full(len(memory), np.nan)
-    demand = _unthrottled(usage, rows, recognised.throttled)
+    demand = _unthrottled(usage, rows, np.array([one.throttled for one in recognised], dtype=np.bool_))
     seen = {
         "cpu": _Seen("cpu", cpu, usage.span, pods, _throttled_shares(usage, rows), nothing, demand, given=_given(given, "cpu", rows)),
         "memory": _Seen(
@@ -76,14 +75,14 @@ def _of_block(usage: UsageWindow, rows: slice, facts: Sequence[ContainerFacts], 
             usage.span,
             pods,
             np.zeros(len(memory)),
-            recognised.leak_start,
+            _numbers([one.leak_start for one in recognised]),
             given=_given(given, "memory", rows),
         ),
     }
     explained = {resource: _of_resource(seen[resource], facts) for resource in RESOURCES}
     return [
-        _recommendation(fact, cpu=cpu, memory=memory, findings=findings)
-        for fact, cpu, memory, findings in zip(facts, explained["cpu"], explained["memory"], recognised.findings, strict=True)
+        _recommendation(fact, cpu=cpu, memory=memory)
+        for fact, cpu, memory in zip(facts, explained["cpu"], explained["memory"], strict=True)
     ]
 
 
@@ -110,16 +109,14 @@ def _unthrottled(usage: UsageWindow, rows: slice, throttled: Truth) -> Values | 
     return found
 
 
-def _recommendation(
-    fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None, findings: tuple[Finding, ...]
-) -> ContainerRecommendation:
+def _recommendation(fact: ContainerFacts, *, cpu: Explanation | None, memory: Explanation | None) -> ContainerRecommendation:
     current = fact.container.sizes
     wanted: Sizes = current
     if cpu is not None:
         wanted = replace(wanted, cpu_request=cpu.request, cpu_limit=cpu.limit)
     if memory is not None:
         wanted = replace(wanted, memory_request=memory.request, memory_limit=memory.limit)
-    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings=findings)
+    return ContainerRecommendation(fact.container.name, current, wanted, cpu, memory, findings=fact.recognised.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,17 +188,22 @@ def _rows_by_rule(facts: Sequence[ContainerFacts]) -> dict[ContainerRule, list[i
 
 def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -> list[Explanation | None]:
     resource = seen.resource
-    measurements = _measurements(seen, rule, facts)
-    inputs = _inputs(seen, rule, measurements, facts)
+    learnt = learnt_of(facts, resource)
+    wishes = wishes_of(learnt, _numbers(_requested(facts, resource)))
+    measurements = _measurements(seen, rule, facts, learnt, wishes)
+    inputs = replace(_inputs(seen, rule, measurements, facts), wishes=wishes)
     requested = requests(resource, rule, inputs)
     limited = limits(resource, rule.limit, inputs, requested.values)
-    targets = with_buffer(inputs.measured, rule.buffer)
+    shares = buffers(rule, inputs)
+    targets = with_buffer(inputs.measured, shares)
     return [
         _explanation(
             resource,
             rule,
             found,
             fact,
+            learnt=learnt[row],
+            buffer=float(shares[row]),
             target=float(targets[row]),
             unthrottled=None if inputs.unthrottled is None else float(inputs.unthrottled[row]),
             requested=_at(requested, row),
@@ -213,18 +215,27 @@ def _of_rule(rule: ResourceRule, seen: _Seen, facts: Sequence[ContainerFacts]) -
     ]
 
 
-def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFacts]) -> list[Measurement]:
+def _measurements(
+    seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFacts], learnt: Sequence[Learnt | None], wishes: Wishes | None
+) -> list[Measurement]:
     resource, values, span = seen.resource, seen.values, seen.span
     there = extent(values)
     latest, peaks = _as_shown(resource, seen.levels(rule)), _as_shown(resource, peak(values))
-    held = _as_shown(resource, _numbers([fact.held.get(resource) for fact in facts]))
+    splits = [fact.recognised.splits.get(resource) for fact in facts]
+    # What is held was replayed without knowing of releases.
+    held = _as_shown(resource, _numbers([None if split else fact.held.get(resource) for fact, split in zip(facts, splits, strict=True)]))
     # What is held stands in for no level: where the method has none, there is nothing to say.
     measured = np.where(np.isnan(latest), np.nan, np.fmax(latest, held))
+    if wishes is not None:
+        # Three decimals are shown. Rounded down, because the product is rounded up to whole steps.
+        wanted = np.floor(wishes.levels * 1_000 / STEPS[resource]) * STEPS[resource] / 1_000
+        learned = ~np.isnan(wanted) & ~np.isnan(latest)
+        latest, measured = np.where(learned, wanted, latest), np.where(learned, wanted, measured)
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
     before = np.where(there.last > 0, values[np.arange(len(values)), there.last - 1], np.nan) if values.shape[1] else latest
     return [
         Measurement(
-            statistic=rule.told_statistic if seen.given is None else seen.given.told,
+            statistic=_told_statistic(seen, rule, learnt[row]),
             window_seconds=span.slots * SLOT_SECONDS,
             value=float(measured[row]),
             peak=float(peaks[row]),
@@ -237,9 +248,17 @@ def _measurements(seen: _Seen, rule: ResourceRule, facts: Sequence[ContainerFact
             latest=float(latest[row]) if measured[row] > latest[row] else None,
             last_value=float(last[row]),
             previous_value=None if np.isnan(before[row]) else float(before[row]),
+            release=None if split is None else split.release,
+            before_release_seconds=0 if split is None else split.before_seconds,
         )
-        for row in range(len(values))
+        for row, split in enumerate(splits)
     ]
+
+
+def _told_statistic(seen: _Seen, rule: ResourceRule, learnt: Learnt | None) -> str:
+    if learnt is not None:
+        return f"{LEARNED} {learnt.form}"
+    return rule.told_statistic if seen.given is None else seen.given.told
 
 
 def _as_shown(resource: ResourceName, values: Numbers) -> Numbers:
@@ -249,6 +268,7 @@ def _as_shown(resource: ResourceName, values: Numbers) -> Numbers:
 
 def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement], facts: Sequence[ContainerFacts]) -> Inputs:
     resource, unthrottled_levels = seen.resource, seen.unthrottled_levels(rule)
+    requested = _numbers(_requested(facts, resource))
     return Inputs(
         measured=np.array([found.value for found in measurements]),
         peak=np.array([found.peak for found in measurements]),
@@ -257,15 +277,15 @@ def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement]
         guaranteed=np.array([fact.guaranteed for fact in facts], dtype=np.bool_),
         newest=np.array([found.last_value for found in measurements]),
         previous=_numbers([found.previous_value for found in measurements]),
-        leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(_numbers(_requested(facts)), seen.leak_start, rule.buffer),
+        leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(requested, seen.leak_start, rule.buffer),
         unthrottled=None if unthrottled_levels is None else _as_shown(resource, unthrottled_levels),
     )
 
 
-def _requested(facts: Sequence[ContainerFacts]) -> list[int | None]:
+def _requested(facts: Sequence[ContainerFacts], resource: ResourceName) -> list[int | None]:
     # A request that is left out is set to the limit by the API server.
     sizes = [fact.container.sizes for fact in facts]
-    return [found.memory_limit if found.memory_request is None else found.memory_request for found in sizes]
+    return [found.limit(resource) if found.request(resource) is None else found.request(resource) for found in sizes]
 
 
 def _numbers(values: Sequence[float | None]) -> Numbers:
@@ -282,6 +302,8 @@ def _explanation(
     found: Measurement,
     fact: ContainerFacts,
     *,
+    learnt: Learnt | None,
+    buffer: float,
     target: float,
     unthrottled: float | None,
     requested: tuple[float, Clamp],
@@ -290,7 +312,7 @@ def _explanation(
     steps = Steps(
         resource=resource,
         measurement=found,
-        buffer=rule.buffer,
+        buffer=buffer,
         target=target,
         oom_floor=fact.oom_floor,
         request=int(requested[0]),
@@ -300,11 +322,13 @@ def _explanation(
         limit_clamp=limited[1],
         current_request=fact.container.sizes.request(resource),
         unthrottled=unthrottled,
+        rule_buffer=rule.buffer,
+        learned=learnt is not None,
     )
     return Explanation(
         resource=resource,
         measurement=found,
-        buffer=rule.buffer,
+        buffer=buffer,
         target=target,
         request=steps.request,
         request_clamp=steps.request_clamp,
@@ -313,4 +337,6 @@ def _explanation(
         limit_ratio=rule.limit.ratio if rule.limit.policy is LimitPolicy.RATIO else None,
         limit_clamp=steps.limit_clamp,
         text=text(steps),
+        choice="" if learnt is None else choice(resource, learnt),
+        learned=learnt is not None,
     )

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from rightsizer.history import UsageWindow
-from rightsizer.methods.finding import Finding, FindingType
+from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, Recognised
+from rightsizer.methods.release import Release
 from rightsizer.profile import ContainerRule, LimitPolicy
 from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 
@@ -18,7 +19,9 @@ class Clamp(StrEnum):
 
     OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now
     asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps. LEAK:
-    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added.
+    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added. Of `Learned` only, KEPT: what is requested now needs
+    neither raising nor lowering; REPLAYED_KILL: what memory above its limit taught in the replay; MEASURED: what `Measured` gives, because
+    the replay was above its request for much more than was promised.
     """
 
     NONE = "None"
@@ -31,6 +34,31 @@ class Clamp(StrEnum):
     LIMIT = "Limit"
     LEAK = "Leak"
     THROTTLED = "Throttled"
+    KEPT = "Kept"
+    REPLAYED_KILL = "ReplayedOOMKill"
+    MEASURED = "Measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the method `Learned` came to for one resource of one container, as of its last full hour. Sizes in millicores or bytes.
+
+    `form`: the shape that its usage was found to have, and `choice` why, in words. `raise_to`, `lower_to`: the requests that it would
+    be raised to and lowered to; the `margin` (a share) in them is what the control of the risk added. `kill_floor`, `guard`: the least
+    requests that replayed kills and `Measured` leave, NaN for none. `promised`: the share of the time above the request that it may have,
+    and `above` the one that the replay had in the `days` that were judged.
+    """
+
+    form: str
+    choice: str
+    raise_to: float
+    lower_to: float
+    margin: float
+    kill_floor: float
+    guard: float
+    promised: float
+    above: float
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +67,8 @@ class ContainerFacts:
 
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
-    `told`: the findings that people have been told of it.
+    `recognised`: what could fool the method, as it was recognised of late. `learnt`: what the method `Learned` came to, of each resource
+    of which there was enough history; None: its past has not been walked through yet, or the method is another one.
     """
 
     key: ContainerKey
@@ -48,7 +77,8 @@ class ContainerFacts:
     guaranteed: bool
     oom_floor: int | None = None
     held: Mapping[ResourceName, float] = field(default_factory=dict)
-    told: frozenset[FindingType] = frozenset()
+    recognised: Recognised = NOTHING_RECOGNISED
+    learnt: Mapping[ResourceName, Learnt] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +90,7 @@ class Measurement:
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
     `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value;
     `previous_value`: that of the slot before it, None for a gap.
+    `release`: all of it is from since this release; `before_release_seconds` of history from before it count only for raising.
     """
 
     statistic: str
@@ -75,13 +106,17 @@ class Measurement:
     latest: float | None = None
     last_value: float = 0.0
     previous_value: float | None = None
+    release: Release | None = None
+    before_release_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """How request and limit of one resource came about. Numbers in millicores or bytes.
 
-    `target` is the measured value plus the buffer, before bounds and rounding. `text` is one line that can be redone by hand.
+    `target` is the measured value plus the buffer, before bounds and rounding. `text` is one line that can be redone by hand. Of the method
+    `Learned` only, `choice`: why it wants that, in words; `learned`: it wants it, and not `Measured` in its place; `provisional`: it only
+    stands in until the past was walked through.
     """
 
     resource: ResourceName
@@ -95,6 +130,9 @@ class Explanation:
     limit_ratio: float | None
     limit_clamp: Clamp
     text: str
+    choice: str = ""
+    provisional: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,5 +161,8 @@ class Method(Protocol):
     def name(self) -> str: ...
 
     def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
-        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window."""
+        """One recommendation per row of `usage`; `facts[i]` belongs to `usage.keys[i]`. All rules share one window.
+
+        What was used before a release that split the history of a row is left out of `usage`.
+        """
         ...

@@ -35,6 +35,10 @@ CREDIT_GROWTH, MOST_CREDIT = 12.0, 36.0
 FIRST_CREDIT = 6.0
 """Slots that are saved up at the beginning."""
 
+GUARD = 4.0
+"""A container that was above its request for so many times its budget is given what `Measured` would give, at least. At 3 there are more
+than 0.45 changes a day; to do it for all in their first days costs 1.4 points of CPU slack and 5 of memory, and saves no kill."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
@@ -116,9 +120,20 @@ the budget, because most containers have none of them and stay below it. Found b
 
 def conduct_of(resource: ResourceName, budget: float | None, *, fast: bool) -> Conduct:
     """How requests follow for a budget (share of time above the request; None: the default), `fast` where raising restarts nothing."""
-    if resource == "cpu":
-        return _cpu(CPU_BUDGET if budget is None else budget, fast=fast)
-    return _memory(MEMORY_BUDGET if budget is None else budget, fast=fast)
+    of_resource = _cpu if resource == "cpu" else _memory
+    return of_resource(promised(resource, budget), fast=fast)
+
+
+def worth_it(conduct: Conduct, minimum_change: float) -> Conduct:
+    """The same, where every change has to be worth at least so much (a share), which is what the profile says."""
+    return replace(conduct, raise_change=max(conduct.raise_change, minimum_change), lower_change=max(conduct.lower_change, minimum_change))
+
+
+def promised(resource: ResourceName, budget: float | None) -> float:
+    """The share of the time above the request that is promised by a budget; None is the default of the resource."""
+    if budget is not None:
+        return budget
+    return CPU_BUDGET if resource == "cpu" else MEMORY_BUDGET
 
 
 def _cpu(budget: float, *, fast: bool) -> Conduct:

@@ -17,6 +17,7 @@ from rightsizer.history import Values
 from rightsizer.methods.pace import FAST_MARGIN, climbing_to, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
+from rightsizer.methods.wishes import Wishes
 from rightsizer.profile import LimitPolicy, LimitRule, ResourceRule
 from rightsizer.quantities import MEBIBYTE, round_up_array
 from rightsizer.workload import ResourceName
@@ -26,6 +27,10 @@ STEPS: Mapping[ResourceName, int] = {"cpu": 1, "memory": MEBIBYTE}
 
 PEAK_MARGIN = 1.2
 """What the memory limit holds at least, as a multiple of the recent peak, as far as it follows from the request or is it."""
+
+LEARNED_PEAK_MARGIN = 1.0
+"""The same by the method `Learned`, whose limit is always as high as the rule allows: a fifth more would cost 0.4 points of slack and save
+no kill."""
 
 OOM_FACTOR = 1.2
 OOM_ADDITION = 100 * MEBIBYTE
@@ -46,7 +51,8 @@ class Inputs:
     """What the sizes of several containers depend on besides their rule. Millicores or bytes, NaN for not known or not set.
 
     `newest`: the last value that was seen; `previous`: that of the slot before it. `leak_hold`: the request that a leak is left with, NaN
-    without a leak. `unthrottled`: what would have been measured without throttling, NaN where there is hardly any. None: in none of them.
+    without a leak. `unthrottled`: what would have been measured without throttling, NaN where there is hardly any.
+    `wishes`: what was learned, in place of what was measured. None: in none of them.
     """
 
     measured: Numbers
@@ -58,6 +64,7 @@ class Inputs:
     previous: Numbers
     leak_hold: Numbers | None = None
     unthrottled: Numbers | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +127,22 @@ def asked_by_peak(levels: Numbers, peaks: Numbers) -> Numbers:
     return np.where(peaks > levels, peaks * PEAK_LIMIT_RATIO, np.nan)
 
 
-def peak_floor(rule: LimitRule, peaks: Numbers) -> Numbers:
+def peak_floor(rule: LimitRule, peaks: Numbers, margins: float | Numbers = PEAK_MARGIN) -> Numbers:
     """The least memory requests whose limits can hold the recent peaks; NaN for none. Only where the rule lifts limits for peaks."""
     if rule.policy is not LimitPolicy.RATIO or rule.max_ratio is None:
         return np.full(peaks.shape, np.nan)
-    return request_floor(rule, peaks * PEAK_MARGIN)
+    return request_floor(rule, peaks * margins)
 
 
-def with_buffer(measured: Numbers, buffer: float) -> Numbers:
+def with_buffer(measured: Numbers, buffer: float | Numbers) -> Numbers:
     """The target: 180 + 20 % = 216."""
     return measured * (1 + buffer)
+
+
+def buffers(rule: ResourceRule, inputs: Inputs) -> Numbers:
+    """What is added to what was measured, as shares: the rule's, and where something was learned its margin."""
+    margins = np.full(len(inputs.measured), np.nan) if inputs.wishes is None else inputs.wishes.margins
+    return np.where(np.isnan(margins), rule.buffer, margins)
 
 
 def unbounded(values: Numbers) -> Sized:
@@ -168,7 +181,11 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
 
     A leak is left with `leak_hold`, whatever was measured and killed; throttled CPU is raised to what `unthrottled` gives.
     """
-    sized = unbounded(with_buffer(inputs.measured, rule.buffer))
+    sized = unbounded(with_buffer(inputs.measured, buffers(rule, inputs)))
+    if inputs.wishes is not None:
+        sized = lowered(sized, inputs.wishes.keep, Clamp.KEPT)
+        sized = raised(sized, inputs.wishes.kill_floors, Clamp.REPLAYED_KILL)
+        sized = raised(sized, inputs.wishes.guards, Clamp.MEASURED)
     if resource == "memory":
         floors = _oom_floor(inputs)
         floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
@@ -176,7 +193,7 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
         sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
         # The limit that belongs to it holds the peak: it is no surprise that it will come again.
-        sized = raised(sized, peak_floor(rule.limit, inputs.peak), Clamp.PEAK)
+        sized = raised(sized, peak_floor(rule.limit, inputs.peak, _peak_margins(inputs)), Clamp.PEAK)
     elif inputs.unthrottled is not None:
         sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
         sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
@@ -243,6 +260,10 @@ def lifted(rule: LimitRule, requested: Numbers, asked: Numbers) -> Numbers:
 def _oom_floor(inputs: Inputs) -> Numbers:
     killed = ~np.isnan(inputs.oom_floor)
     return np.where(killed, np.fmax(inputs.oom_floor, inputs.peak * PEAK_MARGIN), np.nan)
+
+
+def _peak_margins(inputs: Inputs) -> float | Numbers:
+    return PEAK_MARGIN if inputs.wishes is None else np.where(np.isnan(inputs.wishes.levels), PEAK_MARGIN, LEARNED_PEAK_MARGIN)
 
 
 def _near_limit_floor(rule: LimitRule, inputs: Inputs) -> Numbers:

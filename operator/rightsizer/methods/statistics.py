@@ -153,14 +153,27 @@ def in_order(values: Values) -> tuple[Values, NDArray[np.int64]]:
     return ordered, (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
+class Ordered:
+    """Rows of values that are put into order once, for several percentiles of them."""
+
+    def __init__(self, values: Values) -> None:
+        self._ordered, self._columns = in_order(values)
+
+    def weighted_percentile(self, *, share: float, half_life: float, by_load: bool) -> Numbers:
+        """As the function of this name."""
+        rows, slots = self._ordered.shape
+        if not slots:
+            return np.full(rows, np.nan)
+        weights = (2.0 ** ((np.arange(slots) - (slots - 1)) / half_life))[self._columns]
+        weights[np.isnan(self._ordered)] = 0.0
+        if by_load:
+            weights *= np.nan_to_num(self._ordered)
+        sums = np.cumsum(weights, axis=1, out=weights)
+        reached = (sums >= sums[:, -1:] * share * (1 - TIE)).argmax(axis=1)
+        # Values that are all 0 weigh nothing by their load; the smallest of them, 0, is what is reached.
+        found: Numbers = self._ordered[np.arange(rows), reached].astype(np.float64)
+        return found
+
+
 def _weighted(values: Values, share: float, half_life: float, by_load: bool) -> Numbers:
-    ordered, columns = in_order(values)
-    weights = (2.0 ** ((np.arange(values.shape[1]) - (values.shape[1] - 1)) / half_life))[columns]
-    weights[np.isnan(ordered)] = 0.0
-    if by_load:
-        weights *= np.nan_to_num(ordered)
-    sums = np.cumsum(weights, axis=1)
-    reached = (sums >= sums[:, -1:] * share * (1 - TIE)).argmax(axis=1)
-    # Values that are all 0 weigh nothing by their load; the smallest of them, 0, is what is reached.
-    found: Numbers = ordered[np.arange(len(values)), reached].astype(np.float64)
-    return found
+    return Ordered(values).weighted_percentile(share=share, half_life=half_life, by_load=by_load)

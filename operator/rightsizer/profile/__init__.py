@@ -7,7 +7,7 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, LEARNED, REPLAYED_METHODS, Problem, Profile, unknown_method, with_known_method
+from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
@@ -33,11 +33,11 @@ __all__ = [
     "API_VERSION",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
+    "DEFAULT_METHOD",
     "DEFAULT_RULE",
     "KIND",
     "LEARNED",
     "ON_CREATE",
-    "REPLAYED_METHODS",
     "ROLLOUT",
     "ApplyRule",
     "ContainerRule",

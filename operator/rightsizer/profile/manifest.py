@@ -20,7 +20,6 @@ from rightsizer.profile.profile import (
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
     LEARNED,
-    ONLY_REPLAYED,
     Profile,
 )
 from rightsizer.profile.rule import (
@@ -41,7 +40,7 @@ from rightsizer.profile.rule import (
 )
 from rightsizer.profile.section import Findings, Section
 from rightsizer.profile.selector import MATCHES_NOTHING, LabelSelector, Operator, Requirement
-from rightsizer.quantities import format_cpu, format_duration, format_memory
+from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
 from rightsizer.workload import ResourceName
 
 API_VERSION = "rightsizer.dev/v1alpha1"
@@ -53,14 +52,13 @@ def parse_profile(manifest: Mapping[str, Any]) -> Profile:
     """The profile of the API's JSON. What cannot be used is in its `problems`; unknown fields are passed over. Never raises for content."""
     findings = Findings()
     profile = _profile(findings.root(manifest), findings)
-    _note_unused_risk(profile, findings)
-    return replace(profile, problems=tuple(findings.problems))
+    return replace(profile, risk=_usable_risk(profile, findings), problems=tuple(findings.problems))
 
 
 def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Profile:
     """The profile of a file. Raises InvalidProfile for an unknown field or the first value that cannot be used.
 
-    `replayed`: it is only to be replayed, by whatever method.
+    `replayed`: it is only to be replayed, by whatever method, and nothing is applied.
     """
     findings = Findings()
     root = findings.root(manifest)
@@ -69,15 +67,22 @@ def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Prof
     root.section("metadata", closed=False).require("name", value.text)
     profile = _profile(root, findings)
     if not replayed:
-        _note_unused_risk(profile, findings)
+        _usable_risk(profile, findings)
     for problem in (*findings.unknown_fields(), *findings.problems):
         raise InvalidProfile(problem.field, problem.message)
     return profile
 
 
-def _note_unused_risk(profile: Profile, findings: Findings) -> None:
+def _usable_risk(profile: Profile, findings: Findings) -> RiskBudget:
+    """The risk budget, without what nobody looks at, or what the evidence would never let be used."""
     if profile.method != LEARNED and profile.risk != RiskBudget():
-        findings.note("spec.risk", f"only the method {LEARNED} has a risk budget, and it {ONLY_REPLAYED}: remove it")
+        findings.note("spec.risk", f"only the method {LEARNED} has a risk budget: set spec.method to {LEARNED}, or remove it")
+    budget, most = profile.risk.time_above_request, profile.evidence.max_time_above_request
+    if profile.method == LEARNED and budget is not None and budget > most:
+        told = f"{budget * 100:g}% is more than spec.evidence.maxTimeAboveRequest ({format_percentage(most)}) accepts"
+        findings.note("spec.risk.timeAboveRequest", f"{told}, so that hardly anything would be lowered: raise that, or lower this")
+        return replace(profile.risk, time_above_request=None)
+    return profile.risk
 
 
 def _profile(root: Section, findings: Findings) -> Profile:
@@ -179,7 +184,7 @@ def _container_rules(spec: Section, default: ContainerRule) -> dict[str, Contain
     for section in spec.sections("containers"):
         name, rule = section.require("name", value.container_name), _container_rule(section, default)
         if name in rules:
-            section.note("name", f"{name} is named twice; the first counts")
+            section.note("name", f"{name} is named twice: remove one of them")
         elif name is not None:
             rules[name] = rule
     return rules

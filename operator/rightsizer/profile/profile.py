@@ -14,9 +14,6 @@ DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
 DEFAULT_METHOD = "Measured"
 LEARNED = "Learned"
-REPLAYED_METHODS = (LEARNED,)
-"""Methods that can be replayed, and not followed yet. No plug-in can have their names."""
-ONLY_REPLAYED = "can only be replayed so far, by `rightsizer backtest`"
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
 DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
@@ -56,6 +53,11 @@ class Profile:
     method: str = DEFAULT_METHOD
     risk: RiskBudget = NO_RISK_BUDGET
 
+    @property
+    def kills_seconds(self) -> int:
+        """How long an OOM kill counts at least, in seconds: the window, or what the budget of the method `Learned` asks for."""
+        return max(self.window_seconds, self.risk.kill_memory_seconds if self.method == LEARNED else 0)
+
     def rule_for(self, container: str) -> ContainerRule:
         return self.container_rules.get(container, self.default_rule)
 
@@ -64,8 +66,6 @@ def unknown_method(method: str, known: Collection[str]) -> Problem | None:
     """What is wrong with the name of a method, if it is none of the known ones."""
     if method in known:
         return None
-    if method in REPLAYED_METHODS:
-        return Problem("spec.method", f"{method} {ONLY_REPLAYED}: set it to {DEFAULT_METHOD}")
     return Problem("spec.method", f"no method {method} is installed; known are {', '.join(sorted(known))}")
 
 

@@ -16,7 +16,7 @@ import requests
 import urllib3
 from prometheus_api_client import PrometheusConnect
 from urllib3.exceptions import HTTPError as TransportError
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import InsecureRequestWarning, ReadTimeoutError
 
 from rightsizer.errors import (
     UsageAnswerInvalid,
@@ -27,15 +27,14 @@ from rightsizer.errors import (
     UsageSourceTimeout,
     UsageSourceUnreachable,
 )
+from rightsizer.prometheus.adapter import StoppableAdapter, arriving
 from rightsizer.prometheus.answer import Answer, Body, Complaint, complaint, decode, is_html
 from rightsizer.prometheus.endpoint import Authentication, Endpoint
+from rightsizer.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
-CHUNK_BYTES = 1024 * 1024
-# Waited for until they are all here, so not more than what comes within a moment.
-MOST_BYTES_AT_ONCE = 8 * 1024
 FIRST_PAUSE_SECONDS = 0.5
 # A server that asks for more patience than this is better asked again in the next cycle.
 LONGEST_PAUSE_SECONDS = 10.0
@@ -60,6 +59,7 @@ ASK_FOR_LESS = (
 WHOLE_AND_FRESH = {"partial_response": "false", "deny_partial_response": "1", "nocache": "1"}
 # What Thanos says, some of its versions as an error, where no store reaches as far back as the question: there is nothing.
 NOTHING_THERE = "No StoreAPIs matched for this query"
+_LET_IN = ": is a token, or a username with its password, missing or wrong?"
 
 
 Result = TypeVar("Result")
@@ -114,6 +114,7 @@ class _Trouble:
 class Connection:
     """The way to one endpoint, by `line` where one is given.
 
+    When `stopping` is set, no further question is sent, and every call raises Stopped; where it cuts, also what is under way.
     `clock` counts seconds and need not know the date; `jitter` gives numbers in [0, 1).
     """
 
@@ -123,26 +124,32 @@ class Connection:
         *,
         on_request: RequestObserver | None = None,
         line: Line | None = None,
+        stopping: Stopping | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._endpoint = endpoint
         self._on_request = on_request
         self._line = line
         self._clock = clock
-        self._sleep = sleep
+        self._stopping = stopping or Stopping()
+        self._sleep = sleep or self._stopping.wait
         self._jitter = jitter
         self._warned: set[str] = set()
         self._session = requests.Session()
+        if not endpoint.verify:
+            # Two lines of urllib3 for each request; once is enough for what was asked for.
+            urllib3.disable_warnings(InsecureRequestWarning)
+            logger.info("the certificate of %s is not checked", endpoint.url)
         # Retries are counted here and not in the adapter, which knows neither our time limit nor the texts of the API.
         self._prometheus = PrometheusConnect(
             url=endpoint.url.rstrip("/"),
             session=self._session,
-            retry=urllib3.Retry(0, read=False),
             auth=Authentication(endpoint),
             method="POST",
         )
+        self._session.mount(self._prometheus.url, StoppableAdapter(self._stopping, retries=urllib3.Retry(0, read=False)))
         # Packing an answer costs the server more than the bytes cost a cluster's network; `headers` may ask for it.
         self._session.headers.update({"Accept-Encoding": "identity", **endpoint.headers})
 
@@ -166,13 +173,25 @@ class Connection:
     def _patiently(self, attempting: Callable[[float], Result | _Trouble]) -> Result:
         deadline = self._clock() + self._endpoint.timeout_seconds
         attempt = 0
-        while isinstance(outcome := attempting(deadline), _Trouble):
+        while isinstance(outcome := self._unless_stopped(attempting, deadline), _Trouble):
             pause = self._pause_seconds(outcome, attempt)
             if not outcome.retry or attempt == self._endpoint.retries or self._clock() + pause >= deadline:
                 raise outcome.error
             logger.info("asking Prometheus again in %.1f s: %s", pause, outcome.error)
             self._sleep(pause)
             attempt += 1
+        return outcome
+
+    def _unless_stopped(self, attempting: Callable[[float], Result | _Trouble], deadline: float) -> Result | _Trouble:
+        self._stopping.check()
+        try:
+            outcome = attempting(deadline)
+        except UsageSourceError:
+            # What went wrong after the order to stop may have been cut.
+            self._stopping.check()
+            raise
+        if isinstance(outcome, _Trouble):
+            self._stopping.check()
         return outcome
 
     def _attempt(self, path: str, form: Mapping[str, str], *, kind: str, deadline: float) -> Answer | _Trouble:
@@ -203,7 +222,7 @@ class Connection:
         def judge(response: requests.Response, pieces: Iterator[bytes]) -> Result | _Trouble:
             if response.status_code != 200:
                 reply = _reply(response, pieces)
-                return _refusal(reply, _complaint(reply, url=url))
+                return _refusal(reply, _complaint(reply, url=url), url=url)
             content_type = response.headers.get("Content-Type", "no type")
             if not content_type.startswith(reading.content_type):
                 raise UsageNotRaw(f"{url}{reading.path} answers {content_type}, not {reading.content_type}")
@@ -262,7 +281,7 @@ class Connection:
     def _pieces(self, response: requests.Response, *, deadline: float, framed: bool) -> Iterator[bytes]:
         """The body in pieces as they come, so that neither a huge nor a dripping answer holds us."""
         size = 0
-        for piece in _arriving(response.raw, framed=framed):
+        for piece in arriving(response.raw, framed=framed):
             size += len(piece)
             self._check_size(size, response.status_code)
             yield piece
@@ -304,16 +323,6 @@ def _whole(form: Mapping[str, str], remaining: float) -> Mapping[str, str]:
     return {**form, **WHOLE_AND_FRESH, "timeout": f"{remaining * SERVER_SHARE_OF_TIME:.3f}"}
 
 
-def _arriving(raw: urllib3.HTTPResponse, *, framed: bool) -> Iterator[bytes]:
-    if framed and raw.chunked and raw.supports_chunked_reads():
-        # As below, one piece for each that the server sent, for a fifth of the time: raw chunks come in many small ones. It waits for
-        # a whole piece, which therefore is small.
-        yield from raw.read_chunked(MOST_BYTES_AT_ONCE, decode_content=True)
-    else:
-        while piece := raw.read1(CHUNK_BYTES, decode_content=True):
-            yield piece
-
-
 def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
     body = bytearray()
     for piece in pieces:
@@ -324,29 +333,30 @@ def _reply(response: requests.Response, pieces: Iterator[bytes]) -> _Reply:
 def _judge(reply: _Reply, *, url: str) -> Answer | _Trouble:
     if reply.status != 200:
         words = _complaint(reply, url=url)
-        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words)
+        return Answer(iter(()), (NOTHING_THERE,)) if words.message.endswith(NOTHING_THERE) else _refusal(reply, words, url=url)
     try:
         outcome = decode(reply.body)
     except UsageAnswerInvalid as error:
         return _Trouble(UsageAnswerInvalid(f"{url}: {error}"))
-    return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome)
+    return outcome if isinstance(outcome, Answer) else _refusal(reply, outcome, url=url)
 
 
 def _complaint(reply: _Reply, *, url: str) -> Complaint:
     return complaint(reply.body) or Complaint("", _words(reply, url=url))
 
 
-def _refusal(reply: _Reply, words: Complaint) -> _Trouble:
+def _refusal(reply: _Reply, words: Complaint, *, url: str) -> _Trouble:
     # Prometheus says 503 also where the question itself took too long: to ask the same again would only do harm.
     # 429 is about other questions too, also where VictoriaMetrics names a -search.max flag (of requests at a time).
     if words.error_type == "timeout" or (reply.status != 429 and any(text in words.message for text in ASK_FOR_LESS)):
-        return _Trouble(UsageSourceOverloaded(reply.status, str(words)))
+        return _Trouble(UsageSourceOverloaded(reply.status, str(words), url=url))
     if reply.status == 504:
-        return _Trouble(UsageSourceTimeout(f"HTTP 504: {words}"))
+        return _Trouble(UsageSourceTimeout(f"{url}: HTTP 504: {words}"))
     kind = UsageSourceOverloaded if reply.status in (429, 503) else UsageSourceRefused
     pause = _retry_after(reply.headers)
     patient = pause is None or pause <= LONGEST_PAUSE_SECONDS
-    return _Trouble(kind(reply.status, str(words)), retry=reply.status in LATER and patient, pause_seconds=pause)
+    error = kind(reply.status, f"{words}{_LET_IN if reply.status == 401 else ''}", url=url)
+    return _Trouble(error, retry=reply.status in LATER and patient, pause_seconds=pause)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -359,17 +369,19 @@ def _words(reply: _Reply, *, url: str) -> str:
     if 300 <= reply.status < 400:
         return f"redirected to {reply.headers.get('Location', 'nowhere')}, which is not followed: name that address if it is the Prometheus"
     if reply.status == 404 and url.rstrip("/").endswith("/api/v1"):
-        return f"no Prometheus API below {url}: give the address without /api/v1"
+        return "no Prometheus API below it: give the address without /api/v1"
     if is_html(reply.body):
-        return f"answered HTML, not JSON: is {url} the Prometheus URL?"
+        return "answered HTML, not JSON: is this the Prometheus URL?"
     text = " ".join(reply.body[:300].decode(errors="replace").split()) or "no reason given"
     if reply.status == 404:
-        return f"{text}: is {url} the Prometheus URL, up to, not including, /api/v1?"
+        return f"{text}: is this the Prometheus URL, up to, not including, /api/v1?"
     return text
 
 
 def _tls_words(endpoint: Endpoint, words: str) -> str:
     # What the libraries say where the files do not fit, and where the other side ends the handshake.
+    if "NO_CERTIFICATE" in words and endpoint.ca_file is not None:
+        return f"the CA file {endpoint.ca_file} holds no certificate (PEM): {words}"
     if any(sign in words for sign in ("KEY_VALUES_MISMATCH", "PEM", "private key")):
         files = f"{endpoint.client_certificate_file} and {endpoint.client_key_file}"
         return f"the client certificate and its key cannot be used (do {files} belong together, the key not encrypted?): {words}"

@@ -14,6 +14,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from rightsizer.errors import InvalidSettings, UsageSourceError
+from rightsizer.settings import named
 
 DEFAULT_MAX_ANSWER_BYTES = 256 * 1024 * 1024
 
@@ -73,11 +74,13 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise InvalidSettings(f"Prometheus URL: {error}") from error
+        raise InvalidSettings(f"{named('prometheus_url')}: {error}") from error
     if "@" in parts.netloc:
-        raise InvalidSettings("Prometheus URL: it must not hold a password; name a username and a password file")
+        raise InvalidSettings(f"{named('prometheus_url')}: it must not hold a password; name a username and a password file")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidSettings(f"Prometheus URL {url!r}: it must begin with http:// or https:// and name a host")
+        raise InvalidSettings(f"{named('prometheus_url')}: {url!r} must begin with http:// or https:// and name a host")
+    if parts.query or parts.fragment:
+        raise InvalidSettings(f"{named('prometheus_url')}: it ends before what begins with ? or #, and before /api/v1")
 
 
 class Authentication(AuthBase):
@@ -87,25 +90,30 @@ class Authentication(AuthBase):
         self._endpoint = endpoint
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Raises UsageSourceError when the file with the secret cannot be read."""
+        """Raises UsageSourceError when the file with the secret cannot be read, or is empty."""
         endpoint = self._endpoint
         if endpoint.bearer_token_file is not None:
-            request.headers["Authorization"] = f"Bearer {_token(endpoint.bearer_token_file)}"
+            request.headers["Authorization"] = f"Bearer {token_of(endpoint.bearer_token_file)}"
         elif endpoint.username is not None and endpoint.password_file is not None:
-            HTTPBasicAuth(endpoint.username.encode(), _secret(endpoint.password_file).encode())(request)
+            HTTPBasicAuth(endpoint.username.encode(), secret_of(endpoint.password_file).encode())(request)
         return request
 
 
-def _token(file: Path) -> str:
-    token = _secret(file)
+def token_of(file: Path) -> str:
+    """Raises UsageSourceError where the file holds no token."""
+    token = secret_of(file)
     # Checked here, as the HTTP library would put the token into its error.
     if not (token.isascii() and token.isprintable()):
         raise UsageSourceError(f"the file with the secret for Prometheus holds no token of one line: {file}")
     return token
 
 
-def _secret(file: Path) -> str:
+def secret_of(file: Path) -> str:
+    """Raises UsageSourceError where the file cannot be read or holds nothing."""
     try:
-        return file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageSourceError(f"the file with the secret for Prometheus cannot be read: {error}") from error
+    if not secret:
+        raise UsageSourceError(f"the file with the secret for Prometheus is empty: {file}")
+    return secret

@@ -6,6 +6,7 @@ It splits what is too long for one query, and it says which label or metric is m
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from rightsizer.prometheus.connection import Connection
 from rightsizer.prometheus.raw import FEWEST_SLOTS, RawChunks, RawQuestion, check_size, shares
 from rightsizer.prometheus.slots import peaks, rates
 from rightsizer.promql import USUAL_LABELS, LabelNames, Scope
+from rightsizer.settings import named
 from rightsizer.workload import OwnerRef, ResourceName
 
 logger = logging.getLogger(__name__)
@@ -57,23 +59,31 @@ class Prometheus:
         self._labels = labels
         self._state_labels = state_labels
         self._told: set[str] = set()
+        settings = (
+            f"{named('prometheus_matchers')} {extra_matchers}" if extra_matchers else "",
+            f"{named('prometheus_labels')} {','.join(labels.of_container)}" if labels != USUAL_LABELS else "",
+        )
+        self.narrowed_by = " and ".join(text for text in settings if text)
 
     def loads(self, namespaces: Sequence[str], *, at: int) -> Mapping[str, Load]:
         if not namespaces:
             return {}
-        found: dict[str, dict[str, float]] = {"samples": {}, "series": {}, "limited": {}, "recorded": {}}
+        totals: Counter[tuple[str, str]] = Counter()
+        samples: dict[str, int] = {}
         for series in self._ask_now(promql.loads(self._scope(namespaces)), kind="loads", at=at).series:
-            by_namespace = found.get(series.labels.get("figure", ""), {})
-            by_namespace[series.labels.get(self._labels.namespace, "")] = float(series.values[0])
+            namespace, count = series.labels.get(self._labels.namespace, ""), series.labels.get("samples", "")
+            totals[series.labels.get("figure", ""), namespace] += int(series.values[0])
+            if count.isdecimal():
+                samples[namespace] = max(samples.get(namespace, 0), int(count))
         return {
             namespace: Load(
-                series=int(found["series"].get(namespace, 1)),
+                series=totals["series", namespace],
                 scrape_interval_seconds=interval,
-                limited=int(found["limited"].get(namespace, 0)),
-                recorded=namespace in found["recorded"],
+                limited=totals["limited", namespace],
+                recorded=("recorded", namespace) in totals,
             )
-            for namespace, samples in found["samples"].items()
-            if (interval := promql.scrape_interval_seconds(samples)) is not None
+            for namespace, most in samples.items()
+            if (interval := promql.scrape_interval_seconds(most)) is not None
         }
 
     def usage(
@@ -236,7 +246,15 @@ class Prometheus:
             if not lacking and (len(series.values) or not with_values):
                 yield series
         if absent:
-            self._tell_absent(f"{metric}: series without the label {' and '.join(sorted(absent))}", fatal=not complete)
+            text = f"{metric}: series without the label {' and '.join(sorted(absent))}"
+            self._tell_absent(f"{text}{self._where_called(absent, metric)}", fatal=not complete)
+
+    def _where_called(self, absent: set[str], metric: str) -> str:
+        """The setting that says what these labels are called; nothing for those that are called the same everywhere."""
+        of_state = metric.startswith("kube_")
+        if not absent.intersection((self._state_labels if of_state else self._labels).of_container):
+            return ""
+        return f" ({named('prometheus_kube_state_labels' if of_state else 'prometheus_labels')} says what it is called)"
 
     def _tell_absent(self, text: str, *, fatal: bool) -> None:
         if fatal:

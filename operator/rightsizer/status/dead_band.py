@@ -2,8 +2,8 @@
 
 Measured values move a little with every slot. A number that was written stays, with its explanation, until the new one differs by more than
 the dead band: a tenth of the profile's minimum change, at least 1 %. Then, or when a day of samples came or went, or anything else in
-how it came about changed, the number and its explanation are renewed together: what stands there can always be redone by hand. Only the
-time of the last sample goes on.
+how it came about changed, all numbers of the container and their explanations are renewed together: what stands there can always be redone
+by hand, and is of one moment. Only the time of the last sample goes on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from rightsizer.history import SLOT_SECONDS
 from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.finding import FindingType
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation
-from rightsizer.profile import LimitPolicy
+from rightsizer.profile import LEARNED, LimitPolicy
 from rightsizer.quantities import format_duration, format_percentage
 from rightsizer.status.findings import told_findings
+from rightsizer.status.release import release_status
 from rightsizer.status.sizes import sizes_from_status
 from rightsizer.status.times import rfc3339
-from rightsizer.workload import RESOURCES, Sizes
+from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
 LEAST_DEAD_BAND = 0.01
 
@@ -30,8 +31,9 @@ LAST_SAMPLE = "lastSample"
 
 _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
 _THROTTLED_BAND_PERCENT = 5
-_SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp")
-_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK)
+_SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp", "release")
+_BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK, Clamp.KEPT)
+_URGENT = (Clamp.OOM_KILL, Clamp.NEAR_LIMIT)
 _LIMITS_LEFT = (Clamp.LEAK, Clamp.THROTTLED)
 
 
@@ -50,12 +52,23 @@ def hold(
     }
 
 
-def explanation_to_write(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> dict[str, Any]:
-    """The explanation that belongs to the numbers as `hold` gives them: the one that stands in `entry`, or the new one."""
-    new = explanation_status(explanation)
-    if standing_sizes(entry, explanation, minimum_change=minimum_change) is None:
-        return new
-    return {**entry["explanation"][explanation.resource], LAST_SAMPLE: new[LAST_SAMPLE]}
+def explanations_to_write(
+    entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float
+) -> dict[ResourceName, dict[str, Any]]:
+    """The explanations that belong to the numbers as `hold` gives them: those that stand in `entry`, or the new ones."""
+    stand = _standing_sizes(entry, recommendation, minimum_change=minimum_change)
+    return {
+        explanation.resource: _standing(entry, explanation) if explanation.resource in stand else explanation_status(explanation)
+        for explanation in _explanations(recommendation)
+    }
+
+
+def _standing(entry: Mapping[str, Any], explanation: Explanation) -> dict[str, Any]:
+    return {**entry["explanation"][explanation.resource], LAST_SAMPLE: rfc3339(explanation.measurement.newest)}
+
+
+def _explanations(recommendation: ContainerRecommendation) -> list[Explanation]:
+    return [found for resource in RESOURCES if (found := recommendation.explanation(resource)) is not None]
 
 
 def only_numbers_moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -82,7 +95,8 @@ def _entry_without_numbers(entry: Mapping[str, Any]) -> dict[str, Any]:
         resource: [explanation.get(name) for name in _SAME_WHILE_STANDING] for resource, explanation in entry.get("explanation", {}).items()
     }
     findings = sorted(told_findings(entry) - {FindingType.SHORT_HISTORY})
-    return {"current": entry.get("current"), "recommended": "recommended" in entry, "explanations": explanations, "findings": findings}
+    declared = [entry.get(name) for name in ("current", "image")]
+    return {"declared": declared, "recommended": "recommended" in entry, "explanations": explanations, "findings": findings}
 
 
 def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -91,35 +105,56 @@ def entries_by_name(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def explanation_status(explanation: Explanation) -> dict[str, Any]:
-    """`status.containers[].explanation.cpu` or `.memory`; coverage in whole per cent, rounded down, the throttled share rounded up."""
+    """`status.containers[].explanation.cpu` or `.memory`; coverage as in the text, the throttled share rounded up."""
     measurement = explanation.measurement
+    choice = {"choice": explanation.choice} if explanation.choice else {}
     throttled = {"throttled": f"{whole_percent(measurement.throttled)}%"} if measurement.throttled else {}
     return {
         **_how_it_came_about(explanation),
         "measured": amount(explanation.resource, measurement.value),
         "samples": measurement.samples,
-        "coverage": f"{int(measurement.coverage * 100)}%",
+        "coverage": format_percentage(measurement.coverage),
         "pods": measurement.pods,
         LAST_SAMPLE: rfc3339(measurement.newest),
         **throttled,
         "text": explanation.text,
+        **choice,
     }
 
 
-def _how_it_came_about(explanation: Explanation) -> dict[str, str]:
+def _how_it_came_about(explanation: Explanation) -> dict[str, Any]:
+    release = explanation.measurement.release
     return {
         "statistic": explanation.measurement.statistic,
         "window": format_duration(explanation.measurement.window_seconds),
         "buffer": format_percentage(explanation.buffer),
         "clamp": str(explanation.request_clamp),
+        **({} if release is None else {"release": release_status(release)}),
     }
 
 
-def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimum_change: float) -> Sizes | None:
-    """The sizes written in `entry` (of `status.containers`), where they still stand for the resource that is explained."""
+def _standing_sizes(
+    entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float
+) -> dict[ResourceName, Sizes]:
+    """The sizes written in `entry` (of `status.containers`), by the resources for which they still stand: all that are explained or none.
+
+    Only what was learned before a restart stands by itself: what is provisional does not take its place because another number moves.
+    """
+    dead_band = max(LEAST_DEAD_BAND, minimum_change / 10)
+    explanations = _explanations(recommendation)
+    found = {one.resource: sizes for one in explanations if (sizes := _sizes_of(entry, one, dead_band)) is not None}
+    if len(found) == len(explanations):
+        return found
+    return {one.resource: found[one.resource] for one in explanations if one.provisional and one.resource in found}
+
+
+def _sizes_of(entry: Mapping[str, Any], explanation: Explanation, dead_band: float) -> Sizes | None:
+    if explanation.provisional and (learned := _learned_before(entry, explanation)) is not None:
+        return learned
     try:
         old, sizes = entry["explanation"][explanation.resource], sizes_from_status(entry["recommended"])
-        same = all(old[name] == value for name, value in _how_it_came_about(explanation).items())
+        new = _how_it_came_about(explanation)
+        same = all(old.get(name) == new.get(name) for name in _SAME_WHILE_STANDING)
         samples_moved = abs(old["samples"] - explanation.measurement.samples)
         same = same and _throttled_alike(old.get("throttled"), explanation.measurement.throttled)
     except (KeyError, ValueError, TypeError, AttributeError):
@@ -127,7 +162,18 @@ def standing_sizes(entry: Mapping[str, Any], explanation: Explanation, *, minimu
         return None
     if not same or samples_moved >= _SAMPLES_OF_A_DAY:
         return None
-    return sizes if _near(sizes, explanation, max(LEAST_DEAD_BAND, minimum_change / 10)) else None
+    return sizes if _near(sizes, explanation, dead_band) else None
+
+
+def _learned_before(entry: Mapping[str, Any], explanation: Explanation) -> Sizes | None:
+    """What was learned before the operator was started again stands until it is learned anew, unless more is needed at once."""
+    try:
+        statistic, sizes = entry["explanation"][explanation.resource]["statistic"], sizes_from_status(entry["recommended"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None
+    request = sizes.request(explanation.resource)
+    urgent = explanation.request_clamp in _URGENT and explanation.request > (request or 0)
+    return sizes if str(statistic).startswith(f"{LEARNED} ") and request is not None and not urgent else None
 
 
 def _throttled_alike(old: str | None, share: float) -> bool:
@@ -139,12 +185,9 @@ def _throttled_alike(old: str | None, share: float) -> bool:
 
 def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:
     wanted = recommendation.wanted
-    for resource in RESOURCES:
-        explanation = recommendation.explanation(resource)
-        sizes = None if explanation is None else standing_sizes(entry, explanation, minimum_change=minimum_change)
-        if sizes is not None:
-            wanted = wanted.with_value(resource, "request", sizes.request(resource))
-            wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
+    for resource, sizes in _standing_sizes(entry, recommendation, minimum_change=minimum_change).items():
+        wanted = wanted.with_value(resource, "request", sizes.request(resource))
+        wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
     return replace(recommendation, wanted=wanted)
 
 

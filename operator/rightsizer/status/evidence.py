@@ -10,20 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rightsizer.checks.differences import effective
+from rightsizer.errors import InvalidQuantity
 from rightsizer.evidence.proof import Evidence
-from rightsizer.quantities import format_days, format_percentage, format_share_up
+from rightsizer.quantities import duration_seconds, format_days, format_percentage, format_share_up
 from rightsizer.workload import RESOURCES, Container, ResourceName, Workload
 
 _BANDS = {"timeAboveRequest": 0.3, "changesPerDay": 0.2, "saved": 5.0}
 """By so much a figure may differ from the written one without being news: percentage points, changes a day, percentage points."""
 
+_LEAST_OF_WINDOW = 5 / 6
+
 
 def evidence_status(workload: Workload, evidence: Mapping[str, Evidence], *, old: Mapping[str, Any]) -> dict[str, Any]:
-    """`status.evidence`; what is written (`old`) where nothing is known yet, or where nearly the same would be written.
+    """`status.evidence`; what is written (`old`) where too little is known yet, or where nearly the same would be written.
 
-    14d: 0 OOM, 0.3% above, 0.1/day, -61% mem
+    7d: 0 OOM, 0.3% above, 0.1/day, -61% mem
     """
-    found = [(container, evidence[container.name]) for container in workload.sizable if container.name in evidence]
+    known = [(container, evidence[container.name]) for container in workload.sizable if container.name in evidence]
+    found = [(container, each) for container, each in known if each.proves_anything]
     if not found:
         return dict(old)
     new = _status(found)
@@ -77,16 +81,26 @@ def _signed(saved: str) -> str:
 
 def _nearly(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     try:
-        same = all(old[name] == new[name] for name in ("window", "oomKills")) and old["saved"].keys() == new["saved"].keys()
+        same = (
+            old["oomKills"] == new["oomKills"]
+            and _nearly_as_long(old["window"], new["window"])
+            and old["saved"].keys() == new["saved"].keys()
+        )
         pairs = [(old[name], new[name], _BANDS[name]) for name in ("timeAboveRequest", "changesPerDay")]
         pairs += [(old["saved"][resource], text, _BANDS["saved"]) for resource, text in new["saved"].items()]
         # None at all is a figure of its own.
         return same and all(
             abs(_number(was) - _number(now)) < band and bool(_number(was)) == bool(_number(now)) for was, now, band in pairs
         )
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidQuantity):
         # Nothing is written yet, or somebody edited it.
         return False
+
+
+def _nearly_as_long(was: str, now: str) -> bool:
+    """What was judged may lose a day of a week without being news: a slot that is missing makes less than seven days of them."""
+    before, after = duration_seconds(was), duration_seconds(now)
+    return before * _LEAST_OF_WINDOW <= after <= before
 
 
 def _number(text: str) -> float:

@@ -13,9 +13,10 @@ from rightsizer.checks.differences import effective
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
-from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanation_to_write, hold
+from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanations_to_write, hold
 from rightsizer.status.evidence import evidence_status
 from rightsizer.status.findings import findings_to_write
+from rightsizer.status.release import image_status
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.standing import METHOD_FAILED, Standing, State, Told, stale, tell
 from rightsizer.status.times import rfc3339, unix_seconds
@@ -32,7 +33,7 @@ SizePair = tuple[Sizes, Sizes | None]
 
 def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[str, Any]:
     """`status` of the recommendation; equal to `old`, the status that is written, when there is no news. `now` in unix seconds."""
-    containers = _containers(standing, old)
+    containers = _containers(standing, old, now=now)
     told = tell(standing)
     status: dict[str, Any] = {
         "mode": str(standing.mode),
@@ -88,19 +89,20 @@ def _without_last_samples(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "explanation": explanations}
 
 
-def _containers(standing: Standing, old: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _containers(standing: Standing, old: Mapping[str, Any], *, now: float) -> list[dict[str, Any]]:
     entries = entries_by_name(old)
     recommendations = hold(old, standing.recommendations, minimum_change=standing.minimum_change)
     return [
-        _container(standing, container, entries.get(container.name, {}), recommendations.get(container.name))
+        _container(standing, container, entries.get(container.name, {}), recommendations.get(container.name), now=now)
         for container in standing.workload.sizable
     ]
 
 
 def _container(
-    standing: Standing, container: Container, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None
+    standing: Standing, container: Container, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None, *, now: float
 ) -> dict[str, Any]:
-    status: dict[str, Any] = {"name": container.name, "current": sizes_status(container.sizes)}
+    declared = {**image_status(entry, container.image, now=now), "current": sizes_status(container.sizes)}
+    status: dict[str, Any] = {"name": container.name, **declared}
     explanations = _explanations(standing, entry, recommendation)
     if recommendation is not None and explanations:
         status = {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
@@ -118,11 +120,7 @@ def _explanations(
 ) -> dict[ResourceName, dict[str, Any]]:
     if recommendation is None:
         return {}
-    return {
-        resource: explanation_to_write(entry, explanation, minimum_change=standing.minimum_change)
-        for resource in RESOURCES
-        if (explanation := recommendation.explanation(resource)) is not None
-    }
+    return explanations_to_write(entry, recommendation, minimum_change=standing.minimum_change)
 
 
 def _pairs(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> list[SizePair]:

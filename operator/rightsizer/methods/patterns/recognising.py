@@ -6,19 +6,20 @@ What is made of a finding is decided elsewhere; here only the sentence is, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
-from rightsizer.methods.finding import Finding, FindingType
+from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
+from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, FindingType, Known, Recognised
 from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.climb import climbs
 from rightsizer.methods.patterns.presence import IDLE_MILLICORES, hot_replicas, idle, short_history, throttled_often
 from rightsizer.methods.patterns.rarity import rare_peaks
-from rightsizer.methods.patterns.shift import shifts
+from rightsizer.methods.patterns.shift import Shifts, shifts
 from rightsizer.methods.patterns.spikes import spikes
+from rightsizer.methods.release import Release, Split, Splits, since_releases
 from rightsizer.methods.statistics import Numbers
 from rightsizer.quantities import MEBIBYTE, format_cpu, format_memory
 from rightsizer.workload import ResourceName
@@ -28,30 +29,19 @@ _LEAST: Mapping[ResourceName, float] = {"cpu": 50.0, "memory": 64.0 * MEBIBYTE}
 
 _TITLES: Mapping[ResourceName, str] = {"cpu": "CPU", "memory": "memory"}
 
-Told = Sequence[frozenset[FindingType]]
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """What was found, row by row. `leak_start`: bytes from which a leak climbs anew, NaN where there is none; `throttled`: rows with that
-    finding; `rare_memory`: rows whose memory has rare peaks."""
-
-    findings: tuple[tuple[Finding, ...], ...]
-    leak_start: Numbers
-    throttled: Truth
-    rare_memory: Truth
+Rows = slice | NDArray[np.intp]
 
 
 class _Found:
     """The findings so far; the detectors ask what is told already, and add what they found."""
 
-    def __init__(self, rows: int, told: Told) -> None:
-        self._rows = rows
-        self._told = told
+    def __init__(self, known: Sequence[Known]) -> None:
+        self._rows = len(known)
+        self._known = known
         self._by_type: dict[FindingType, dict[int, str]] = {kind: {} for kind in FindingType}
 
     def told(self, kind: FindingType) -> Truth:
-        return np.fromiter((kind in mine for mine in self._told), dtype=np.bool_, count=self._rows)
+        return np.fromiter((kind in mine.told for mine in self._known), dtype=np.bool_, count=self._rows)
 
     def add(self, kind: FindingType, found: Truth, message: Callable[[int], str]) -> None:
         """Of two messages for one container, the first one stays."""
@@ -62,18 +52,43 @@ class _Found:
         return tuple(tuple(Finding(kind, found[row]) for kind, found in self._by_type.items() if row in found) for row in range(self._rows))
 
 
-def recognise(usage: UsageWindow, rows: slice, told: Told) -> Recognised:
-    """The findings of these rows of the window. `told`: by row, the types that are told of the container already: they go on more easily
-    than they begin, so that what lies at the edge is not told and taken back."""
-    found = _Found(len(usage.cpu[rows]), told)
-    leak_start = _climbs(found, usage.memory[rows])
-    throttled = _throttled(found, usage, rows)
+def recognise(usage: UsageWindow, rows: Rows, known: Sequence[Known]) -> list[Recognised]:
+    """What there is to recognise in each of these rows of the window. `known`: by row, what is known besides. A finding that is told goes
+    on more easily than it begins, so that what lies at the edge is not told and taken back."""
+    usage, found = _part(usage, rows), _Found(known)
+    leak_start = _climbs(found, usage.memory)
+    throttled = _throttled(found, usage)
     # Memory first: its peaks kill. Of two findings of one type, the first one is told.
-    rare_memory = _over_days(found, "memory", usage.memory[rows], end=usage.span.end)
-    _over_days(found, "cpu", usage.cpu[rows], end=usage.span.end)
-    _of_pods(found, usage, rows)
-    _of_little(found, usage.cpu[rows], usage.memory[rows])
-    return Recognised(found.all(), leak_start, throttled, rare_memory)
+    memory_splits, cpu_splits = _shifts(found, "memory", usage, known), _shifts(found, "cpu", usage, known)
+    splits = [_splits(cpu=cpu_splits.get(row), memory=memory_splits.get(row)) for row in range(len(known))]
+    counting = since_releases(usage, splits)
+    _rare_peaks(found, "memory", counting.memory)
+    _rare_peaks(found, "cpu", counting.cpu)
+    _of_pods(found, usage)
+    _of_little(found, usage.cpu, usage.memory)
+    return [
+        NOTHING_RECOGNISED if not findings else Recognised(findings, None if np.isnan(start) else start, cut_off, split)
+        for findings, start, cut_off, split in zip(found.all(), leak_start.tolist(), throttled.tolist(), splits, strict=True)
+    ]
+
+
+def _part(usage: UsageWindow, rows: Rows) -> UsageWindow:
+    numbers = np.arange(len(usage.keys))[rows].tolist()
+    return UsageWindow(
+        keys=tuple(usage.keys[row] for row in numbers),
+        span=usage.span,
+        cpu=usage.cpu[rows],
+        memory=usage.memory[rows],
+        pods=usage.pods[rows],
+        cpu_mean=None if usage.cpu_mean is None else usage.cpu_mean[rows],
+        throttled=None if usage.throttled is None else usage.throttled[rows],
+    )
+
+
+def _splits(*, cpu: Split | None, memory: Split | None) -> Splits:
+    found: dict[ResourceName, Split | None] = {"cpu": cpu, "memory": memory}
+    # Thousands are remembered, nearly all without one.
+    return {resource: split for resource, split in found.items() if split is not None} or NOTHING_RECOGNISED.splits
 
 
 def _climbs(found: _Found, memory: Values) -> Numbers:
@@ -95,11 +110,11 @@ def _climbs(found: _Found, memory: Values) -> Numbers:
     return np.where(seen.leak, seen.before, np.nan)
 
 
-def _throttled(found: _Found, usage: UsageWindow, rows: slice) -> Truth:
-    kind, cpu = FindingType.THROTTLED, usage.cpu[rows]
+def _throttled(found: _Found, usage: UsageWindow) -> Truth:
+    kind, cpu = FindingType.THROTTLED, usage.cpu
     if usage.throttled is None:
         return np.zeros(len(cpu), dtype=np.bool_)
-    often, share = throttled_often(usage.throttled[rows], cpu, told=found.told(kind))
+    often, share = throttled_often(usage.throttled, cpu, told=found.told(kind))
     found.add(
         kind,
         often,
@@ -108,21 +123,46 @@ def _throttled(found: _Found, usage: UsageWindow, rows: slice) -> Truth:
     return often
 
 
-def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: int) -> Truth:
-    """Tells shifts and rare peaks; answers the rows with the latter."""
-    kinds, slots = (FindingType.LEVEL_SHIFT, FindingType.RARE_PEAK), values.shape[1]
-    shifted = shifts(values, told=found.told(kinds[0]))
+def _shifts(found: _Found, resource: ResourceName, usage: UsageWindow, known: Sequence[Known]) -> dict[int, Split]:
+    """Tells shifts; answers those that came with a release, by row."""
+    kind, values = FindingType.LEVEL_SHIFT, usage.cpu if resource == "cpu" else usage.memory
+    newest, former = [one.release for one in known], [one.splits.get(resource) for one in known]
+    seen = shifts(values, told=found.told(kind), released=_columns(usage.span, newest), split=_columns(usage.span, former))
+    large = seen.found & (np.fmax(seen.before, seen.after) >= _LEAST[resource])
+    splits = {}
+    for row in np.flatnonzero(large & (seen.released | seen.split_on)).tolist():
+        release = newest[row] if seen.released[row] else former[row]
+        if release is not None:
+            splits[row] = _split(release, values[row], usage.span, int(seen.column[row]))
+    found.add(kind, large, lambda row: _shift_message(resource, seen, row, usage.span, splits.get(row)))
+    return splits
+
+
+def _columns(span: Span, releases: Sequence[Release | None]) -> Numbers:
+    """The first column wholly after each release; NaN without one."""
+    times = np.array([np.nan if release is None else release.at for release in releases], dtype=np.float64)
+    return np.ceil((times - span.start) / SLOT_SECONDS) + 1
+
+
+def _split(release: Release, values: Values, span: Span, column: int) -> Split:
+    seen = np.flatnonzero(~np.isnan(values[:column]))
+    before = (column - int(seen[0])) * SLOT_SECONDS if len(seen) else 0
+    return Split(release, span.start + column * SLOT_SECONDS, before)
+
+
+def _shift_message(resource: ResourceName, seen: Shifts, row: int, span: Span, split: Split | None) -> str:
+    before = "" if np.isnan(seen.before[row]) else f", before {_amount(resource, seen.before[row])}"
+    means = f"{_TITLES[resource]} is {_amount(resource, seen.after[row])} in the mean{before}"
+    if split is not None:
+        return f"since {split.release} {means}: only usage since then counts"
+    return f"since about {_moment(span.start + (seen.column[row] - 1) * SLOT_SECONDS)} {means}: as after a release, but none was seen"
+
+
+def _rare_peaks(found: _Found, resource: ResourceName, values: Values) -> None:
+    kind = FindingType.RARE_PEAK
+    rare = rare_peaks(values, told=found.told(kind), least=_LEAST[resource])
     found.add(
-        kinds[0],
-        shifted.found & (np.fmax(shifted.before, shifted.after) >= _LEAST[resource]),
-        lambda row: (
-            f"since about {_moment(end + (shifted.column[row] - slots) * SLOT_SECONDS)} {_TITLES[resource]} is "
-            f"{_amount(resource, shifted.after[row])} in the mean, before {_amount(resource, shifted.before[row])}: as after a release"
-        ),
-    )
-    rare = rare_peaks(values, told=found.told(kinds[1]), least=_LEAST[resource])
-    found.add(
-        kinds[1],
+        kind,
         rare.found,
         lambda row: (
             f"{_TITLES[resource]} came to {_amount(resource, rare.peak[row])} on {rare.days[row]:.0f} of {rare.seen_days[row]:.0f} days"
@@ -130,12 +170,11 @@ def _over_days(found: _Found, resource: ResourceName, values: Values, *, end: in
             + (": the limit has room for it" if resource == "memory" else ": the limit has to carry it")
         ),
     )
-    return rare.found
 
 
-def _of_pods(found: _Found, usage: UsageWindow, rows: slice) -> None:
+def _of_pods(found: _Found, usage: UsageWindow) -> None:
     kinds = FindingType.STARTUP_SPIKE, FindingType.HOT_REPLICA
-    cpu, pods = usage.cpu[rows], usage.pods[rows]
+    cpu, pods = usage.cpu, usage.pods
     spiky = spikes(cpu, pods, told=found.told(kinds[0]))
     found.add(
         kinds[0],
@@ -147,7 +186,7 @@ def _of_pods(found: _Found, usage: UsageWindow, rows: slice) -> None:
     )
     if usage.cpu_mean is None:
         return
-    hot = hot_replicas(cpu, usage.cpu_mean[rows], pods, told=found.told(kinds[1]))
+    hot = hot_replicas(cpu, usage.cpu_mean, pods, told=found.told(kinds[1]))
     found.add(
         kinds[1],
         hot.found,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rightsizer.history import Values
 from rightsizer.methods.levels import HOUR_SLOTS
@@ -21,10 +22,10 @@ BLOCK_HOURS = 3
 DAY_BLOCKS = 24 // BLOCK_HOURS
 
 SIDE_HOURS = 72
-"""What must have been seen before and after: a weekend is shorter."""
+"""What must have been seen before and after: a weekend is shorter. Where a release is known a day is enough, to tell day from night."""
 
-KNOWN_SIDE_HOURS = 24
-"""The same where a release is known: its time need not be found, and a day tells day from night."""
+NEAR_BLOCKS = 3
+"""So many blocks from a release on its change is looked for: pods are replaced one after the other, and caches fill."""
 
 SHIFT, SHIFT_TOLD = 1.5, 1.3
 """How many times any day before each day after is; to be told first, and to be told on. The buffer covers what is below."""
@@ -35,40 +36,54 @@ LEAST_BLOCKS = DAY_BLOCKS // 2
 
 @dataclass(frozen=True, slots=True)
 class Shifts:
-    """Rows whose level changed. `column`: the first slot of the new level; `before`, `after`: the means on both sides, in the unit of the
-    values. All are meaningless where `found` is not set."""
+    """Rows whose level changed. `released`, `split_on`: with the newest release, and still with the one that split before; `column`: the
+    first slot of the new level; `before`, `after`: the means on both sides, in the unit of the values, NaN where nothing is known. All are
+    meaningless where `found` is not set."""
 
     found: Truth
+    released: Truth
+    split_on: Truth
     column: Numbers
     before: Numbers
     after: Numbers
 
 
-def shifts(values: Values, *, told: Truth, changed: Numbers | None = None) -> Shifts:
-    """The largest shift of each row of values (rows, slots); `told`: rows of which it is told already.
+def shifts(values: Values, *, told: Truth, released: Numbers | None = None, split: Numbers | None = None) -> Shifts:
+    """A shift of each row of values (rows, slots): with its newest release, else with the one that split it before, else the largest.
 
-    `changed`: the column of the newest release of each row, where it is known (NaN: not known): then only that moment is looked at.
+    `told`: rows of which a shift is told already. `released`, `split`: the columns with which those releases begin; NaN: none is known.
     """
     slots = BLOCK_HOURS * HOUR_SLOTS
     level = means(values, slots)
     rows, blocks = level.shape
-    nothing = np.zeros(rows)
+    nothing, none = np.zeros(rows), np.zeros(rows, dtype=np.bool_)
     if blocks < 2 * DAY_BLOCKS:
-        return Shifts(np.zeros(rows, dtype=np.bool_), nothing, nothing, nothing)
-    first = values.shape[1] % slots
-    known = np.full(rows, np.nan) if changed is None else np.ceil((changed - first) / slots)
-    factor = _factors(level, known)
-    best = factor.argmax(axis=1)
+        return Shifts(none, none, none, nothing, nothing, nothing)
+    first, least = values.shape[1] % slots, np.where(told, SHIFT_TOLD, SHIFT)
+    factors = _factors(level)
+    newest, at_newest = _highest(factors, _near(level, _block(released, rows, first)))
+    former, at_former, gone = _former(factors, level, _block(split, rows, first))
+    largest, at_largest = _highest(factors, _open_to_both(level))
+    with_newest = newest >= least
+    with_former = ((former >= SHIFT_TOLD) | gone) & ~with_newest
+    best = np.where(with_newest, at_newest, np.where(with_former, at_former, at_largest))
     after = np.arange(blocks) >= best[:, np.newaxis]
     return Shifts(
-        found=factor[np.arange(rows), best] >= np.where(told, SHIFT_TOLD, SHIFT),
+        found=with_newest | with_former | (largest >= least),
+        released=with_newest,
+        split_on=with_former,
         column=(best * slots + first).astype(np.float64),
         before=_mean_where(level, ~after),
         after=_mean_where(level, after),
     )
 
 
-def _factors(level: Numbers, changed: Numbers) -> Numbers:
+def _block(columns: Numbers | None, rows: int, first: int) -> Numbers:
+    """The first block that begins at these columns or later."""
+    return np.full(rows, np.nan) if columns is None else np.ceil((columns - first) / (BLOCK_HOURS * HOUR_SLOTS))
+
+
+def _factors(level: Numbers) -> Numbers:
     """For a shift at each block: how far apart the days on its sides are at least, upwards or downwards; 0 where none can be."""
     blocks = level.shape[1]
     days = _days(level)
@@ -80,19 +95,39 @@ def _factors(level: Numbers, changed: Numbers) -> Numbers:
     down = _ratio(lowest[:, moments - DAY_BLOCKS], highest_after[:, moments])
     factors = np.zeros(level.shape)
     factors[:, moments] = np.fmax(up, down)
-    factors[~_possible(level, changed)] = 0.0
     return factors
 
 
-def _possible(level: Numbers, changed: Numbers) -> Truth:
-    """Where a shift may be: at a release that is known, else where enough was seen on both sides."""
+def _highest(factors: Numbers, where: Truth) -> tuple[Numbers, NDArray[np.int64]]:
+    """The highest factor of each row where it may be, and its block."""
+    possible = np.where(where, factors, 0.0)
+    best = possible.argmax(axis=1)
+    return possible[np.arange(len(factors)), best], best
+
+
+def _former(factors: Numbers, level: Numbers, split: Numbers) -> tuple[Numbers, NDArray[np.int64], Truth]:
+    """The same near the release that split the history before. The third: where too little before it is left to compare with, so that
+    nothing speaks against it any more."""
+    factor, best = _highest(factors, _near(level, split))
+    last = split + NEAR_BLOCKS - 1
+    gone: Truth = (last >= 0) & (split < DAY_BLOCKS)
+    return factor, np.where(gone, np.nan_to_num(last), best).astype(np.int64), gone
+
+
+def _near(level: Numbers, block: Numbers) -> Truth:
+    """The blocks in which the change of a release at this block may show."""
+    distance = np.arange(level.shape[1]) - block[:, np.newaxis]
+    near: Truth = (distance >= 0) & (distance < NEAR_BLOCKS)
+    return near
+
+
+def _open_to_both(level: Numbers) -> Truth:
+    """The blocks with enough seen on both sides to find a shift whose time is not known."""
     places, seen = np.arange(level.shape[1]), ~np.isnan(level)
     side = SIDE_HOURS // BLOCK_HOURS
     first, last = seen.argmax(axis=1)[:, np.newaxis], places[-1] - seen[:, ::-1].argmax(axis=1)[:, np.newaxis]
-    open_to_both = (places - first >= side) & (last + 1 - places >= side)
-    released = changed[:, np.newaxis]
-    possible: Truth = np.where(np.isnan(released), open_to_both, places == released)
-    return possible
+    open_to_both: Truth = (places - first >= side) & (last + 1 - places >= side)
+    return open_to_both
 
 
 def _days(level: Numbers) -> Numbers:
