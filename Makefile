@@ -71,11 +71,11 @@ format: $(READY) ## format the code and sort its imports
 bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000"); the whole run writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.measure --docs
 
-bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
+bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core: Measured (a minute), then Learned (two)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence --method Learned
 
-accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage)
+accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage, else what was made of it stays)
 	@$(BIN)/python -m tests.accuracy.page
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
