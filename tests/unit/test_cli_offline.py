@@ -210,11 +210,18 @@ def test_learned_is_explained_with_its_choice_and_its_promise(demo: Files, tmp_p
     assert "    1. measure  Learned steady of 14d (" in cpu
     assert "    2. margin   " in cpu
     assert "policy Ratio: 2 x the request, the most that the rule allows" in cpu
-    assert "       choice   steady: the only form of this resource under this strategy\n                raised to " in cpu
+    assert "       choice   steady: the only form of this resource under this strategy\n                a request below " in cpu
+    assert re.search(r"a request below (\S+) is raised to it, one above (\S+) lowered to it\n", cpu)
     assert ", 0.3% are promised\n       rule     spec.cpu of the profile: Learned over 14d" in cpu
     web = objects(run("recommend", "-n", "shop", *demo.options, "--profile", file, "-o", "json"))["Deployment/web"]
     request = web["containers"][0]["recommended"]["requests"]["cpu"]
     assert f"request 500m -> {request}," in cpu
+
+
+def test_the_help_tells_what_cannot_be_redone_by_hand() -> None:
+    text = " ".join(run("explain", "--help").stdout.split())
+    assert "By the method Learned" in text
+    assert "`rightsizer backtest --trajectory FILE`" in text
 
 
 def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:

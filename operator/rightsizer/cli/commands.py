@@ -99,6 +99,9 @@ def recommend(output: str, **options: Any) -> None:
 def explain(workload: str, **options: Any) -> None:
     """Explain step by step how each number of one workload came about, so that it can be redone by hand.
 
+    By the method Learned a number is what a walk through the past came to, which nobody redoes by hand: its outcome is told here, each
+    of its decisions by `rightsizer backtest --trajectory FILE`.
+
     KIND is Deployment, StatefulSet or DaemonSet, also in small letters or short (deploy, sts, ds).
 
     \b
