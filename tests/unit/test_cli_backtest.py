@@ -315,6 +315,30 @@ def test_judging_later(usage: Path) -> None:
     assert list(found.values()) == pytest.approx([2, 0.5])
 
 
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_trajectory_never_overwrites_the_usage(tmp_path: Path, usage: Path, through_a_link: bool) -> None:
+    before, out = usage.read_bytes(), usage
+    if through_a_link:
+        out = tmp_path / "link.csv"
+        out.symlink_to(usage)
+    other = written(tmp_path / "other.csv", *rows("cache", days=3))
+    message = refused("--history", other, usage, "--trajectory", out)
+    assert message == f"error: --trajectory {out} would overwrite --history {usage}: name another file\n"
+    assert usage.read_bytes() == before
+
+
+def test_a_trajectory_never_overwrites_a_profile_or_a_manifest(tmp_path: Path, usage: Path) -> None:
+    spec = profile(tmp_path / "profile.yaml", "{}")
+    assert f"would overwrite --profile {spec}" in refused("--history", usage, "--profile", spec, "--trajectory", spec)
+    manifests = cli_files.write_manifests(tmp_path / "deploy", cli_files.deployment())
+    result = of_manifests(tmp_path, "--trajectory", manifests / "all.yaml")
+    assert (result.exit_code, f"would overwrite --manifests {manifests}" in result.stderr) == (2, True)
+    other = manifests / "out.csv"
+    other.write_text("old")
+    assert of_manifests(tmp_path, "--trajectory", other).exit_code == 0
+    assert other.read_text().startswith("series,")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

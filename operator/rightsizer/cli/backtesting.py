@@ -15,6 +15,7 @@ import numpy as np
 from rightsizer.cli import verdicts as renderings
 from rightsizer.cli.cohorts import Cohort, Replayable, of_files, of_workloads
 from rightsizer.cli.exits import ExitCode, NothingMatched
+from rightsizer.cli.manifest_files import SUFFIXES
 from rightsizer.cli.options import one_history, refuse_for_series
 from rightsizer.cli.page import Courses, as_page
 from rightsizer.cli.progress import ProgressBar, Report
@@ -46,6 +47,7 @@ _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
 def backtest_all(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profiles' rules and those to compare with would have done. Raises RightsizerError where nothing can be told."""
     names = list(dict.fromkeys(options["rules"]))
+    _refuse_input(options["trajectory"], options)
     courses: dict[str, Sequence[Decision]] = {}
     with ProgressBar() as bar, _trajectory(options["trajectory"]) as write:
         found = _read(options, names, bar.report)
@@ -120,6 +122,17 @@ def _kept(courses: dict[str, Sequence[Decision]], write: Take | None) -> Take:
             write(series, decided)
 
     return take
+
+
+def _refuse_input(path: Path | None, options: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where the file to be written is one of those that are read."""
+    if path is None or not path.exists():
+        return
+    named: list[tuple[str, Path]] = [("--history", one) for one in options["history"]]
+    named += [(f"--{name.replace('_', '-')}", read) for name, read in options.items() if isinstance(read, Path) and name != "trajectory"]
+    for option, read in named:
+        if read.samefile(path) or (read.is_dir() and path.suffix in SUFFIXES and read.resolve() in path.resolve().parents):
+            raise InvalidInput(f"--trajectory {path} would overwrite {option} {read}: name another file")
 
 
 @contextmanager
