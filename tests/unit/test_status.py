@@ -317,7 +317,8 @@ class TestRecommendation:
 
     def test_evidence_stays_until_there_is_other(self) -> None:
         written = render(standing(evidence={"app": evidence()}))
-        assert render(standing(), old=written) == written
+        assert render(standing(evidence_awaited=True), old=written) == written
+        assert render(standing(), old=written) == {name: each for name, each in written.items() if name != "evidence"}
         assert render(standing(evidence={"app": evidence(changes=0.15)}), old=written) == written
         assert render(standing(evidence={"app": evidence(changes=0.9)}), old=written)["evidence"]["changesPerDay"] == "0.9"
 

@@ -95,6 +95,7 @@ class Proving:
         self._proved: dict[ContainerKey, _Proved] = {}
         self._bases: dict[Basis, Basis] = {}
         self._slow: set[Plugin] = set()
+        self._outdated: set[ContainerKey] = set()
 
     def refresh(self, ruled: Iterable[Ruled], history: History, *, end: int, left_out: Collection[str] = ()) -> ProvingReport:
         """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
@@ -102,6 +103,8 @@ class Proving:
         began = self._stopwatch()
         wanted = {key: self._bases.setdefault(basis, basis) for key, basis in _wanted(ruled, self._methods)}
         # With another rule it proves nothing any more.
+        self._outdated |= {key for key, proved in self._proved.items() if wanted.get(key, proved.basis) is not proved.basis}
+        self._outdated &= wanted.keys()
         self._proved = {
             key: proved
             for key, proved in self._proved.items()
@@ -174,6 +177,11 @@ class Proving:
         """By container name, where there is anything that was judged, though it may be too little to prove anything."""
         found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
         return {name: proved.evidence for name, proved in found if proved is not None and proved.evidence is not None}
+
+    def awaits(self, ref: WorkloadRef, containers: Iterable[str]) -> bool:
+        """Whether what was proved before the start may still hold: of some containers nothing was replayed since."""
+        keys = (ContainerKey(ref, name) for name in containers)
+        return any(key not in self._proved and key not in self._outdated for key in keys)
 
     def learnt(self, key: ContainerKey) -> Mapping[ResourceName, Learnt] | None:
         """What the method `Learned` came to for this container; None before its past was walked through."""

@@ -67,6 +67,7 @@ class Settling:
         now: float,
         writing: Writing,
         history_read: bool = True,
+        evidence_awaited: bool = False,
         patient: bool = False,
     ) -> Future[Settled]:
         """Judges one workload and acts; what became of it is written by `writing`.
@@ -91,6 +92,7 @@ class Settling:
                 trouble=trouble,
                 now=now,
                 history_read=history_read,
+                evidence_awaited=evidence_awaited,
             )
 
         standing = look_again(before)
@@ -199,6 +201,7 @@ def look(
     trouble: Trouble | None,
     now: float,
     history_read: bool = True,
+    evidence_awaited: bool = False,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
@@ -231,6 +234,7 @@ def look(
         change=observed,
         trouble=trouble,
         evidence=evidence,
+        evidence_awaited=evidence_awaited,
     )
 
 
