@@ -192,7 +192,9 @@ class TestPlugin:
         assert [found.memory.judged_slots > 0 for found in judged] == [True, False, True]
         assert all(found.cpu.judged_slots for found in judged)
         assert judged[1].memory.held is None
-        assert "some numbers have no evidence: method Half failed for memory: ValueError: too much" in caplog.text
+        told = "method Half failed for memory: ValueError: too much"
+        assert f"some numbers have no evidence: {told}" in caplog.text
+        assert [proving.troubles(one.workload.ref, ["app"]) for one in some].count({"app": told}) == 1
 
     def test_one_that_looks_ahead_proves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         def ahead(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:

@@ -67,6 +67,7 @@ class Settling:
         now: float,
         writing: Writing,
         history_read: bool = True,
+        replay_troubles: Mapping[str, str] | None = None,
         evidence_awaited: bool = False,
         patient: bool = False,
     ) -> Future[Settled]:
@@ -92,6 +93,7 @@ class Settling:
                 trouble=trouble,
                 now=now,
                 history_read=history_read,
+                replay_troubles=replay_troubles,
                 evidence_awaited=evidence_awaited,
             )
 
@@ -201,6 +203,7 @@ def look(
     trouble: Trouble | None,
     now: float,
     history_read: bool = True,
+    replay_troubles: Mapping[str, str] | None = None,
     evidence_awaited: bool = False,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
@@ -222,6 +225,7 @@ def look(
         failure=failed.message if failed is not None else "",
         history_read=history_read,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
         last_raised=observed.time if observed is not None and raises(observed) else None,
     )
     return Standing(
@@ -234,6 +238,7 @@ def look(
         change=observed,
         trouble=trouble,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
         evidence_awaited=evidence_awaited,
     )
 
