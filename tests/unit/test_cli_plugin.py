@@ -40,7 +40,8 @@ def methods(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def by(method: str, tmp_path: Path, command: str, *arguments: object) -> Result:
-    manifests = write_manifests(tmp_path / "deploy", deployment(), profile({"method": method}, namespace="shop"))
+    spec = {"method": method, "minimumHistory": {"lower": "24h"}}
+    manifests = write_manifests(tmp_path / "deploy", deployment(), profile(spec, namespace="shop"))
     history = write_history(tmp_path / "pods.csv", steady_rows(hours=60))
     return run(command, *arguments, "--manifests", manifests, "--history", history)
 
@@ -73,3 +74,20 @@ def test_a_failure_is_told_on_one_line_of_its_resource(tmp_path: Path) -> None:
     assert f"\n  Memory: {told}; nothing is recommended\n" in text
     assert told not in text.partition("  CPU: ")[2].partition("  Memory: ")[0]
     assert f"    part of the replay failed: {told}\n" in text
+
+
+def series(tmp_path: Path) -> Path:
+    lines = [f"{name},{300 * (slot + 1)},{cores},1000000" for name, cores in (("a", 0.1), ("b", 0.5)) for slot in range(600)]
+    return write_history(tmp_path / "series.csv", lines, header="series,unix_ts,cpu_cores,memory_bytes")
+
+
+def test_a_backtest_names_the_series_for_which_a_method_failed(tmp_path: Path) -> None:
+    result = run("backtest", "--history", series(tmp_path), "--method", "Small")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: b: method Small failed for cpu: ValueError: too much\n"
+
+
+def test_a_method_that_no_profile_can_name_is_refused(tmp_path: Path) -> None:
+    result = run("backtest", "--history", series(tmp_path), "--method", "Bad Name")
+    assert result.exit_code == 2
+    assert "must be the name of a method, such as Measured" in result.stderr

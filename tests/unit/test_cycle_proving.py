@@ -399,8 +399,7 @@ def test_what_was_raised_at_once_is_not_lowered_for_two_hours(world: World) -> N
 
 
 def test_evidence_of_another_rule_goes_from_the_status(world: World) -> None:
-    short = {"window": "12h", "minimumHistory": {"raise": "1h", "lower": "1h"}}
-    world.apply_profile(mode="Recommend", **short)
+    world.apply_profile(mode="Recommend", window="12h", minimumHistory={"raise": "1h", "lower": "1h"})
     world.add_deployment(days=0.4)
     world.run_cycle()
     assert "OOM" in world.recommended()["evidence"]["summary"]

@@ -15,6 +15,7 @@ from rightsizer.errors import (
     InvalidProfile,
     InvalidQuantity,
     InvalidSettings,
+    MethodFailed,
     RightsizerError,
     UsageSourceError,
     UsageSourceOverloaded,
@@ -28,7 +29,7 @@ EPILOG = """\b
 Exit codes:
   0  fine
   1  an unexpected error (--debug shows where)
-  2  wrong usage, or a file, profile, setting or namespace that cannot be used
+  2  wrong usage, or a file, profile, setting, method or namespace that cannot be used
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
@@ -57,6 +58,7 @@ _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
     (InvalidProfile, ExitCode.UNUSABLE_INPUT),
     (InvalidSettings, ExitCode.UNUSABLE_INPUT),
     (InvalidQuantity, ExitCode.UNUSABLE_INPUT),
+    (MethodFailed, ExitCode.UNUSABLE_INPUT),
     (ClusterError, ExitCode.CLUSTER),
     (UsageSourceError, ExitCode.USAGE_SOURCE),
     (NothingMatched, ExitCode.NOTHING_MATCHED),
