@@ -139,7 +139,8 @@ class Explanation:
 class ContainerRecommendation:
     """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None).
 
-    `troubles`: why the method could not say it of a resource although there was usage, if so. `findings`: what could fool the recommendation.
+    `troubles`: by resource, why the method could not say it although there was usage, if so. `findings`: what could fool the
+    recommendation.
     """
 
     name: str
