@@ -252,6 +252,9 @@ def test_parquet_is_read_where_its_reader_is_there(tmp_path: Path, monkeypatch: 
     frame = pd.read_csv(usage)
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     assert fine("--history", path, "-o", "csv") == fine("--history", usage, "-o", "csv")
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame.iloc[:0])
+    assert refused("--history", path) == f"error: {path}: no sample in it\n"
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     frame["cpu_cores"] = "much"
     assert "column cpu_cores does not hold numbers" in refused("--history", path)
 
@@ -313,6 +316,16 @@ def test_judging_later(usage: Path) -> None:
         for after in ((), ("--score-after", "60h"))
     }
     assert list(found.values()) == pytest.approx([2, 0.5])
+
+
+def test_a_trajectory_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    broken = written(tmp_path / "usage.csv", "a,x,1,1")
+    assert "nowhere/out.csv: cannot be written" in refused("--history", broken, "--trajectory", "nowhere/out.csv")
+    there = tmp_path / "there.csv"
+    there.write_text("old")
+    for out in (there, tmp_path / "new.csv"):
+        assert "'x' is not a number" in refused("--history", broken, "--trajectory", out)
+    assert (there.read_text(), (tmp_path / "new.csv").exists()) == ("old", False)
 
 
 @pytest.mark.parametrize("through_a_link", [False, True])

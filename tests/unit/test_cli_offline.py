@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -409,6 +411,13 @@ def test_an_unexpected_error_is_one_line_or_with_debug_a_traceback(web: Files, m
     assert result.exit_code == 1
     assert isinstance(result.exception, RuntimeError if debug else SystemExit)
     assert ("error: unexpected RuntimeError: not foreseen" in result.stderr) is not debug
+
+
+def test_a_full_disk_is_no_fault_of_ours(web: Files) -> None:
+    command = [sys.executable, "-c", "from rightsizer.cli import main; main()", "recommend", *map(str, web.options), "-o", "json"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (2, "error: the output cannot be written: No space left on device")
 
 
 def test_version_and_help_tell_what_is_needed() -> None:

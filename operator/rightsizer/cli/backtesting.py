@@ -141,6 +141,7 @@ def _trajectory(path: Path | None) -> Iterator[Take | None]:
     if path is None:
         yield None
         return
+    _check_writable(path)
     found: dict[str, list[list[str]]] = {}
 
     def take(series: Series, decided: Sequence[Decision]) -> None:
@@ -154,7 +155,26 @@ def _trajectory(path: Path | None) -> Iterator[Take | None]:
             for name in sorted(found):
                 writer.writerows(found[name])
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be written: {error.strerror}") from error
+        raise _unwritable(path, error) from error
+
+
+def _check_writable(path: Path) -> None:
+    """Raises InvalidInput before the long work and not after it. A file that is there stays as it is, and none is left where none is."""
+    there = path.exists()
+    if there and not path.is_file():
+        # Whoever reads a pipe would take this for its end.
+        return
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(f"{path}: cannot be written: {error.strerror}")
 
 
 def _row(name: str, decision: Decision) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import Any
 
@@ -52,6 +53,8 @@ class ExitCode(IntEnum):
 class NothingMatched(RightsizerError):
     """No workload is there to recommend anything for."""
 
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
     (InvalidInput, ExitCode.UNUSABLE_INPUT),
@@ -115,6 +118,9 @@ class CommandLine(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+                click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+                ctx.exit(ExitCode.UNUSABLE_INPUT)
             if ctx.meta.get(DEBUG):
                 raise
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"
