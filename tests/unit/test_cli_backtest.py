@@ -440,6 +440,46 @@ def test_html_is_one_page_and_the_trajectory_goes_beside_it(usage: Path, tmp_pat
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("lines", "arguments", "told"),
+    [
+        (
+            rows("web", days=0.9),
+            (),
+            "nothing was judged, because the usage reaches over no more than the 24h after which judging begins: web",
+        ),
+        (
+            rows("web", days=3),
+            ("--score-after", "3d"),
+            "nothing was judged, because the usage reaches over no more than the 3d after which judging begins: web",
+        ),
+        ([f"web,{START},,", f"web,{START + 3 * DAY},,"], (), "nothing was judged, because there is no value: web"),
+        (
+            [*rows("web", days=0.5), f"web,{START + 3 * DAY},,"],
+            (),
+            "nothing was judged, because there is no value after the first 24h, and judging begins there: web",
+        ),
+        (
+            rows("web", days=2),
+            ("--score-after", "1h", "--profile", "{minimumHistory: {raise: 3d}}"),
+            "nothing was judged, because nothing was decided before the last value (see minimumHistory.raise): web",
+        ),
+        ([",".join([*row.split(",")[:3], ""]) for row in rows("web", days=3)], (), "no memory was judged, because there is no value: web"),
+        (rows("web", days=3), (), None),
+    ],
+)
+def test_why_nothing_was_judged(tmp_path: Path, lines: Sequence[str], arguments: Sequence[str], told: str | None) -> None:
+    given = [profile(tmp_path / "profile.yaml", each) if each.startswith("{") else each for each in arguments]
+    result = run("--history", written(tmp_path / "usage.csv", *lines), *given)
+    assert (result.exit_code, result.stderr) == (0, f"note: {told}\n" if told else "")
+
+
+def test_series_that_were_not_judged_beside_others_are_named(tmp_path: Path) -> None:
+    result = run("--history", written(tmp_path / "usage.csv", *rows("db", days=3), *rows("web", days=0.5), *rows("app", days=0.5)))
+    assert "CPU, 1 series" in result.stdout
+    assert result.stderr.endswith("after which judging begins: app, web\n")
+
+
 def test_a_resource_that_nobody_recorded_has_no_table(tmp_path: Path) -> None:
     lines = [",".join([*row.split(",")[:3], ""]) for row in rows("web", days=3)]
     text = fine("--history", written(tmp_path / "usage.csv", *lines))

@@ -14,12 +14,13 @@ import numpy as np
 
 from rightsizer.cli import verdicts as renderings
 from rightsizer.cli.cohorts import Cohort, Replayable, of_files, of_workloads
-from rightsizer.cli.exits import ExitCode, NothingMatched
+from rightsizer.cli.exits import ExitCode, NothingMatched, note
 from rightsizer.cli.manifest_files import SUFFIXES
 from rightsizer.cli.options import one_history, refuse_for_series
 from rightsizer.cli.page import Courses, as_page
 from rightsizer.cli.progress import ProgressBar, Report
 from rightsizer.cli.recommending import tell_failures, tell_notes
+from rightsizer.cli.unjudged import unjudged
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest, merged
 from rightsizer.evidence.rules import CURRENT, Current, Rule, rule_of
@@ -57,6 +58,8 @@ def backtest_all(options: Mapping[str, Any]) -> ExitCode:
         starts = _judging(options["score_after"])
         verdicts = [_verdict(found, None, starts, take, bar.report), *(_verdict(found, name, starts, None, bar.report) for name in names)]
     click.echo(_rendered(options["output"], verdicts, found, courses))
+    for text in unjudged(found.series, verdicts[0], starts):
+        note(text)
     return _end(found)
 
 
