@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rightsizer.cli.progress import Report
-from rightsizer.cli.slot_table import MOST_USAGE
+from rightsizer.cli.slot_table import MOST_SECONDS, MOST_USAGE, MOST_YEARS
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Series
 from rightsizer.history import SLOT_SECONDS
@@ -31,8 +31,6 @@ _SURPLUS = "behind the last column"
 _MILLICORES_PER_CORE = 1000.0
 # Unix times of today in milliseconds are above it, in seconds below for 3,000 years.
 _LATEST = 1e11
-_MOST_YEARS = 5
-_MOST_SECONDS = _MOST_YEARS * 365.25 * 86_400
 
 
 def read_series(paths: Sequence[Path], report: Report) -> list[Series]:
@@ -67,8 +65,8 @@ class _Reach:
             self._first[str(name)] = min(float(first), self._first.get(str(name), float(first)))
         firsts = names.map(self._first)
         earlier = names.map(self._last).fillna(times)
-        far = (times - firsts > _MOST_SECONDS) | (earlier - times > _MOST_SECONDS)
-        _refuse(far.to_numpy(), path, line, f"unix_ts: more than {_MOST_YEARS} years from another sample of the series")
+        far = (times - firsts > MOST_SECONDS) | (earlier - times > MOST_SECONDS)
+        _refuse(far.to_numpy(), path, line, f"unix_ts: more than {MOST_YEARS} years from another sample of the series")
         for name, last in by_series.last().items():
             self._last[str(name)] = max(float(last), self._last.get(str(name), float(last)))
 
