@@ -420,6 +420,25 @@ def test_a_full_disk_is_no_fault_of_ours(web: Files) -> None:
     assert (result.returncode, result.stderr.splitlines()[-1]) == (2, "error: the output cannot be written: No space left on device")
 
 
+INTERRUPTED_WHILE_LOADING = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "rightsizer.cli.options":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from rightsizer.cli import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_commands_are_loaded() -> None:
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
 def test_version_and_help_tell_what_is_needed() -> None:
     assert run("--version").stdout == "rightsizer, version 0.1.0\n"
     for command in ("recommend", "explain", "run"):
