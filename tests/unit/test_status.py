@@ -604,6 +604,12 @@ class TestProfile:
         assert condition(status, "Ready") == ("False", "InvalidField")
         assert status["conditions"][0]["message"] == ("spec.cpu.buffer: too much; spec.window: too long (the default stands in its place)")
 
+    def test_a_field_that_counts_although_it_does_harm(self) -> None:
+        kept = Problem("spec.evidence.maxTimeAboveRequest", "too little", kept=True)
+        assert condition(self.render(Profile("shop", "web", problems=(kept,))), "Ready") == ("False", "InvalidField")
+        message = self.render(Profile("shop", "web", problems=(kept,)))["conditions"][0]["message"]
+        assert message == "spec.evidence.maxTimeAboveRequest: too little"
+
     @pytest.mark.parametrize(("overruled", "words"), [(1, "1 workload of"), (3, "3 workloads of")])
     def test_a_profile_that_lost_workloads_says_so(self, overruled: int, words: str) -> None:
         status = self.render(overruled=overruled)
