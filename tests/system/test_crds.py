@@ -115,6 +115,9 @@ REFUSED = [
     ({"risk": {"timeAboveRequest": "0.01%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
     ({"risk": {"timeAboveRequest": "10.5%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
     ({"risk": {"oomKillsPer1000Days": 0}}, "spec.risk.oomKillsPer1000Days", "greater than or equal to 1"),
+    # evidence
+    ({"evidence": {"maxTimeAboveRequest": "0.55%"}}, "spec.evidence.maxTimeAboveRequest", "up to one decimal"),
+    ({"evidence": {"maxTimeAboveRequest": "100.1%"}}, "spec.evidence.maxTimeAboveRequest", "from 0% to 100%"),
     # statistics
     ({"cpu": {"statistic": "p49"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
     ({"cpu": {"statistic": "p100"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),

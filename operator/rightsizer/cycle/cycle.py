@@ -212,6 +212,8 @@ class Cycle:
                     now=now,
                     writing=writing,
                     history_read=measured.read.get(ref.namespace, 0.0) >= 1,
+                    replay_troubles=self._proving.troubles(ref, recommendations.get(ref, {})),
+                    evidence_awaited=self._proving.awaits(ref, recommendations.get(ref, {})),
                     patient=patient,
                 )
                 for ref, ruled in seen.assignment.ruled.items()

@@ -67,6 +67,8 @@ class Settling:
         now: float,
         writing: Writing,
         history_read: bool = True,
+        replay_troubles: Mapping[str, str] | None = None,
+        evidence_awaited: bool = False,
         patient: bool = False,
     ) -> Future[Settled]:
         """Judges one workload and acts; what became of it is written by `writing`.
@@ -91,6 +93,8 @@ class Settling:
                 trouble=trouble,
                 now=now,
                 history_read=history_read,
+                replay_troubles=replay_troubles,
+                evidence_awaited=evidence_awaited,
             )
 
         standing = look_again(before)
@@ -199,6 +203,8 @@ def look(
     trouble: Trouble | None,
     now: float,
     history_read: bool = True,
+    replay_troubles: Mapping[str, str] | None = None,
+    evidence_awaited: bool = False,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
@@ -219,6 +225,7 @@ def look(
         failure=failed.message if failed is not None else "",
         history_read=history_read,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
         last_raised=observed.time if observed is not None and raises(observed) else None,
     )
     return Standing(
@@ -231,6 +238,8 @@ def look(
         change=observed,
         trouble=trouble,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
+        evidence_awaited=evidence_awaited,
     )
 
 

@@ -11,6 +11,7 @@ from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, P
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
+    DEFAULT_TIME_ABOVE_REQUEST,
     ApplyRule,
     ContainerRule,
     EvidenceRule,
@@ -33,6 +34,7 @@ __all__ = [
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
     "DEFAULT_RULE",
+    "DEFAULT_TIME_ABOVE_REQUEST",
     "KIND",
     "LEARNED",
     "ApplyRule",
