@@ -195,6 +195,8 @@ ACCEPTED: list[Manifest] = [
     {"memory": {"statistic": "max", "limit": {"ratio": 1.5, "maxRatio": 1.5}, "min": "1Mi", "max": "1Mi"}},
     {"memory": {"limit": {"policy": "Keep", "ratio": 2}}},
     {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 1}},
+    {"evidence": {"maxTimeAboveRequest": "0.5%"}},
+    {"evidence": {"maxTimeAboveRequest": "100.0%"}},
     {"method": "Learned", "risk": {"timeAboveRequest": "10%", "oomKillsPer1000Days": 2.5}},
     {"window": "1h", "minimumHistory": {"raise": "0h", "lower": "60m"}},
     {"window": "30d", "minimumHistory": {"raise": "30d", "lower": "720h"}},

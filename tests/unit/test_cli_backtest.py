@@ -261,7 +261,7 @@ def test_parquet_is_read_where_its_reader_is_there(tmp_path: Path, monkeypatch: 
     frame = pd.read_csv(usage)
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     assert fine("--history", path, "-o", "csv") == fine("--history", usage, "-o", "csv")
-    monkeypatch.setattr(pd, "read_parquet", lambda path: frame.iloc[:0])
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame.iloc[:0].astype(object))
     assert refused("--history", path) == f"error: {path}: no sample in it\n"
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     frame["cpu_cores"] = "much"
