@@ -37,7 +37,7 @@ TRIED_AGAIN_SECONDS = 3_600
 BUDGET_SECONDS = 1.0
 """How long a cycle may replay. A new cluster of 10,000 containers has its evidence after half an hour; until then nothing is lowered."""
 
-CONTAINERS_AT_ONCE = 64
+CONTAINERS_AT_ONCE = 32
 """How many are replayed together: enough to be quick by arrays, few enough to keep the time."""
 
 WALK_RENEWED_SECONDS = 24 * 3_600
