@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
@@ -11,6 +12,7 @@ import pytest
 
 from rightsizer.cycle.assignment import Ruled, assign
 from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, PLUGGED_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
+from rightsizer.evidence.proof import Basis
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, Values
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.ranking import Columns, Levels
@@ -120,6 +122,16 @@ class TestProving:
         proving.refresh(some, history(some), end=END)
         proving.refresh(ruled(1, other), History(slots=10), end=END + SLOT_SECONDS)
         assert proven(proving, some) == [False]
+
+    def test_rules_that_are_gone_are_forgotten(self) -> None:
+        def held() -> int:
+            return sum(type(each) is Basis for each in gc.get_objects())
+
+        proving, before = Proving(), held()
+        for days in range(1, 9):
+            some = ruled(1, replace(PROFILE, window_seconds=days * DAY))
+            proving.refresh(some, history(some), end=END)
+        assert held() - before == 1
 
     def test_what_was_written_may_hold_until_something_was_replayed(self) -> None:
         some, little = ruled(1), History(slots=10)

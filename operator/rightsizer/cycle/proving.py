@@ -111,6 +111,9 @@ class Proving:
             for key, proved in self._proved.items()
             if wanted.get(key) is proved.basis or (key not in wanted and key.workload.namespace in left_out)
         }
+        # Those of rules that are gone would be kept for ever.
+        used = {id(basis): basis for basis in (*wanted.values(), *(proved.basis for proved in self._proved.values()))}
+        self._bases = {basis: basis for basis in used.values()}
         due = self._due(wanted, end, left_out)
         self._walk_on(history, end=_last_hour(end), left_out=left_out, until=began + self._budget_seconds)
         now = self._stopwatch()
