@@ -74,11 +74,11 @@ bench-measure: $(READY) testbed ## what measuring costs, beside other ways to as
 bench-create: $(READY) testbed ## what sizing pods at their creation costs: pods per second by number of entries; writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.create --docs
 
-bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core
+bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, on one core: Measured (a minute), then Learned (two)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.evidence --method Learned
 
-accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage)
+accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage, else what was made of it stays)
 	@$(BIN)/python -m tests.accuracy.page
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed

@@ -29,6 +29,10 @@ class Marks:
             raise ValueError(f"{name} has lost its marks: {self.begin} and {self.end}")
         return f"{before}{self.begin}\n\n{made.strip()}\n\n{self.end}{after}"
 
+    def within(self, page: str) -> str:
+        """What stands between the marks; nothing where a page has none."""
+        return page.partition(self.begin)[2].partition(self.end)[0].strip()
+
     def write(self, file: Path, made: str, *, new_page: str) -> None:
         """Writes the part into the file; where there is none, into `new_page`, which holds the marks."""
         file.parent.mkdir(parents=True, exist_ok=True)

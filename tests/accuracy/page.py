@@ -1,6 +1,7 @@
 """Writes `docs/accuracy.md` and its plots: every method and rule over recorded usage, by source, and what the methods lose at.
 
-`python -m tests.accuracy.page`, or `make accuracy`. Text outside the marks of the page is kept: what was tried is told there, by hand.
+`python -m tests.accuracy.page`, or `make accuracy`. Text outside the marks of the page is kept: what was tried is told there, by hand. Kept
+is also what was made of more recorded usage, where a run has only that of the project.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rightsizer.cli.tradeoff import Mark, tradeoff
 from rightsizer.evidence.rules import RULES, rule_of
 from rightsizer.methods.pace import STRATEGIES
 from rightsizer.workload import RESOURCES, ResourceName
-from tests.accuracy import caveats
+from tests.accuracy import caveats, keeping
 from tests.accuracy.markdown import markdown
 from tests.accuracy.samples import finer_sources
 from tests.accuracy.sets import ALL, TITLES, Found, Set, study
@@ -40,27 +41,36 @@ from tests.made_page import Marks, machine, machine_line
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
 MARKS = Marks("<!-- accuracy begins: made by `make accuracy` -->", "<!-- accuracy ends -->")
+OURS, WIDER = "The traces of the project", "All recorded usage at hand"
 NEW_PAGE = f"# Accuracy\n\n{MARKS.begin}\n{MARKS.end}\n"
 PLOTS = ("accuracy-cpu.svg", "accuracy-memory.svg", "accuracy-oom.svg")
 """In the order of `HARMS`."""
+TRACES_PAGE = "../tests/traces/README.md#more-recorded-usage"
+DEFAULT = PROFILE.apply.strategy
+_LOSSES = f"""Where another rule needs no more slack and violates no more often, and is better in one of the two: means over the
+series, those at the speeds of {DEFAULT} first, the only ones that a profile can choose today. A line of one source is a matter of a handful
+of containers; those of all series count. Where a line names `Learned`, `method: Learned` is what to try; where it names another rule,
+`rightsizer backtest --rule` tells whether your own usage is of that kind."""
 
 
 def section(sets: Sequence[Set], ours: Sequence[str], measured_on: Mapping[str, str]) -> str:
     """What stands between the marks. `ours`: the names of the methods; the plots are of the last set, the largest."""
     pictures = "\n".join(f"![{harm.heading} against slack, each rule]({plot})" for harm, plot in zip(HARMS, PLOTS, strict=True))
     parts = [
-        f"{machine_line(measured_on)} Repeat it with `make accuracy`; {FOLDER_VARIABLE} may name a folder with more recorded usage.",
-        f"## Slack against violations\n\n{sets[-1].title}, at the speeds of {STRATEGIES[0]}; mean over the series. The nearer to the lower "
+        f"Repeat it with `make accuracy`; {FOLDER_VARIABLE} may name a folder with [more recorded usage]({TRACES_PAGE}), without which "
+        "what was made of it stays as it is.",
+        f"## {keeping.PLOTS}\n\n{sets[-1].title}, at the speeds of {STRATEGIES[0]}; mean over the series. The nearer to the lower "
         "left, the better; the dashed line joins the rules that no other beats in both; the hollow mark, "
         f"`{IDEAL}`, knows the future.\n\n{pictures}",
-        *(_of_set(one) for one in sets),
-        "## What we lose at\n\n" + "\n\n".join(_losses(one, ours) for one in sets),
+        *(_of_set(one, measured_on) for one in sets),
+        f"## {keeping.LOSSES}\n\n{_LOSSES}",
+        *(_losses(one, ours) for one in sets),
     ]
     return "\n\n".join(parts)
 
 
-def _of_set(one: Set) -> str:
-    parts = [f"## {one.title}", _sources(one.sources), caveats.short_series(one)]
+def _of_set(one: Set, measured_on: Mapping[str, str]) -> str:
+    parts = [f"## {one.title}", machine_line(measured_on), _sources(one.sources), caveats.short_series(one)]
     for resource in RESOURCES:
         for strategy in STRATEGIES:
             found = one.of(strategy, resource)
@@ -108,10 +118,11 @@ def _written(found: Summary) -> str:
 
 
 def _losses(one: Set, ours: Sequence[str]) -> str:
-    lines = [line for strategy in STRATEGIES for name in ours for line in _lost(one, strategy, name)]
+    # First what a profile can choose today.
+    strategies = sorted(STRATEGIES, key=lambda name: name != DEFAULT)
+    lines = [line for strategy in strategies for name in ours for line in _lost(one, strategy, name)]
     told = "\n".join(lines) or "- No rule is better in slack and in a violation at once, in any source or over all."
-    where = "the mean over the series, where another rule needs no more slack and violates no more often, and is better in one of the two"
-    return f"{one.title}: {where}.\n\n{told}"
+    return f"### {one.title}\n\n{told}"
 
 
 def _lost(one: Set, strategy: str, name: str) -> Iterator[str]:
@@ -149,11 +160,18 @@ def plots(one: Set, ours: Sequence[str]) -> dict[str, str]:
     return drawn
 
 
-def write(sets: Sequence[Set], ours: Sequence[str], *, file: Path = PAGE) -> None:
-    """The page, and the plots beside it."""
-    MARKS.write(file, section(sets, ours, machine(f"numpy {np.__version__}")), new_page=NEW_PAGE)
+def write(sets: Sequence[Set], ours: Sequence[str], *, file: Path = PAGE) -> list[str]:
+    """The page, and the plots beside it. Returns what was written and what was kept, in words."""
+    former = MARKS.within(file.read_text()) if file.is_file() else ""
+    made = section(sets, ours, machine(f"numpy {np.__version__}"))
+    if all(one.title != WIDER for one in sets) and keeping.keeps(former, WIDER):
+        MARKS.write(file, keeping.with_kept(made, former, WIDER), new_page=NEW_PAGE)
+        kept = f'kept what was made of more recorded usage ("{WIDER}", its losses, and {", ".join(PLOTS)})'
+        return [f"wrote {file}", f"{kept}: {FOLDER_VARIABLE}=DIR makes it anew"]
+    MARKS.write(file, made, new_page=NEW_PAGE)
     for name, drawn in plots(sets[-1], ours).items():
         file.with_name(name).write_text(drawn)
+    return [f"wrote {', '.join(str(each) for each in (file, *map(file.with_name, PLOTS)))}"]
 
 
 def main() -> None:
@@ -163,9 +181,9 @@ def main() -> None:
     arguments = parser.parse_args()
     ours = methods()
     plans = [*ours, *(rule_of(name, window_seconds=PROFILE.window_seconds) for name in RULES), with_our_limits("autopilot")]
-    folders = {"The traces of the project": arguments.traces}
+    folders = {OURS: arguments.traces}
     if FOLDER_VARIABLE in os.environ:
-        folders["All recorded usage at hand"] = Path(os.environ[FOLDER_VARIABLE])
+        folders[WIDER] = Path(os.environ[FOLDER_VARIABLE])
     sets = []
     for title, folder in folders.items():
         sources, short = divided(read_sources(folder))
@@ -173,7 +191,8 @@ def main() -> None:
             sys.exit(f"{folder}: no recorded usage in it, files *.csv.gz with series of at least three days")
         print(f"{title}: {sum(len(series) for series in sources.values())} series, {len(plans)} rules", file=sys.stderr)
         sets.append(study(title, sources, plans, short=short, finer=finer_sources(folder, sources)))
-    write(sets, [plan.name for plan in ours], file=arguments.page)
+    for told in write(sets, [plan.name for plan in ours], file=arguments.page):
+        print(told, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def main() -> None:
                 "failed": report.failed,
                 "troubled_namespaces": report.troubled_namespaces,
                 "share_read": measuring.share_read,
+                "proved": report.proved_containers,
                 **api.take(),
             }
         )

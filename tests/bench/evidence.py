@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--method", choices=list(GOAL_SECONDS), default="Measured")
     arguments = parser.parse_args()
+    told = f"{arguments.containers:,} containers x {arguments.days} days, a decision every hour, CPU and memory, method {arguments.method}"
+    print(f"{told} ...", flush=True)
     seconds = measure(arguments.containers, days=arguments.days, method=arguments.method)
     update = measure_update(arguments.containers, days=arguments.days, method=arguments.method)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{arguments.containers:,} containers x {arguments.days} days, a decision every hour, CPU and memory, method {arguments.method}")
     goal = f" (goal {GOAL_UPDATE_SECONDS[arguments.method]} s)" if arguments.method in GOAL_UPDATE_SECONDS else ""
     print(f"  one core  {seconds:6.1f} s   (goal {GOAL_SECONDS[arguments.method]} s for 10,000 x 14 days)")
     print(f"  one hour  {update:6.1f} s   to go on by the newest: 1/{seconds / update:.0f} of that{goal}")

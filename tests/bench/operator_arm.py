@@ -93,19 +93,25 @@ class DrivenOperator:
 
     def backfill(self, *, at: float, tell: Tell) -> CycleCost:
         """Cycles one after the other, all as if it were `at` (unix seconds), until the whole window has been read. Raises DriverEnded."""
-        return self._run(at, tell, whole_window=True)
+        return self._run(at, tell, _reading)
+
+    def prove(self, *, at: float, tell: Tell) -> CycleCost:
+        """The same until every container has its evidence: of each cycle's time a second goes into it. Raises DriverEnded."""
+        return self._run(at, tell, _proving)
 
     def cycle(self, *, at: float, tell: Tell) -> CycleCost:
         """One cycle. Raises DriverEnded."""
-        return self._run(at, tell, whole_window=False)
+        return self._run(at, tell, lambda answers: False)
 
-    def _run(self, at: float, tell: Tell, *, whole_window: bool) -> CycleCost:
+    def _run(self, at: float, tell: Tell, going_on: Callable[[Sequence[Answer]], bool]) -> CycleCost:
         meter = ServerMeter(self._server)
         self._meter.reset_peak()
         cpu = self._meter.cpu_seconds()
         answers = [self._one_cycle(at, meter, tell)]
-        while whole_window and _going_on(answers):
-            tell(f"  {answers[-1]['share_read']:.0%} of the window read, {meter.seconds():.0f} s")
+        while going_on(answers):
+            tell(
+                f"  {answers[-1]['share_read']:.0%} of the window read, {answers[-1]['proved']:.0f} with evidence, {meter.seconds():.0f} s"
+            )
             answers.append(self._one_cycle(at, meter, tell))
         return CycleCost(
             wall_s=_sum(answers, "seconds"),
@@ -155,6 +161,8 @@ def run_operator(bed: Testbed, server: UsageServer, cluster: GeneratedCluster, *
     with DrivenOperator(kubeconfig=kubeconfig, server=server, log=log, containers=containers) as operator:
         backfill = operator.backfill(at=first, tell=tell)
         tell(f"  backfill: {backfill.wall_s:.1f} s, Prometheus CPU {backfill.server.cpu_s:.1f} s {backfill.trouble}".rstrip())
+        evidence = operator.prove(at=first, tell=tell)
+        tell(f"  evidence: {evidence.wall_s:.1f} s, operator CPU {evidence.operator_cpu_s:.1f} s, {evidence.api_writes:.0f} writes")
         # The memory that the backfill took would else be counted as the cycles'.
         server.restart()
         cycles = [operator.cycle(at=first + number * CYCLE_SECONDS, tell=tell) for number in range(1, CYCLES + 1)]
@@ -163,10 +171,16 @@ def run_operator(bed: Testbed, server: UsageServer, cluster: GeneratedCluster, *
     return [_record(cluster, "backfill", [backfill]), steady]
 
 
-def _going_on(answers: Sequence[Answer]) -> bool:
+def _reading(answers: Sequence[Answer]) -> bool:
     """Whether something of the window is missing, and the last cycle read more of it."""
     before = answers[-2]["share_read"] if len(answers) > 1 else 0.0
     return before < answers[-1]["share_read"] < 1
+
+
+def _proving(answers: Sequence[Answer]) -> bool:
+    """Whether evidence of a container is missing, and the last cycle made more of it."""
+    before = answers[-2]["proved"] if len(answers) > 1 else -1.0
+    return before < answers[-1]["proved"] < answers[-1]["containers"]
 
 
 def _sum(answers: Sequence[Answer], name: str) -> float:

@@ -115,6 +115,9 @@ REFUSED = [
     ({"risk": {"timeAboveRequest": "0.01%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
     ({"risk": {"timeAboveRequest": "10.5%"}}, "spec.risk.timeAboveRequest", "from 0.05% to 10%"),
     ({"risk": {"oomKillsPer1000Days": 0}}, "spec.risk.oomKillsPer1000Days", "greater than or equal to 1"),
+    # evidence
+    ({"evidence": {"maxTimeAboveRequest": "0.55%"}}, "spec.evidence.maxTimeAboveRequest", "up to one decimal"),
+    ({"evidence": {"maxTimeAboveRequest": "100.1%"}}, "spec.evidence.maxTimeAboveRequest", "from 0% to 100%"),
     # statistics
     ({"cpu": {"statistic": "p49"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
     ({"cpu": {"statistic": "p100"}}, "spec.cpu.statistic", "percentile from p50 to p99.9"),
@@ -192,6 +195,8 @@ ACCEPTED: list[Manifest] = [
     {"memory": {"statistic": "max", "limit": {"ratio": 1.5, "maxRatio": 1.5}, "min": "1Mi", "max": "1Mi"}},
     {"memory": {"limit": {"policy": "Keep", "ratio": 2}}},
     {"method": "Learned", "risk": {"timeAboveRequest": "0.3%", "oomKillsPer1000Days": 1}},
+    {"evidence": {"maxTimeAboveRequest": "0.5%"}},
+    {"evidence": {"maxTimeAboveRequest": "100.0%"}},
     {"method": "Learned", "risk": {"timeAboveRequest": "10%", "oomKillsPer1000Days": 2.5}},
     {"window": "1h", "minimumHistory": {"raise": "0h", "lower": "60m"}},
     {"window": "30d", "minimumHistory": {"raise": "30d", "lower": "720h"}},

@@ -13,7 +13,7 @@ from rightsizer.evidence.backtest import Decision, Series
 from rightsizer.evidence.rules import Plan, rule_of
 from rightsizer.methods.levels import DAY_SLOTS
 from rightsizer.workload import RESOURCES
-from tests.accuracy.page import MARKS, PLOTS, write
+from tests.accuracy.page import MARKS, OURS, PLOTS, WIDER, write
 from tests.accuracy.samples import Samples, above, compare, finer_sources
 from tests.accuracy.sets import Set, study
 from tests.accuracy.study import (
@@ -197,3 +197,28 @@ def test_a_rule_may_be_given_our_limits() -> None:
     assert (plan.name, plan.memory.limit.ratio, plan.cpu.limit.ratio) == ("autopilot, limit 2 x", 2.0, 2.0)
     one = studied(plan, first=[constant("a", 100)])
     assert [[found.plan for found in one.of("InPlace", resource)] for resource in RESOURCES] == [[], [plan.name]]
+
+
+def test_what_was_made_of_more_usage_is_kept_without_it(tmp_path: Path) -> None:
+    plans = [with_statistics("", ""), rule_of("max/0.65", window_seconds=14 * 86_400)]
+    ours, more = study(OURS, {"mine": [constant("a", 100)]}, plans), study(WIDER, {"theirs": [constant("b", 50)]}, plans)
+    file, plots = tmp_path / "page.md", [tmp_path / name for name in PLOTS]
+    (told,) = write([ours, more], ["Measured"], file=file)
+    assert all(str(each) in told for each in (file, *plots))
+    text = file.read_text().replace("mine ", "gone ").replace("| theirs", "| kept__")
+    file.write_text(text)
+    for plot in plots:
+        plot.write_text("drawn of more")
+
+    wrote, kept = write([ours], ["Measured"], file=file)
+    assert (wrote, f"{FOLDER_VARIABLE}=DIR" in kept, all(name in kept for name in PLOTS)) == (f"wrote {file}", True, True)
+    assert [plot.read_text() for plot in plots] == ["drawn of more"] * 3
+    assert file.read_text() == text.replace("gone ", "mine ")  # with its date, its losses and the sentence about the plots
+    assert text.count(f"### {WIDER}") == 1
+
+
+def test_a_page_that_knows_no_more_usage_is_made_whole(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    for _ in range(2):
+        assert len(write([study(OURS, {"mine": [constant("a", 100)]}, [with_statistics("", "")])], ["Measured"], file=file)) == 1
+    assert f"{OURS}, at the speeds of" in file.read_text()

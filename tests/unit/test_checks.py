@@ -457,6 +457,12 @@ class TestEvidence:
         assert evidence_too_weak(little) is None
         assert no_evidence(self.facts(cpu=figures(slots=288))) is None
 
+    @pytest.mark.parametrize("given", [{}, {"app": evidence(cpu=figures(slots=0))}])
+    def test_a_replay_that_failed_is_told_with_why(self, given: dict[str, Evidence]) -> None:
+        objection = no_evidence(check_facts(evidence=given, replay_troubles={"app": "method Burst failed"}))
+        assert objection is not None
+        assert objection.message == "app is not lowered, as the replay of its past failed: method Burst failed"
+
     def test_figures_without_anything_judged_are_none(self) -> None:
         objection = no_evidence(self.facts(cpu=figures(slots=0)))
         assert objection is not None

@@ -204,10 +204,14 @@ def test_long_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
         (["a,1,0.1,5", "a,1650000000,0.1,5"], ":3: unix_ts: more than 5 years from another sample of the series"),
         (["a,2,0.1,5", "b,1,1,1", "a,2,0.1,5"], ":4: unix_ts: the series has a sample of this time already"),
         (["a,2,0.1,5", "b,9,1,1", "a,1,0.1,5"], ":4: unix_ts: earlier than the sample before it: sort the rows of a series by time"),
-        (["a,1,0.1,5", "a,2,0.1,5,6"], ":3: more than the 4 fields of the first line"),
-        (["a,1,0.1,5,6"], ":2: more than the 4 fields of the first line"),
-        (["a,1,0.1,5,6,7", "a,2,0.1,5"], "usage.csv: "),
-        (["a"], ":2: unix_ts: a time in unix seconds is needed"),
+        (["a,1,0.1,5", "a,2,0.1,5,6"], ":3: 5 fields, but the first line has 4"),
+        (["a,1,0.1,5,6"], ":2: 5 fields, but the first line has 4"),
+        (["a,1,0.1,5,6,7", "a,2,0.1,5"], ":2: 6 fields, but the first line has 4"),
+        (["a,1,0.1,5", "a,2,0.1,5,"], ":3: 5 fields, but the first line has 4"),
+        (["a,1,0.1,5", "a,2"], ":3: 2 fields, but the first line has 4"),
+        (["a"], ":2: 1 fields, but the first line has 4"),
+        (["a,1,0.1,5", '"a,2,0.1,5', "a,3,0.1,5"], ":3: is no CSV: unexpected end of data"),
+        (["a,1,0.1,5", "a\0,2,0.1,5"], ":3: a NUL byte is in it"),
         ([], "no sample in it"),
     ],
 )
@@ -234,6 +238,11 @@ def test_lines_are_counted_over_parts(tmp_path: Path, monkeypatch: pytest.Monkey
             b"series,time,cpu_cores,memory_bytes\na,1,2,3\n",
             ":1: no column unix_ts; needed are series,unix_ts,cpu_cores,memory_bytes",
         ),
+        (
+            "usage.csv",
+            b"series,unix_ts,cpu_cores,memory_bytes,cpu_cores\na,1,2,3,4\n",
+            ":1: column cpu_cores is there more than once",
+        ),
         ("usage.csv", b"series,unix_ts,cpu_cores,memory_bytes\n\xff\xfe,1,2,3\n", "is not UTF-8 text"),
         ("usage.csv.gz", b"series,unix_ts", "is broken gzip"),
         ("usage.csv.gz", gzip.compress(b"series,unix_ts,cpu_cores,memory_bytes\na,1,2,3\n")[:30], "is broken gzip"),
@@ -252,6 +261,9 @@ def test_parquet_is_read_where_its_reader_is_there(tmp_path: Path, monkeypatch: 
     frame = pd.read_csv(usage)
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     assert fine("--history", path, "-o", "csv") == fine("--history", usage, "-o", "csv")
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame.iloc[:0].astype(object))
+    assert refused("--history", path) == f"error: {path}: no sample in it\n"
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
     frame["cpu_cores"] = "much"
     assert "column cpu_cores does not hold numbers" in refused("--history", path)
 
@@ -313,6 +325,40 @@ def test_judging_later(usage: Path) -> None:
         for after in ((), ("--score-after", "60h"))
     }
     assert list(found.values()) == pytest.approx([2, 0.5])
+
+
+def test_a_trajectory_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    broken = written(tmp_path / "usage.csv", "a,x,1,1")
+    assert "nowhere/out.csv: cannot be written" in refused("--history", broken, "--trajectory", "nowhere/out.csv")
+    there = tmp_path / "there.csv"
+    there.write_text("old")
+    for out in (there, tmp_path / "new.csv"):
+        assert "'x' is not a number" in refused("--history", broken, "--trajectory", out)
+    assert (there.read_text(), (tmp_path / "new.csv").exists()) == ("old", False)
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_trajectory_never_overwrites_the_usage(tmp_path: Path, usage: Path, through_a_link: bool) -> None:
+    before, out = usage.read_bytes(), usage
+    if through_a_link:
+        out = tmp_path / "link.csv"
+        out.symlink_to(usage)
+    other = written(tmp_path / "other.csv", *rows("cache", days=3))
+    message = refused("--history", other, usage, "--trajectory", out)
+    assert message == f"error: --trajectory {out} would overwrite --history {usage}: name another file\n"
+    assert usage.read_bytes() == before
+
+
+def test_a_trajectory_never_overwrites_a_profile_or_a_manifest(tmp_path: Path, usage: Path) -> None:
+    spec = profile(tmp_path / "profile.yaml", "{}")
+    assert f"would overwrite --profile {spec}" in refused("--history", usage, "--profile", spec, "--trajectory", spec)
+    manifests = cli_files.write_manifests(tmp_path / "deploy", cli_files.deployment())
+    result = of_manifests(tmp_path, "--trajectory", manifests / "all.yaml")
+    assert (result.exit_code, f"would overwrite --manifests {manifests}" in result.stderr) == (2, True)
+    other = manifests / "out.csv"
+    other.write_text("old")
+    assert of_manifests(tmp_path, "--trajectory", other).exit_code == 0
+    assert other.read_text().startswith("series,")
 
 
 @pytest.mark.parametrize(
@@ -401,6 +447,46 @@ def test_html_is_one_page_and_the_trajectory_goes_beside_it(usage: Path, tmp_pat
     assert "load-p94 (half-life 15h) + 20%" in page
     assert "at the speeds of Rollout" in page
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "arguments", "told"),
+    [
+        (
+            rows("web", days=0.9),
+            (),
+            "nothing was judged, because the usage reaches over no more than the 24h after which judging begins: web",
+        ),
+        (
+            rows("web", days=3),
+            ("--score-after", "3d"),
+            "nothing was judged, because the usage reaches over no more than the 3d after which judging begins: web",
+        ),
+        ([f"web,{START},,", f"web,{START + 3 * DAY},,"], (), "nothing was judged, because there is no value: web"),
+        (
+            [*rows("web", days=0.5), f"web,{START + 3 * DAY},,"],
+            (),
+            "nothing was judged, because there is no value after the first 24h, and judging begins there: web",
+        ),
+        (
+            rows("web", days=2),
+            ("--score-after", "1h", "--profile", "{minimumHistory: {raise: 3d}}"),
+            "nothing was judged, because nothing was decided before the last value (see minimumHistory.raise): web",
+        ),
+        ([",".join([*row.split(",")[:3], ""]) for row in rows("web", days=3)], (), "no memory was judged, because there is no value: web"),
+        (rows("web", days=3), (), None),
+    ],
+)
+def test_why_nothing_was_judged(tmp_path: Path, lines: Sequence[str], arguments: Sequence[str], told: str | None) -> None:
+    given = [profile(tmp_path / "profile.yaml", each) if each.startswith("{") else each for each in arguments]
+    result = run("--history", written(tmp_path / "usage.csv", *lines), *given)
+    assert (result.exit_code, result.stderr) == (0, f"note: {told}\n" if told else "")
+
+
+def test_series_that_were_not_judged_beside_others_are_named(tmp_path: Path) -> None:
+    result = run("--history", written(tmp_path / "usage.csv", *rows("db", days=3), *rows("web", days=0.5), *rows("app", days=0.5)))
+    assert "CPU, 1 series" in result.stdout
+    assert result.stderr.endswith("after which judging begins: app, web\n")
 
 
 def test_a_resource_that_nobody_recorded_has_no_table(tmp_path: Path) -> None:

@@ -54,6 +54,17 @@ def test_the_busiest_pod_counts_and_pods_are_counted(path: Path) -> None:
     assert (found.cpu[0, -1], found.pods[0, -1]) == (400, 3)
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 2, 50_000])
+@pytest.mark.parametrize("years", [-6, 6])
+def test_a_wild_time_is_refused_with_its_line(path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int, years: int) -> None:
+    monkeypatch.setattr(history_csv, "ROWS_AT_ONCE", rows_at_once)
+    wild = row(NOW + years * 366 * 86_400, workload="Deployment/other")
+    write_history(path, [row(NOW - 300), row(NOW), wild, row(NOW - 600)])
+    with pytest.raises(InvalidInput, match=":4: unix_ts: more than 5 years from another sample; --now TIME leaves out later ones"):
+        read(path)
+    assert np.isfinite(window(read(path, now=NOW)).cpu[0]).sum() == 3
+
+
 def test_an_empty_number_or_nan_is_a_gap(path: Path) -> None:
     write_history(path, [row(NOW, "nan", str(MI)), row(NOW - 300, "0.2", "")])
     found = window(read(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -210,11 +212,18 @@ def test_learned_is_explained_with_its_choice_and_its_promise(demo: Files, tmp_p
     assert "    1. measure  Learned steady of 14d (" in cpu
     assert "    2. margin   " in cpu
     assert "policy Ratio: 2 x the request, the most that the rule allows" in cpu
-    assert "       choice   steady: the only form of this resource under this strategy\n                raised to " in cpu
+    assert "       choice   steady: the only form of this resource under this strategy\n                a request below " in cpu
+    assert re.search(r"a request below (\S+) is raised to it, one above (\S+) lowered to it\n", cpu)
     assert ", 0.3% are promised\n       rule     spec.cpu of the profile: Learned over 14d" in cpu
     web = objects(run("recommend", "-n", "shop", *demo.options, "--profile", file, "-o", "json"))["Deployment/web"]
     request = web["containers"][0]["recommended"]["requests"]["cpu"]
     assert f"request 500m -> {request}," in cpu
+
+
+def test_the_help_tells_what_cannot_be_redone_by_hand() -> None:
+    text = " ".join(run("explain", "--help").stdout.split())
+    assert "By the method Learned" in text
+    assert "`rightsizer backtest --trajectory FILE`" in text
 
 
 def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
@@ -409,6 +418,32 @@ def test_an_unexpected_error_is_one_line_or_with_debug_a_traceback(web: Files, m
     assert result.exit_code == 1
     assert isinstance(result.exception, RuntimeError if debug else SystemExit)
     assert ("error: unexpected RuntimeError: not foreseen" in result.stderr) is not debug
+
+
+def test_a_full_disk_is_no_fault_of_ours(web: Files) -> None:
+    command = [sys.executable, "-c", "from rightsizer.cli import main; main()", "recommend", *map(str, web.options), "-o", "json"]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (2, "error: the output cannot be written: No space left on device")
+
+
+INTERRUPTED_WHILE_LOADING = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "rightsizer.cli.options":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from rightsizer.cli import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_commands_are_loaded() -> None:
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "interrupted\n")
 
 
 def test_version_and_help_tell_what_is_needed() -> None:

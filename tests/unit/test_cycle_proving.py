@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
@@ -11,6 +12,7 @@ import pytest
 
 from rightsizer.cycle.assignment import Ruled, assign
 from rightsizer.cycle.proving import CONTAINERS_AT_ONCE, PLUGGED_AT_ONCE, RENEWED_SECONDS, TRIED_AGAIN_SECONDS, Proving
+from rightsizer.evidence.proof import Basis
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatch, Values
 from rightsizer.methods.plugin import Plugin
 from rightsizer.methods.ranking import Columns, Levels
@@ -121,6 +123,29 @@ class TestProving:
         proving.refresh(ruled(1, other), History(slots=10), end=END + SLOT_SECONDS)
         assert proven(proving, some) == [False]
 
+    def test_rules_that_are_gone_are_forgotten(self) -> None:
+        def held() -> int:
+            return sum(type(each) is Basis for each in gc.get_objects())
+
+        proving, before = Proving(), held()
+        for days in range(1, 9):
+            some = ruled(1, replace(PROFILE, window_seconds=days * DAY))
+            proving.refresh(some, history(some), end=END)
+        assert held() - before == 1
+
+    def test_what_was_written_may_hold_until_something_was_replayed(self) -> None:
+        some, little = ruled(1), History(slots=10)
+        proving, ref = Proving(), some[0].workload.ref
+        proving.refresh(some, history(some), end=END, left_out={"shop"})
+        assert proving.awaits(ref, ["app"])
+        proving.refresh(some, history(some), end=END)
+        assert not proving.awaits(ref, ["app"])
+        # Of another rule nothing was replayed yet, and nothing that was written before is of it.
+        other = ruled(1, replace(PROFILE, window_seconds=DAY + 3600))
+        proving.refresh(other, little, end=END + SLOT_SECONDS, left_out={"shop"})
+        proving.refresh(other, little, end=END + 2 * SLOT_SECONDS, left_out={"shop"})
+        assert (proven(proving, some), proving.awaits(ref, ["app"])) == ([False], False)
+
     def test_what_evidence_may_show_does_not_matter_to_it(self) -> None:
         some = ruled(1)
         proving = Proving()
@@ -179,7 +204,9 @@ class TestPlugin:
         assert [found.memory.judged_slots > 0 for found in judged] == [True, False, True]
         assert all(found.cpu.judged_slots for found in judged)
         assert judged[1].memory.held is None
-        assert "some numbers have no evidence: method Half failed for memory: ValueError: too much" in caplog.text
+        told = "method Half failed for memory: ValueError: too much"
+        assert f"some numbers have no evidence: {told}" in caplog.text
+        assert [proving.troubles(one.workload.ref, ["app"]) for one in some].count({"app": told}) == 1
 
     def test_one_that_looks_ahead_proves_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         def ahead(values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
@@ -381,3 +408,13 @@ def test_what_was_raised_at_once_is_not_lowered_for_two_hours(world: World) -> N
     world.pass_time(3_600)
     world.run_cycle()
     assert (world.sizes().memory_request or 0) < 1140 * MI
+
+
+def test_evidence_of_another_rule_goes_from_the_status(world: World) -> None:
+    world.apply_profile(mode="Recommend", window="12h", minimumHistory={"raise": "1h", "lower": "1h"})
+    world.add_deployment(days=0.4)
+    world.run_cycle()
+    assert "OOM" in world.recommended()["evidence"]["summary"]
+    world.apply_profile(mode="Recommend")
+    world.run_cycle()
+    assert "evidence" not in world.recommended()

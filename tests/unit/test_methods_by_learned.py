@@ -79,7 +79,8 @@ def test_it_is_explained_like_the_other_method() -> None:
     assert found.measurement.statistic == "Learned steady"
     assert found.buffer == 0.02
     assert found.choice == (
-        "steady: why; raised to 100m or lowered to 104m; above the request for 0.2% of the last 7d in its replay, 0.3% are promised"
+        "steady: why; a request below 100m is raised to it, one above 104m lowered to it; above the request for 0.2% of the last 7d in its "
+        "replay, 0.3% are promised"
     )
     assert (found.learned, found.provisional) == (True, False)
     memory = recommended(facts({"memory": learnt(300 * MI, 310 * MI, margin=-0.033)})).memory

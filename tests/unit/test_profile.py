@@ -136,6 +136,22 @@ def test_a_budget_that_the_evidence_would_not_accept_is_told_and_not_used() -> N
     assert parse_profile(manifest(**spec, evidence={"maxTimeAboveRequest": "3%"})).problems == ()
 
 
+@pytest.mark.parametrize(
+    ("most", "risk", "refused"),
+    [("0%", {}, True), ("0.2%", {}, True), ("0.3%", {}, False), ("0.2%", {"timeAboveRequest": "0.1%"}, False)],
+)
+def test_evidence_that_does_not_accept_the_default_budget_is_told_and_counts(most: str, risk: dict[str, str], refused: bool) -> None:
+    spec: dict[str, Any] = {"method": "Learned", "evidence": {"maxTimeAboveRequest": most}, "risk": risk}
+    profile = parse_profile(manifest(**spec))
+    assert profile.evidence.max_time_above_request == pytest.approx(float(most[:-1]) / 100)
+    assert [problem.field for problem in profile.problems if problem.kept] == ["spec.evidence.maxTimeAboveRequest"] * refused
+    assert len(profile.problems) == refused
+    assert parse_profile(manifest(**spec | {"method": "Measured", "risk": {}})).problems == ()
+    if refused:
+        with pytest.raises(InvalidProfile, match=r"is less than the 0\.3% of CPU that Learned may risk by default"):
+            load_profile(manifest(**spec))
+
+
 def test_a_risk_budget_without_learned_is_told() -> None:
     spec = {"risk": {"timeAboveRequest": "1%"}}
     told = "only the method Learned has a risk budget"
@@ -196,7 +212,8 @@ REFUSED = [
     ("apply.lowerAtMostEvery", "45d", "up to 30d"),
     ("evidence.maxOOMKills", -1, "a whole number from 0 to 1,000"),
     ("evidence.maxOOMKills", "0", "a whole number"),
-    ("evidence.maxTimeAboveRequest", "0.5%", "a whole percentage from 0% to 100%"),
+    ("evidence.maxTimeAboveRequest", "0.55%", "a percentage from 0% to 100% with up to one decimal"),
+    ("evidence.maxTimeAboveRequest", "100.1%", "a percentage from 0% to 100% with up to one decimal"),
 ]
 
 

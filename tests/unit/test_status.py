@@ -317,7 +317,8 @@ class TestRecommendation:
 
     def test_evidence_stays_until_there_is_other(self) -> None:
         written = render(standing(evidence={"app": evidence()}))
-        assert render(standing(), old=written) == written
+        assert render(standing(evidence_awaited=True), old=written) == written
+        assert render(standing(), old=written) == {name: each for name, each in written.items() if name != "evidence"}
         assert render(standing(evidence={"app": evidence(changes=0.15)}), old=written) == written
         assert render(standing(evidence={"app": evidence(changes=0.9)}), old=written)["evidence"]["changesPerDay"] == "0.9"
 
@@ -602,6 +603,12 @@ class TestProfile:
         status = self.render(Profile("shop", "web", problems=problems))
         assert condition(status, "Ready") == ("False", "InvalidField")
         assert status["conditions"][0]["message"] == ("spec.cpu.buffer: too much; spec.window: too long (the default stands in its place)")
+
+    def test_a_field_that_counts_although_it_does_harm(self) -> None:
+        kept = Problem("spec.evidence.maxTimeAboveRequest", "too little", kept=True)
+        assert condition(self.render(Profile("shop", "web", problems=(kept,))), "Ready") == ("False", "InvalidField")
+        message = self.render(Profile("shop", "web", problems=(kept,)))["conditions"][0]["message"]
+        assert message == "spec.evidence.maxTimeAboveRequest: too little"
 
     @pytest.mark.parametrize(("overruled", "words"), [(1, "1 workload of"), (3, "3 workloads of")])
     def test_a_profile_that_lost_workloads_says_so(self, overruled: int, words: str) -> None:

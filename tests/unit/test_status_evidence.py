@@ -31,7 +31,7 @@ def test_nothing_is_saved_where_nothing_is_requested() -> None:
 
 
 def test_the_status() -> None:
-    assert evidence_status(WEB, {"app": SOME}, old={}) == {
+    assert evidence_status(WEB, {"app": SOME}, old={}, awaited=True) == {
         "summary": "7d: 0 OOM, 0.3% above, 0.1/day, -61% mem",
         "window": "7d",
         "oomKills": 0,
@@ -44,14 +44,16 @@ def test_the_status() -> None:
 def test_containers_are_told_together() -> None:
     two = workload(Container("app", WIDE), Container("proxy", WIDE))
     other = evidence(days=6.2, changes=0.5, cpu=figures(above=0.02, request=10), memory=figures(kills=2, request=MI))
-    found = evidence_status(two, {"app": SOME, "proxy": other, "gone": other}, old={})
+    found = evidence_status(two, {"app": SOME, "proxy": other, "gone": other}, old={}, awaited=True)
     assert (found["window"], found["oomKills"], found["timeAboveRequest"], found["changesPerDay"]) == ("7d", 2, "2%", "0.6")
 
 
-def test_without_evidence_the_written_one_stays() -> None:
-    written = evidence_status(WEB, {"app": SOME}, old={})
-    assert evidence_status(WEB, {}, old=written) == written
-    assert evidence_status(WEB, {}, old={}) == {}
+def test_without_evidence_the_written_one_stays_while_it_is_awaited() -> None:
+    written = evidence_status(WEB, {"app": SOME}, old={}, awaited=True)
+    assert evidence_status(WEB, {}, old=written, awaited=True) == written
+    assert evidence_status(WEB, {}, old={}, awaited=True) == {}
+    assert evidence_status(WEB, {}, old=written, awaited=False) == {}
+    assert evidence_status(WEB, {"app": SOME}, old=written, awaited=False) == written
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_without_evidence_the_written_one_stays() -> None:
     ],
 )
 def test_only_what_says_something_else_is_written(changed: dict[str, object], news: bool) -> None:
-    written = evidence_status(WEB, {"app": SOME}, old={})
-    again = evidence_status(WEB, {"app": replace(SOME, **changed)}, old=written)  # type: ignore[arg-type]
+    written = evidence_status(WEB, {"app": SOME}, old={}, awaited=True)
+    again = evidence_status(WEB, {"app": replace(SOME, **changed)}, old=written, awaited=True)  # type: ignore[arg-type]
     assert (again != written) == news
 
 
 @pytest.mark.parametrize("edited", [{"saved": "much"}, {"timeAboveRequest": "x"}, {"saved": None}, {"window": 7}, {"window": "long"}])
 def test_what_somebody_edited_is_written_anew(edited: dict[str, object]) -> None:
-    written = evidence_status(WEB, {"app": SOME}, old={})
-    assert evidence_status(WEB, {"app": SOME}, old={**written, **edited}) == written
+    written = evidence_status(WEB, {"app": SOME}, old={}, awaited=True)
+    assert evidence_status(WEB, {"app": SOME}, old={**written, **edited}, awaited=True) == written

@@ -73,8 +73,8 @@ class CheckFacts:
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
     `last_failed`: when the newest change of it failed, if it did, and `failure` why. `history_read`: whether the whole window of its
     namespace has been read from the usage source; while it has not, more may have been used than is known. `evidence`: by container, of
-    those whose past was replayed. `last_raised`: when the newest change of it raised something, if it did. `confines`: what its
-    namespace and the API server allow its pods.
+    those whose past was replayed; `replay_troubles`: why a plug-in left it, or a part of it, out. `last_raised`: when the newest change of
+    it raised something, if it did. `confines`: what its namespace and the API server allow its pods.
     """
 
     now: float
@@ -90,6 +90,7 @@ class CheckFacts:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     last_raised: float | None = None
     confines: Confines = NO_CONFINES
+    replay_troubles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

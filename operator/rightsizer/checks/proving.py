@@ -14,14 +14,17 @@ from rightsizer.workload import FieldPath
 
 
 def no_evidence(facts: CheckFacts) -> Objection | None:
-    """Its past has not been replayed yet, as shortly after the operator's start, or there was too little in it to judge."""
+    """Its past was not replayed yet, as shortly after the operator's start, or could not be, or there was too little in it to judge."""
     paths = frozenset(change.path for change in _lowered(facts) if _figures(facts, change) is None)
     if not paths:
         return None
-    judged = sorted({_judged(facts.evidence[path.container], path) for path in paths if path.container in facts.evidence})
-    containers = ", ".join(sorted({path.container for path in paths if path.container not in facts.evidence}))
+    troubled = {path.container for path in paths} & facts.replay_troubles.keys()
+    failed = [f"{name} is not lowered, as the replay of its past failed: {facts.replay_troubles[name]}" for name in sorted(troubled)]
+    rest = [path for path in paths if path.container not in troubled]
+    judged = sorted({_judged(facts.evidence[path.container], path) for path in rest if path.container in facts.evidence})
+    containers = ", ".join(sorted({path.container for path in rest if path.container not in facts.evidence}))
     unknown = [f"nothing is lowered before this rule was replayed over the past of {containers} and judged"] if containers else []
-    return Objection(Reason.NO_EVIDENCE, "; ".join([*unknown, *judged]), paths)
+    return Objection(Reason.NO_EVIDENCE, "; ".join([*failed, *unknown, *judged]), paths)
 
 
 def _judged(evidence: Evidence, path: FieldPath) -> str:

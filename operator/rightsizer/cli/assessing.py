@@ -127,6 +127,7 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
                 autoscalers=autoscalers[one.workload.ref],
                 change=declared.changes.get(one.workload.ref),
                 trouble=usage.trouble.get(one.workload.ref.namespace),
+                replay_troubles=proving.troubles(one.workload.ref, recommendations[one.workload.ref]),
                 now=usage.now,
             ),
         )

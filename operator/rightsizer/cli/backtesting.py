@@ -14,11 +14,13 @@ import numpy as np
 
 from rightsizer.cli import verdicts as renderings
 from rightsizer.cli.cohorts import Cohort, Replayable, of_files, of_workloads
-from rightsizer.cli.exits import ExitCode, NothingMatched
+from rightsizer.cli.exits import ExitCode, NothingMatched, note
+from rightsizer.cli.manifest_files import SUFFIXES
 from rightsizer.cli.options import one_history, refuse_for_series
 from rightsizer.cli.page import Courses, as_page
 from rightsizer.cli.progress import ProgressBar, Report
 from rightsizer.cli.recommending import tell_failures, tell_notes
+from rightsizer.cli.unjudged import unjudged
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Decision, Judging, Series, Take, Verdict, backtest, merged
 from rightsizer.evidence.rules import CURRENT, Current, Rule, rule_of
@@ -46,6 +48,7 @@ _RENDERINGS: Mapping[str, Callable[[Sequence[Verdict]], str]] = {
 def backtest_all(options: Mapping[str, Any]) -> ExitCode:
     """Prints how the profiles' rules and those to compare with would have done. Raises RightsizerError where nothing can be told."""
     names = list(dict.fromkeys(options["rules"]))
+    _refuse_input(options["trajectory"], options)
     courses: dict[str, Sequence[Decision]] = {}
     with ProgressBar() as bar, _trajectory(options["trajectory"]) as write:
         found = _read(options, names, bar.report)
@@ -55,6 +58,8 @@ def backtest_all(options: Mapping[str, Any]) -> ExitCode:
         starts = _judging(options["score_after"])
         verdicts = [_verdict(found, None, starts, take, bar.report), *(_verdict(found, name, starts, None, bar.report) for name in names)]
     click.echo(_rendered(options["output"], verdicts, found, courses))
+    for text in unjudged(found.series, verdicts[0], starts):
+        note(text)
     return _end(found)
 
 
@@ -122,12 +127,24 @@ def _kept(courses: dict[str, Sequence[Decision]], write: Take | None) -> Take:
     return take
 
 
+def _refuse_input(path: Path | None, options: Mapping[str, Any]) -> None:
+    """Raises InvalidInput where the file to be written is one of those that are read."""
+    if path is None or not path.exists():
+        return
+    named: list[tuple[str, Path]] = [("--history", one) for one in options["history"]]
+    named += [(f"--{name.replace('_', '-')}", read) for name, read in options.items() if isinstance(read, Path) and name != "trajectory"]
+    for option, read in named:
+        if read.samefile(path) or (read.is_dir() and path.suffix in SUFFIXES and read.resolve() in path.resolve().parents):
+            raise InvalidInput(f"--trajectory {path} would overwrite {option} {read}: name another file")
+
+
 @contextmanager
 def _trajectory(path: Path | None) -> Iterator[Take | None]:
     """Takes the decisions of each series in any order, and writes them in that of their names when all are there."""
     if path is None:
         yield None
         return
+    _check_writable(path)
     found: dict[str, list[list[str]]] = {}
 
     def take(series: Series, decided: Sequence[Decision]) -> None:
@@ -141,7 +158,26 @@ def _trajectory(path: Path | None) -> Iterator[Take | None]:
             for name in sorted(found):
                 writer.writerows(found[name])
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be written: {error.strerror}") from error
+        raise _unwritable(path, error) from error
+
+
+def _check_writable(path: Path) -> None:
+    """Raises InvalidInput before the long work and not after it. A file that is there stays as it is, and none is left where none is."""
+    there = path.exists()
+    if there and not path.is_file():
+        # Whoever reads a pipe would take this for its end.
+        return
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(f"{path}: cannot be written: {error.strerror}")
 
 
 def _row(name: str, decision: Decision) -> list[str]:

@@ -22,6 +22,7 @@ from rightsizer.cli.options import (
     debug_option,
     duration,
     kubeconfig_option,
+    method_name,
     origin_options,
     prometheus_options,
     prometheus_settings,
@@ -99,6 +100,9 @@ def recommend(output: str, **options: Any) -> None:
 def explain(workload: str, **options: Any) -> None:
     """Explain step by step how each number of one workload came about, so that it can be redone by hand.
 
+    By the method Learned a number is what a walk through the past came to, which nobody redoes by hand: its outcome is told here, each
+    of its decisions by `rightsizer backtest --trajectory FILE`.
+
     KIND is Deployment, StatefulSet or DaemonSet, also in small letters or short (deploy, sts, ds).
 
     \b
@@ -115,7 +119,10 @@ def explain(workload: str, **options: Any) -> None:
 @click.argument("more", metavar="", nargs=-1, type=FILE)
 @click.option("--workload", "workloads", metavar="KIND/NAME", multiple=True, help="Only this workload; may be repeated.")
 @click.option(
-    "--method", metavar="NAME", help="Instead of the profile's method: Measured, Learned (by its risk budget), or an installed plug-in."
+    "--method",
+    metavar="NAME",
+    callback=method_name,
+    help="Instead of the profile's method: Measured, Learned (by its risk budget), or an installed plug-in.",
 )
 @click.option(
     "--rule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ from rightsizer.errors import (
     InvalidProfile,
     InvalidQuantity,
     InvalidSettings,
+    MethodFailed,
     RightsizerError,
     UsageSourceError,
     UsageSourceOverloaded,
@@ -28,7 +30,7 @@ EPILOG = """\b
 Exit codes:
   0  fine
   1  an unexpected error (--debug shows where)
-  2  wrong usage, or a file, profile, setting or namespace that cannot be used
+  2  wrong usage, or a file, profile, setting, method or namespace that cannot be used
   3  the cluster could not be reached, or it refused
   4  the usage source could not be reached, or it refused
   5  nothing to recommend: no workload matched
@@ -52,11 +54,14 @@ class NothingMatched(RightsizerError):
     """No workload is there to recommend anything for."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 _CODES: tuple[tuple[type[RightsizerError], ExitCode], ...] = (
     (InvalidInput, ExitCode.UNUSABLE_INPUT),
     (InvalidProfile, ExitCode.UNUSABLE_INPUT),
     (InvalidSettings, ExitCode.UNUSABLE_INPUT),
     (InvalidQuantity, ExitCode.UNUSABLE_INPUT),
+    (MethodFailed, ExitCode.UNUSABLE_INPUT),
     (ClusterError, ExitCode.CLUSTER),
     (UsageSourceError, ExitCode.USAGE_SOURCE),
     (NothingMatched, ExitCode.NOTHING_MATCHED),
@@ -113,6 +118,9 @@ class CommandLine(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+                click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+                ctx.exit(ExitCode.UNUSABLE_INPUT)
             if ctx.meta.get(DEBUG):
                 raise
             told = f"{type(error).__name__}: {' '.join(str(error).split())}"

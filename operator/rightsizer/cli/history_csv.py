@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rightsizer.cli.progress import Report
-from rightsizer.cli.slot_table import MOST_USAGE, Floats, SlotTable
+from rightsizer.cli.slot_table import MOST_SECONDS, MOST_USAGE, MOST_YEARS, Floats, SlotTable
 from rightsizer.errors import InvalidInput
 from rightsizer.history import SLOT_SECONDS, History, PodSeries, last_slot
 from rightsizer.workload import ContainerKey, WorkloadRef
@@ -61,14 +61,34 @@ def read_history(path: Path, *, workloads: Collection[WorkloadRef], window_secon
     last = None if now is None else last_slot(now) // SLOT_SECONDS
     table = SlotTable(slots=window_seconds // SLOT_SECONDS, last=last)
     names = _Names(path, frozenset(workloads))
+    # What is after a given end takes no window with it.
+    reach = _Reach(path) if now is None else None
     for rows in _blocks(path, report):
-        _take(rows, names, table, path)
+        _take(rows, names, table, path, reach)
     if table.newest is None:
         raise InvalidInput(f"{path}: no sample in it" + ("" if now is None else " at or before --now"))
     end = float(table.newest * SLOT_SECONDS) if now is None else now
     known = frozenset(key.workload for key in names.keys)
     further = table.oldest is not None and table.oldest * SLOT_SECONDS <= end - window_seconds
     return FileUsage(table.history(names.series, names.keys), end, known, frozenset(names.unknown), further)
+
+
+class _Reach:
+    """The first and last time so far: a single wild one would end the window where nothing else is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._first, self._last = math.inf, -math.inf
+
+    def add(self, rows: Sequence[Row], times: Floats) -> None:
+        """Raises InvalidInput for the first row that is too far from one before it."""
+        first, last = min(self._first, float(times.min())), max(self._last, float(times.max()))
+        if last - first > MOST_SECONDS:
+            firsts = np.minimum(np.minimum.accumulate(times), self._first)
+            lasts = np.maximum(np.maximum.accumulate(times), self._last)
+            line = rows[int((lasts - firsts > MOST_SECONDS).argmax())][0]
+            raise _bad(self._path, line, f"unix_ts: more than {MOST_YEARS} years from another sample; --now TIME leaves out later ones")
+        self._first, self._last = first, last
 
 
 class _Names:
@@ -104,7 +124,7 @@ class _Names:
         return len(self.series) - 1
 
 
-def _take(rows: Sequence[Row], names: _Names, table: SlotTable, path: Path) -> None:
+def _take(rows: Sequence[Row], names: _Names, table: SlotTable, path: Path, reach: _Reach | None) -> None:
     numbers = np.array([names.number(line, (row[0], row[1], row[2], row[3])) for line, row in rows], dtype=np.int64)
     try:
         times = np.array([float(row[4]) for _, row in rows])
@@ -114,6 +134,8 @@ def _take(rows: Sequence[Row], names: _Names, table: SlotTable, path: Path) -> N
         raise _first_fault(rows, path) from None
     if not (_times_fine(times) and _usage_fine(cpu, "cpu_cores") and _usage_fine(memory, "memory_bytes")):
         raise _first_fault(rows, path)
+    if reach is not None:
+        reach.add(rows, times)
     table.add(numbers, times, cpu * _MILLICORES_PER_CORE, memory)
 
 

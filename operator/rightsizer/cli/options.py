@@ -282,6 +282,14 @@ def _moment(_: click.Context, parameter: click.Parameter, text: str | None) -> f
         raise click.BadParameter(f"{text!r} is no time, such as 2026-01-31T12:00:00Z or 1769860800", param=parameter) from error
 
 
+def method_name(_: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """A callback: a name that a profile can have for its method."""
+    try:
+        return None if text is None else value.method_name(text)
+    except InvalidQuantity as error:
+        raise click.BadParameter(str(error), param=parameter) from error
+
+
 def duration(_: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
     """A callback: whole minutes, hours or days, in seconds."""
     if text is None:

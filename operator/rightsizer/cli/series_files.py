@@ -6,19 +6,20 @@ reading with an error that names file and line. pandas is at home here, and only
 
 from __future__ import annotations
 
+import csv
 import gzip
-import warnings
+import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rightsizer.cli.progress import Report
-from rightsizer.cli.slot_table import MOST_USAGE
+from rightsizer.cli.slot_table import MOST_SECONDS, MOST_USAGE, MOST_YEARS
 from rightsizer.errors import InvalidInput
 from rightsizer.evidence.backtest import Series
 from rightsizer.history import SLOT_SECONDS
@@ -27,12 +28,9 @@ COLUMNS = ("series", "unix_ts", "cpu_cores", "memory_bytes")
 ROWS_AT_ONCE = 500_000
 
 _NUMBERS = COLUMNS[1:]
-_SURPLUS = "behind the last column"
 _MILLICORES_PER_CORE = 1000.0
 # Unix times of today in milliseconds are above it, in seconds below for 3,000 years.
 _LATEST = 1e11
-_MOST_YEARS = 5
-_MOST_SECONDS = _MOST_YEARS * 365.25 * 86_400
 
 
 def read_series(paths: Sequence[Path], report: Report) -> list[Series]:
@@ -67,8 +65,8 @@ class _Reach:
             self._first[str(name)] = min(float(first), self._first.get(str(name), float(first)))
         firsts = names.map(self._first)
         earlier = names.map(self._last).fillna(times)
-        far = (times - firsts > _MOST_SECONDS) | (earlier - times > _MOST_SECONDS)
-        _refuse(far.to_numpy(), path, line, f"unix_ts: more than {_MOST_YEARS} years from another sample of the series")
+        far = (times - firsts > MOST_SECONDS) | (earlier - times > MOST_SECONDS)
+        _refuse(far.to_numpy(), path, line, f"unix_ts: more than {MOST_YEARS} years from another sample of the series")
         for name, last in by_series.last().items():
             self._last[str(name)] = max(float(last), self._last.get(str(name), float(last)))
 
@@ -107,9 +105,7 @@ def _frames(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         raise InvalidInput(f"{path}: is broken gzip: {error}") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: is not UTF-8 text: {error}") from error
-    except pd.errors.EmptyDataError as error:
-        raise InvalidInput(f"{path}: is empty: the first line must name the columns {','.join(COLUMNS)}") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except pd.errors.ParserError as error:
         raise InvalidInput(f"{path}: {' '.join(str(error).split())}") from error
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -124,15 +120,10 @@ def _csv(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
         "encoding": "utf-8-sig",
         "compression": "gzip" if path.suffix == ".gz" else None,
     }
-    header = [str(name) for name in pd.read_csv(path, nrows=0, **form).columns]
-    _check_columns(header, path)
-    # With a column for what is too much: pandas would take the first column for an index, or leave the last field out.
-    with (
-        warnings.catch_warnings(),
-        pd.read_csv(path, names=[*header, _SURPLUS], header=None, skiprows=1, chunksize=ROWS_AT_ONCE, **form) as chunks,
-    ):
-        # Of a first line that is longer still, it would only warn.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
+    header = _checked_header(path)
+    # A column may have any name, also twice, where it is not needed.
+    names = [name if name in COLUMNS else f"column {place}" for place, name in enumerate(header)]
+    with pd.read_csv(path, names=names, header=None, skiprows=1, chunksize=ROWS_AT_ONCE, **form) as chunks:
         line, blank_from = 2, 0
         for chunk in chunks:
             empty = _empty_at_end(chunk)
@@ -140,9 +131,38 @@ def _csv(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
                 raise _bad(path, blank_from, "series: a name is needed")
             blank_from = blank_from or (line + len(chunk) - empty if empty else 0)
             chunk = chunk.iloc[: len(chunk) - empty]
-            _refuse((chunk[_SURPLUS].fillna("") != "").to_numpy(), path, line, f"more than the {len(header)} fields of the first line")
             yield line, _numbers(chunk, path, line)
             line += len(chunk)
+
+
+def _checked_header(path: Path) -> list[str]:
+    """The first line, when all others have as many fields: pandas would fill up those that are short, and cut what is too much.
+
+    Raises InvalidInput.
+    """
+    with _text(path) as text:
+        reader = csv.reader(text, strict=True)
+        line = 1
+        try:
+            header = next(reader, [])
+            _check_columns(header, path)
+            line = reader.line_num + 1
+            for fields in reader:
+                # Lines with nothing in them are told of, or passed over at the end, later on.
+                if len(fields) != len(header) and "".join(fields).strip():
+                    raise _bad(path, line, f"{len(fields)} fields, but the first line has {len(header)}")
+                if "\0" in "".join(fields):
+                    raise _bad(path, line, "a NUL byte is in it")
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise _bad(path, line, f"is no CSV: {error}") from error
+    return header
+
+
+def _text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _empty_at_end(chunk: pd.DataFrame) -> int:
@@ -161,6 +181,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
     except ValueError as error:
         raise InvalidInput(f"{path}: is no Parquet file: {' '.join(str(error).split())}") from error
     _check_columns(frame.columns, path)
+    if frame.empty:
+        # Its columns may have any type.
+        return
     for name in _NUMBERS:
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise InvalidInput(f"{path}: column {name} does not hold numbers")
@@ -168,7 +191,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, pd.DataFrame]]:
 
 
 def _check_columns(columns: Iterable[Any], path: Path) -> None:
-    missing = [name for name in COLUMNS if name not in set(columns)]
+    names = list(columns)
+    if not names:
+        raise InvalidInput(f"{path}: is empty: the first line must name the columns {','.join(COLUMNS)}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise InvalidInput(f"{path}:1: column {', '.join(twice)} is there more than once")
+    missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise InvalidInput(f"{path}:1: no column {', '.join(missing)}; needed are {','.join(COLUMNS)}")
 

@@ -16,6 +16,10 @@ from rightsizer.history import SLOT_SECONDS, History, PodSeries, Span, UsageBatc
 from rightsizer.workload import ContainerKey
 
 DAY_SLOTS = 86_400 // SLOT_SECONDS
+MOST_YEARS = 5
+MOST_SECONDS = MOST_YEARS * 365.25 * 86_400
+"""So far apart may samples be that belong together; one that is further has a wrong time."""
+
 MOST_USAGE: Mapping[str, float] = {"cpu_cores": 1e9, "memory_bytes": 1e15}
 """More than any machine has; far larger numbers would be infinite in the arrays of a history."""
 

@@ -17,7 +17,7 @@ from rightsizer.methods.explanation import amount, whole_percent
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Explanation, Measurement
 from rightsizer.methods.sizing import PEAK_LIMIT_RATIO, STEPS, top_ratio
-from rightsizer.profile import DAY_SECONDS, LEARNED, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
+from rightsizer.profile import DAY_SECONDS, DEFAULT_METHOD, LEARNED, LimitPolicy, LimitRule, Mode, Profile, ResourceRule
 from rightsizer.quantities import format_days, format_duration, format_percentage, format_share_up
 from rightsizer.status.change import change_figures
 from rightsizer.status.sizes import quantity
@@ -72,7 +72,7 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
         explanation = found.explanation(resource)
         if explanation is None:
             window = format_duration(assessed.ruled.profile.window_seconds)
-            why = found.trouble or f"no usage was seen in the last {window}"
+            why = found.troubles.get(resource) or f"no usage was seen in the last {window}"
             yield f"  {_TITLES[resource]}: {why}; nothing is recommended"
         else:
             yield _headline(container, found, resource)
@@ -84,7 +84,10 @@ def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterat
 
 def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
     """What the replay showed, in whole sentences."""
-    found = assessed.standing.evidence.get(container.name)
+    found, trouble = assessed.standing.evidence.get(container.name), assessed.standing.replay_troubles.get(container.name)
+    if trouble and (found is None or not found.proves_anything):
+        yield f"  Evidence: none, the replay failed: {trouble}"
+        return
     if found is None:
         yield "  Evidence: none, too little was seen to replay this rule and judge it"
         return
@@ -100,6 +103,8 @@ def _evidence(assessed: Assessed, container: Container) -> Iterator[str]:
         if figures.judged_slots:
             mean = _mean(container, resource, figures.request)
             yield f"    {_TITLES[resource]} above the request for {format_share_up(figures.above)} of the time, {mean}"
+    if trouble:
+        yield f"    part of the replay failed: {trouble}"
 
 
 def _changed(changes: float) -> str:
@@ -150,7 +155,7 @@ def _steps(explanation: Explanation, profile: Profile, container: Container, usa
         first, *rest = explanation.choice.split("; ")
         yield f"       choice   {first}"
         yield from (f"                {words}" for words in rest)
-    yield f"       rule     {_place(profile, container, resource, by_learned=explanation.learned)}"
+    yield f"       rule     {_place(profile, container, explanation)}"
 
 
 def _reach(found: Measurement, *, now: float) -> str:
@@ -192,10 +197,13 @@ def _limit_rule(rule: LimitRule, profile: Profile) -> str:
     return f"policy Ratio: {rule.ratio:g} x the request{lifted}"
 
 
-def _place(profile: Profile, container: Container, resource: ResourceName, *, by_learned: bool) -> str:
+def _place(profile: Profile, container: Container, explanation: Explanation) -> str:
+    resource = explanation.resource
     rule = profile.rule_for(container.name).resource(resource)
+    # By a plug-in, its name stands in place of the rule's statistic.
+    statistic = rule.told_statistic if profile.method in (DEFAULT_METHOD, LEARNED) else explanation.measurement.statistic
     where = f"spec.containers[{container.name}].{resource}" if container.name in profile.container_rules else f"spec.{resource}"
-    what = LEARNED if by_learned else f"{rule.told_statistic} + {format_percentage(rule.buffer)}"
+    what = LEARNED if explanation.learned else f"{statistic} + {format_percentage(rule.buffer)}"
     return f"{where} of the profile: {what} over {format_duration(profile.window_seconds)}"
 
 

@@ -243,6 +243,8 @@ class Cycle:
                     now=now,
                     writing=writing,
                     history_read=measured.read.get(ref.namespace, 0.0) >= 1,
+                    replay_troubles=self._proving.troubles(ref, recommendations.get(ref, {})),
+                    evidence_awaited=self._proving.awaits(ref, recommendations.get(ref, {})),
                     patient=patient,
                     creating=seen.creating,
                 )

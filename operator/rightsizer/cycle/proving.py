@@ -37,7 +37,7 @@ TRIED_AGAIN_SECONDS = 3_600
 BUDGET_SECONDS = 1.0
 """How long a cycle may replay. A new cluster of 10,000 containers has its evidence after half an hour; until then nothing is lowered."""
 
-CONTAINERS_AT_ONCE = 64
+CONTAINERS_AT_ONCE = 32
 """How many are replayed together: enough to be quick by arrays, few enough to keep the time."""
 
 WALK_RENEWED_SECONDS = 24 * 3_600
@@ -76,6 +76,7 @@ class _Proved:
     evidence: Evidence | None
     walked: Walked | None = None
     failed: bool = False
+    trouble: str = ""
 
 
 class Proving:
@@ -95,6 +96,7 @@ class Proving:
         self._proved: dict[ContainerKey, _Proved] = {}
         self._bases: dict[Basis, Basis] = {}
         self._slow: set[Plugin] = set()
+        self._outdated: set[ContainerKey] = set()
 
     def refresh(self, ruled: Iterable[Ruled], history: History, *, end: int, left_out: Collection[str] = ()) -> ProvingReport:
         """Replay what is missing or oldest, up to the slot `end`, until the time is up. Namespaces that are left out stay as they are:
@@ -102,11 +104,16 @@ class Proving:
         began = self._stopwatch()
         wanted = {key: self._bases.setdefault(basis, basis) for key, basis in _wanted(ruled, self._methods)}
         # With another rule it proves nothing any more.
+        self._outdated |= {key for key, proved in self._proved.items() if wanted.get(key, proved.basis) is not proved.basis}
+        self._outdated &= wanted.keys()
         self._proved = {
             key: proved
             for key, proved in self._proved.items()
             if wanted.get(key) is proved.basis or (key not in wanted and key.workload.namespace in left_out)
         }
+        # Those of rules that are gone would be kept for ever.
+        used = {id(basis): basis for basis in (*wanted.values(), *(proved.basis for proved in self._proved.values()))}
+        self._bases = {basis: basis for basis in used.values()}
         due = self._due(wanted, end, left_out)
         self._walk_on(history, end=_last_hour(end), left_out=left_out, until=began + self._budget_seconds)
         now = self._stopwatch()
@@ -147,7 +154,10 @@ class Proving:
         usage = history.window(portion, end=end, seconds=basis.window_seconds)
         troubles: list[str] = []
         for key, evidence in zip(portion, prove(usage, basis, troubles.append), strict=True):
-            self._proved[key] = _Proved(basis, end, evidence, failed=bool(troubles))
+            # Told where something is missing: others of the portion may have failed.
+            whole = evidence is not None and all(evidence.figures(resource).judged_slots for resource in RESOURCES)
+            told = "" if whole else "; ".join(dict.fromkeys(troubles))
+            self._proved[key] = _Proved(basis, end, evidence, failed=bool(troubles), trouble=told)
         for trouble in dict.fromkeys(troubles):
             logger.warning("some numbers have no evidence: %s", trouble)
 
@@ -174,6 +184,16 @@ class Proving:
         """By container name, where there is anything that was judged, though it may be too little to prove anything."""
         found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
         return {name: proved.evidence for name, proved in found if proved is not None and proved.evidence is not None}
+
+    def troubles(self, ref: WorkloadRef, containers: Iterable[str]) -> dict[str, str]:
+        """By container name, why a plug-in left its past, or a part of it, without evidence."""
+        found = ((name, self._proved.get(ContainerKey(ref, name))) for name in containers)
+        return {name: proved.trouble for name, proved in found if proved is not None and proved.trouble}
+
+    def awaits(self, ref: WorkloadRef, containers: Iterable[str]) -> bool:
+        """Whether what was proved before the start may still hold: of some containers nothing was replayed since."""
+        keys = (ContainerKey(ref, name) for name in containers)
+        return any(key not in self._proved and key not in self._outdated for key in keys)
 
     def learnt(self, key: ContainerKey) -> Mapping[ResourceName, Learnt] | None:
         """What the method `Learned` came to for this container; None before its past was walked through."""

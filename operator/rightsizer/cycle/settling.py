@@ -70,6 +70,8 @@ class Settling:
         now: float,
         writing: Writing,
         history_read: bool = True,
+        replay_troubles: Mapping[str, str] | None = None,
+        evidence_awaited: bool = False,
         patient: bool = False,
         creating: Creating | None = None,
     ) -> Future[Settled]:
@@ -98,6 +100,8 @@ class Settling:
                 now=now,
                 history_read=history_read,
                 confines=confines,
+                replay_troubles=replay_troubles,
+                evidence_awaited=evidence_awaited,
             )
 
         confines = creating.confines(ruled.workload.ref)
@@ -247,6 +251,8 @@ def look(
     now: float,
     history_read: bool = True,
     confines: Confines = NO_CONFINES,
+    replay_troubles: Mapping[str, str] | None = None,
+    evidence_awaited: bool = False,
 ) -> Standing:
     """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = ruled.workload, ruled.profile
@@ -267,6 +273,7 @@ def look(
         failure=failed.message if failed is not None else "",
         history_read=history_read,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
         last_raised=observed.time if observed is not None and raises(observed) else None,
         confines=confines,
     )
@@ -280,6 +287,8 @@ def look(
         change=observed,
         trouble=trouble,
         evidence=evidence,
+        replay_troubles=replay_troubles or {},
+        evidence_awaited=evidence_awaited,
     )
 
 

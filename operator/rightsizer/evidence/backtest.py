@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rightsizer.errors import MethodFailed
 from rightsizer.evidence.replay import Cause, Course
-from rightsizer.evidence.rules import Rule
+from rightsizer.evidence.rules import Replayed, Rule
 from rightsizer.evidence.scores import Scores, joined, score, start_of_judging
 from rightsizer.history import SLOT_SECONDS, Values
 from rightsizer.methods.pace import Pace
@@ -96,7 +97,7 @@ def backtest(
         for resource in RESOURCES:
             values, lengths = _matrix([one.usage(resource) for one in block])
             # Slot 1 ends an hour's first five minutes: hours are counted from the series' own begin.
-            replayed = plan.replayed(resource, values, pace, first_slot=1, names=[one.name for one in block])
+            replayed = _replayed(plan, resource, values, pace, names=[one.name for one in block])
             courses[resource] = replayed.course
             told[resource] += replayed.explanations
             throttled = _throttled(block) if resource == "cpu" else None
@@ -108,6 +109,19 @@ def backtest(
         report(len(names))
     explanations = {resource: texts for resource, texts in told.items() if texts}
     return Verdict(plan.name, tuple(names), joined(scores["cpu"]), joined(scores["memory"]), explanations)
+
+
+def _replayed(plan: Rule, resource: ResourceName, values: Values, pace: Pace, *, names: Sequence[str]) -> Replayed:
+    """Raises MethodFailed with the name of the first series for which the method fails."""
+    try:
+        return plan.replayed(resource, values, pace, first_slot=1, names=names)
+    except MethodFailed as error:
+        for row, name in enumerate(names):
+            try:
+                plan.replayed(resource, values[row : row + 1], pace, first_slot=1, names=[name])
+            except MethodFailed as own:
+                raise MethodFailed(f"{name}: {own}") from own
+        raise MethodFailed(f"{len(names)} series at once, from {names[0]}: {error}") from error
 
 
 def merged(verdicts: Sequence[Verdict]) -> Verdict:

@@ -63,12 +63,13 @@ def text(steps: Steps) -> str:
 def choice(resource: ResourceName, learnt: Learnt) -> str:
     """Why `Learned` wants what it wants, and what it promises against what its replay had.
 
-    steady: the only form of this resource under this strategy; raised to 175m or lowered to 180m; above the request for 0.2% of the last
-    7d in its replay, 0.3% are promised
+    steady: the only form of this resource under this strategy; a request below 175m is raised to it, one above 180m lowered to it; above
+    the request for 0.2% of the last 7d in its replay, 0.3% are promised
     """
     raise_to, lower_to = (amount(resource, round(one / STEPS[resource]) * STEPS[resource]) for one in (learnt.raise_to, learnt.lower_to))
     risk = f"above the request for {format_share_up(learnt.above)} of the last {format_days(learnt.days)} in its replay"
-    return f"{learnt.choice}; raised to {raise_to} or lowered to {lower_to}; {risk}, {format_risk(learnt.promised)} are promised"
+    targets = f"a request below {raise_to} is raised to it, one above {lower_to} lowered to it"
+    return f"{learnt.choice}; {targets}; {risk}, {format_risk(learnt.promised)} are promised"
 
 
 def format_risk(share: float) -> str:

@@ -54,19 +54,21 @@ class Plugin:
     load: Callable[[], LevelFunction]
 
     def recommend(self, usage: UsageWindow, facts: Sequence[ContainerFacts]) -> list[ContainerRecommendation]:
-        """As every method does. A container for which the function fails keeps what it has, and its `trouble` says why."""
+        """As every method does. A container for which the function fails keeps what it has, and its `troubles` say why."""
         cpu, cpu_troubles = self._latest(usage.cpu, "cpu")
         memory, memory_troubles = self._latest(usage.memory, "memory")
         recommendations = sized_by_rule(usage, facts, Given(self.name, {"cpu": cpu, "memory": memory}))
-        troubles = map(_joined, cpu_troubles, memory_troubles)
-        return [replace(found, trouble=trouble) for found, trouble in zip(recommendations, troubles, strict=True)]
+        troubles = map(_by_resource, cpu_troubles, memory_troubles)
+        return [replace(found, troubles=each) for found, each in zip(recommendations, troubles, strict=True)]
 
     def ask(self, values: Values, ends: Columns, *, resource: ResourceName, window: int) -> Levels:
         """The function's levels; NaN where an answer is no number from 0 to `MOST`. Raises MethodFailed where there is no answer at all."""
         try:
             answer = _real(self.load()(_read_only(values), _read_only(ends), resource=resource, window=window))
         except (Exception, SystemExit) as error:
-            raise MethodFailed(f"method {self.name} failed for {resource}: {type(error).__name__}: {error}".rstrip(": ")) from error
+            # On one line, as it becomes part of messages that have one.
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise MethodFailed(f"method {self.name} failed for {resource}: {told}".rstrip(": ")) from error
         if answer.shape != (len(values), len(ends)):
             raise MethodFailed(f"method {self.name} answered shape {answer.shape} for {resource}, not {(len(values), len(ends))}")
         return np.where((answer >= 0) & (answer <= MOST), answer, np.nan)
@@ -168,5 +170,6 @@ def _read_only(values: Array) -> Array:
     return view
 
 
-def _joined(*troubles: str) -> str:
-    return "; ".join(dict.fromkeys(trouble for trouble in troubles if trouble))
+def _by_resource(cpu: str, memory: str) -> dict[ResourceName, str]:
+    troubles: dict[ResourceName, str] = {"cpu": cpu, "memory": memory}
+    return {resource: trouble for resource, trouble in troubles.items() if trouble}

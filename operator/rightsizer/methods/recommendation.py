@@ -139,7 +139,8 @@ class Explanation:
 class ContainerRecommendation:
     """The sizes wanted for one container. `wanted` equals `current` in each number that cannot be said yet (explanation None).
 
-    `trouble`: why the method could not say it although there was usage, if so. `findings`: what could fool the recommendation.
+    `troubles`: by resource, why the method could not say it although there was usage, if so. `findings`: what could fool the
+    recommendation.
     """
 
     name: str
@@ -147,8 +148,13 @@ class ContainerRecommendation:
     wanted: Sizes
     cpu: Explanation | None = None
     memory: Explanation | None = None
-    trouble: str = ""
+    troubles: Mapping[ResourceName, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def trouble(self) -> str:
+        """Those of all resources, each once; empty where there is none."""
+        return "; ".join(dict.fromkeys(self.troubles.values()))
 
     def explanation(self, resource: ResourceName) -> Explanation | None:
         return self.cpu if resource == "cpu" else self.memory

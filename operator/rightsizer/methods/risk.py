@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rightsizer.methods.levels import HOUR_SLOTS
+from rightsizer.profile import DEFAULT_TIME_ABOVE_REQUEST
 from rightsizer.workload import ResourceName
 
-CPU_BUDGET, MEMORY_BUDGET = 0.003, 0.0015
-"""The time above the request that is promised by default. CPU that is short waits a little; memory above its request is what the node
-evicts first. Looser budgets save little: at 1 % four points of CPU, two of memory."""
+CPU_BUDGET, MEMORY_BUDGET = DEFAULT_TIME_ABOVE_REQUEST["cpu"], DEFAULT_TIME_ABOVE_REQUEST["memory"]
 
 CPU_GAIN = 0.001
 """An hour above the request widens the margin by 1.2 %; so slow, because a budget of 0.3 % is a few values a day."""

@@ -11,6 +11,7 @@ from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, P
 from rightsizer.profile.rule import (
     DAY_SECONDS,
     DEFAULT_RULE,
+    DEFAULT_TIME_ABOVE_REQUEST,
     ON_CREATE,
     ROLLOUT,
     ApplyRule,
@@ -35,6 +36,7 @@ __all__ = [
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
     "DEFAULT_RULE",
+    "DEFAULT_TIME_ABOVE_REQUEST",
     "KIND",
     "LEARNED",
     "ON_CREATE",

@@ -24,6 +24,7 @@ from rightsizer.profile.profile import (
 )
 from rightsizer.profile.rule import (
     DEFAULT_RULE,
+    DEFAULT_TIME_ABOVE_REQUEST,
     ON_CREATE,
     ROLLOUT,
     ApplyRule,
@@ -82,6 +83,11 @@ def _usable_risk(profile: Profile, findings: Findings) -> RiskBudget:
         told = f"{budget * 100:g}% is more than spec.evidence.maxTimeAboveRequest ({format_percentage(most)}) accepts"
         findings.note("spec.risk.timeAboveRequest", f"{told}, so that hardly anything would be lowered: raise that, or lower this")
         return replace(profile.risk, time_above_request=None)
+    least = max(DEFAULT_TIME_ABOVE_REQUEST.values())
+    if profile.method == LEARNED and budget is None and least > most:
+        told = f"{format_percentage(most)} is less than the {format_percentage(least)} of CPU that {LEARNED} may risk by default"
+        advice = "raise it, or set spec.risk.timeAboveRequest to at most that"
+        findings.note("spec.evidence.maxTimeAboveRequest", f"{told}, so that hardly anything would be lowered: {advice}", kept=True)
     return profile.risk
 
 
@@ -264,5 +270,5 @@ def _evidence_rule(section: Section) -> EvidenceRule:
     default = EvidenceRule()
     return EvidenceRule(
         max_oom_kills=section.take("maxOOMKills", value.count(maximum=value.MAX_OOM_KILLS), default.max_oom_kills),
-        max_time_above_request=section.take("maxTimeAboveRequest", value.share(maximum=100), default.max_time_above_request),
+        max_time_above_request=section.take("maxTimeAboveRequest", value.share_in_tenths, default.max_time_above_request),
     )

@@ -20,10 +20,11 @@ DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A field that the operator could not use. The default stands in its place."""
+    """A field that the operator could not use. The default stands in its place, unless it is `kept`: then it counts, and does harm."""
 
     field: str
     message: str
+    kept: bool = False
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"

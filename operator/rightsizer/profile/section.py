@@ -37,8 +37,8 @@ class Findings:
             self._sections.append(section)
         return section
 
-    def note(self, path: str, message: str) -> None:
-        self.problems.append(Problem(path, message))
+    def note(self, path: str, message: str, *, kept: bool = False) -> None:
+        self.problems.append(Problem(path, message, kept))
 
     def unknown_fields(self) -> list[Problem]:
         """Fields that no section was asked for."""

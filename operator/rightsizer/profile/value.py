@@ -107,6 +107,15 @@ def share(*, maximum: int) -> Callable[[object], float]:
     return read
 
 
+def share_in_tenths(value: object) -> float:
+    """A percentage from 0% to 100% with up to one decimal, as a share."""
+    expected = "a percentage from 0% to 100% with up to one decimal, such as 1% or 0.5%"
+    number = percentage(_written(value, r"[0-9]{1,3}(\.[0-9])?%", expected))
+    if number > 1:
+        raise _Unexpected(value, expected)
+    return number
+
+
 def small_share(value: object) -> float:
     """A percentage from 0.05% to 10% with up to two decimals, as a share."""
     expected = "a percentage from 0.05% to 10%, such as 1% or 0.3%"

@@ -21,15 +21,17 @@ _BANDS = {"timeAboveRequest": 0.3, "changesPerDay": 0.2, "saved": 5.0}
 _LEAST_OF_WINDOW = 5 / 6
 
 
-def evidence_status(workload: Workload, evidence: Mapping[str, Evidence], *, old: Mapping[str, Any]) -> dict[str, Any]:
-    """`status.evidence`; what is written (`old`) where too little is known yet, or where nearly the same would be written.
+def evidence_status(workload: Workload, evidence: Mapping[str, Evidence], *, old: Mapping[str, Any], awaited: bool) -> dict[str, Any]:
+    """`status.evidence`; what is written (`old`) where nearly the same would be written, or where there is nothing to write.
+
+    `awaited`: nothing was replayed yet that could say otherwise, as after a restart. Else nothing is left of what is written.
 
     7d: 0 OOM, 0.3% above, 0.1/day, -61% mem
     """
     known = [(container, evidence[container.name]) for container in workload.sizable if container.name in evidence]
     found = [(container, each) for container, each in known if each.proves_anything]
     if not found:
-        return dict(old)
+        return dict(old) if awaited else {}
     new = _status(found)
     return dict(old) if _nearly(old, new) else new
 

@@ -52,7 +52,8 @@ def _conditions(profile: Profile, standing: ProfileStanding) -> Iterable[Conditi
 def _ready(profile: Profile, standing: ProfileStanding) -> Condition:
     if profile.problems:
         problems = "; ".join(str(problem) for problem in profile.problems)
-        return Condition("Ready", "False", "InvalidField", f"{problems} (the default stands in its place)")
+        instead = "" if all(problem.kept for problem in profile.problems) else " (the default stands in its place)"
+        return Condition("Ready", "False", "InvalidField", problems + instead)
     if standing.overruled:
         return Condition("Ready", "True", "PartlyOverruled", f"an older profile rules {_workloads(standing.overruled)} of those that fit")
     if not standing.matched and standing.trouble is None and profile.mode is not Mode.IGNORE:

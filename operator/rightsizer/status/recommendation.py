@@ -41,7 +41,7 @@ def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[st
         "summary": _summary(standing, told, containers),
         "containers": containers,
         "savings": _savings(standing, containers),
-        "evidence": evidence_status(standing.workload, standing.evidence, old=old.get("evidence", {})),
+        "evidence": evidence_status(standing.workload, standing.evidence, old=old.get("evidence", {}), awaited=standing.evidence_awaited),
         "conditions": merge(old.get("conditions", []), _conditions(standing, told, containers), now=now),
     }
     measured_at = _measured_at(standing, old)

@@ -53,7 +53,8 @@ class Standing:
 
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
     newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share. `evidence`: by
-    container.
+    container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed since the operator's start;
+    `replay_troubles`: why a plug-in left it out, by container.
     """
 
     workload: Workload
@@ -65,6 +66,8 @@ class Standing:
     change: Change | None = None
     trouble: Trouble | None = None
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    evidence_awaited: bool = False
+    replay_troubles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:
