@@ -122,7 +122,7 @@ def test_a_restart_may_be_asked_for() -> None:
         pytest.param(
             replace(APP, memory_limit=None, sizes=Sizes(100, None, 64 * MI)), 96 * MI, {"app": 90.0 * MI}, True, id="the first limit"
         ),
-        pytest.param(replace(APP, memory_limit=GI), 2 * GI, {"app": 3.0 * GI}, False, id="what the kubelet has not set counts not"),
+        pytest.param(replace(APP, memory_limit=GI), GI, {"app": 3.0 * GI}, False, id="back to what the kubelet has still set"),
     ],
 )
 def test_memory_limit_is_not_lowered_below_the_peak(container: PodContainer, limit: int, peaks: dict[str, float], refused: bool) -> None:
