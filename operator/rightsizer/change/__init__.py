@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rightsizer.change.change import IN_FORCE, RESTARTING, Change, Outcome, Progress, by_rollout, made, raises, start
+from rightsizer.change.change import IN_FORCE, RESTARTING, Change, Outcome, Progress, by_rollout, made, not_lowered, raises, start
 from rightsizer.change.observing import Watch, observe, watched_from_now
 from rightsizer.change.reversal import back_off_seconds, start_reversal, to_be_reverted
 from rightsizer.change.signs import Sign, SignKind, raised_paths, restless, signs_of
@@ -19,6 +19,7 @@ __all__ = [
     "back_off_seconds",
     "by_rollout",
     "made",
+    "not_lowered",
     "observe",
     "raised_paths",
     "raises",

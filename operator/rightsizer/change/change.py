@@ -48,7 +48,8 @@ class Outcome(StrEnum):
 class Change:
     """One change of a workload's sizes. Times in unix seconds; `previous` and `applied` map container names to full sizes.
 
-    `last_lowered` is when this workload was last lowered (this change included), carried from change to change for the cool-down.
+    `last_lowered` is when this workload was last lowered (this change included), carried from change to change for the cool-down;
+    `lowered_before`: by changes before this one.
     `watched_until`: when it counts as verified; `memory_watched_until`: until when an OOM kill is still held against it. `reverts`: the
     trouble for which it takes another change back; empty where it is none of these. `failures`: how many changes in a row were taken back,
     this one included. `undone_by`: the field manager that put the former values back, if that is known. `restless`: containers that
@@ -61,6 +62,7 @@ class Change:
     previous: Mapping[str, Sizes]
     applied: Mapping[str, Sizes]
     last_lowered: float | None = None
+    lowered_before: float | None = None
     message: str = ""
     watched_until: float | None = None
     memory_watched_until: float | None = None
@@ -124,10 +126,16 @@ def start(
         previous={container.name: container.sizes for container in workload.containers if container.name in applied},
         applied=applied,
         last_lowered=time if lowers else last_lowered,
+        lowered_before=last_lowered,
         message="recorded, about to be made",
         failures=failures,
         restless=restless,
     )
+
+
+def not_lowered(change: Change) -> Change:
+    """The change where it was never made: it lowered nothing, so nothing has to cool down."""
+    return replace(change, last_lowered=change.lowered_before)
 
 
 def raises(change: Change) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from rightsizer.change.change import Change, Outcome, Progress, made
+from rightsizer.change.change import Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
 from rightsizer.checks.facts import FieldChange
 from rightsizer.profile import ON_CREATE
@@ -15,9 +15,12 @@ from rightsizer.workload import FieldPath, RolloutPhase, Workload
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How a change is watched. `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much
-    memory as this workload uses at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be
-    seen, so nothing is known of how they are."""
+    """How a change is watched.
+
+    `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
+    at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
+    of how they are.
+    """
 
     now: float = 0.0
     period_seconds: int = 0
@@ -142,10 +145,7 @@ def _as_before(change: Change, workload: Workload, paths: Iterable[FieldPath]) -
 
 
 def _abandoned(change: Change) -> Change:
-    # It did not lower anything, so it must not hold back the next try. The time before it is not known any more, but was long enough ago
-    # for this change to be allowed.
-    last_lowered = None if change.last_lowered == change.time else change.last_lowered
-    return replace(change, outcome=Outcome.ABANDONED, message="recorded, but not made", last_lowered=last_lowered)
+    return replace(not_lowered(change), outcome=Outcome.ABANDONED, message="recorded, but not made")
 
 
 def _differing(change: Change, workload: Workload) -> tuple[FieldPath, ...]:

@@ -24,9 +24,7 @@ def to_be_reverted(change: Change, workload: Workload, *, asked: bool = False) -
     failed = change.outcome is Outcome.FAILED
     if change.reverts or not (failed or (asked and change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED))):
         return ()
-    return tuple(
-        FieldChange(one.path, one.after, one.before) for one in change.fields() if _current(workload, one.path) == one.after
-    )
+    return tuple(FieldChange(one.path, one.after, one.before) for one in change.fields() if _current(workload, one.path) == one.after)
 
 
 def start_reversal(change: Change, workload: Workload, fields: tuple[FieldChange, ...], *, now: float, cause: str) -> Change:

@@ -11,7 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from rightsizer.checks.creation import admission_policy_missing, memory_in_use, needs_rollout, pod_sizes_full, qos_class_would_change, quota_exceeded
+from rightsizer.checks.creation import (
+    admission_policy_missing,
+    memory_in_use,
+    needs_rollout,
+    pod_sizes_full,
+    qos_class_would_change,
+    quota_exceeded,
+)
 from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
 from rightsizer.checks.limit_range import limit_range_forbids
@@ -90,7 +97,8 @@ def backing_off(facts: CheckFacts) -> Objection | None:
     failure = facts.failure
     if failure is None or facts.now - failure.at >= failure.wait_seconds:
         return None
-    held = frozenset(change.path for change in facts.changes if change.path in failure.raised or not relieves(facts.recommendations, change))
+    relieving = {change.path for change in facts.changes if relieves(facts.recommendations, change)}
+    held = frozenset(change.path for change in facts.changes) - (relieving - failure.raised)
     if not held:
         return None
     words = f" ({failure.message})" if failure.message else ""

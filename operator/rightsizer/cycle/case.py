@@ -29,6 +29,9 @@ WAIT_AFTER_REFUSAL_SECONDS = 3_600
 """A change that the API server refused is not tried again for so long."""
 
 
+NO_WATCH = Watch()
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What the replay of the containers' own past showed, by container. `troubles`: why a plug-in left one out; `awaited`: what is written
@@ -47,13 +50,13 @@ class Case:
     ruled: Ruled
     recommendations: Recommendations
     now: float
-    proof: Proof = Proof()
+    proof: Proof = field(default_factory=Proof)
     autoscalers: tuple[Autoscaler, ...] = ()
     recorded: Recorded | None = None
     trouble: Trouble | None = None
     history_read: bool = True
     confines: Confines = NO_CONFINES
-    watch: Watch = Watch()
+    watch: Watch = NO_WATCH
     progress: Progress | None = None
 
     @property
@@ -100,7 +103,7 @@ def look(case: Case, change: Change | None) -> Standing:
         autoscalers=case.autoscalers,
         # Without a record (its profile was deleted, say) the workload itself tells when it was last changed, perhaps lowered.
         last_lowered=workload.sized_at if change is None else change.last_lowered,
-        failure=_failure(change),
+        failure=_failure(change, strategy=profile.apply.strategy),
         undone=_undone(change),
         history_read=case.history_read,
         evidence=case.proof.evidence,
@@ -121,7 +124,7 @@ def look(case: Case, change: Change | None) -> Standing:
         evidence=case.proof.evidence,
         replay_troubles=case.proof.troubles,
         evidence_awaited=case.proof.awaited,
-        history=_history(case, change),
+        history=history_with(case, change),
     )
 
 
@@ -131,7 +134,7 @@ def observed(case: Case) -> Change | None:
     if change is None:
         return None
     rule = case.ruled.profile.apply
-    ours = case.ruled.mode is Mode.APPLY and change.strategy in (rule.strategy, rule.fallback)
+    ours = case.ruled.mode is Mode.APPLY and change.strategy == rule.strategy
     if not ours and change.outcome.ended:
         return change
     return observe(change, case.workload, case.progress or Progress(case.workload.rollout, case.workload.rollout_message), case.watch)
@@ -153,7 +156,7 @@ def recorded_as(case: Case, standing: Standing) -> Recorded:
     return Recorded(workload.ref, recommendation_name(workload.ref), spec, status)
 
 
-def _history(case: Case, change: Change | None) -> tuple[Change, ...]:
+def history_with(case: Case, change: Change | None) -> tuple[Change, ...]:
     """The changes before this one, newest first; the one that is recorded among them, where this one is a new one."""
     before, history = case.change, history_from_status(case.old)
     if before is not None and change is not None and before.time != change.time:
@@ -161,9 +164,9 @@ def _history(case: Case, change: Change | None) -> tuple[Change, ...]:
     return history[: KEPT - 1]
 
 
-def _failure(change: Change | None) -> Failure | None:
-    """Why and how long the same is not tried again."""
-    if change is None or not (change.reverts or change.outcome is Outcome.FAILED):
+def _failure(change: Change | None, *, strategy: str) -> Failure | None:
+    """Why and how long the same is not tried again; another strategy may be tried at once."""
+    if change is None or change.strategy != strategy or not (change.reverts or change.outcome is Outcome.FAILED):
         return None
     wait = back_off_seconds(change.failures) if change.reverts else WAIT_AFTER_REFUSAL_SECONDS
     # What is taken back now was raised, if its reversal lowers it.

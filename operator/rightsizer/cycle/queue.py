@@ -13,10 +13,11 @@ from rightsizer.checks.facts import Direction, FieldChange, Objection, Reason
 from rightsizer.checks.moment import moment
 from rightsizer.checks.pressure import under_pressure
 from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.case import Case
 from rightsizer.profile import Profile
 from rightsizer.status.standing import Standing
 
-Place = tuple[Ruled, Standing]
+Place = tuple[Case, Standing]
 
 SETTING = "RIGHTSIZER_ROLLOUTS_PER_NAMESPACE"
 
@@ -24,7 +25,7 @@ SETTING = "RIGHTSIZER_ROLLOUTS_PER_NAMESPACE"
 class Queue:
     """Of one cycle. `per_namespace`: how many workloads of a namespace may be in a rollout of ours at a time."""
 
-    def __init__(self, places: Iterable[Place], *, per_namespace: int, now: float) -> None:
+    def __init__(self, places: Iterable[tuple[Ruled, Standing]], *, per_namespace: int, now: float) -> None:
         self._per_namespace = per_namespace
         self._now = now
         self._of_profile: Counter[str] = Counter()
@@ -75,7 +76,9 @@ class Queue:
     def _full(self, ruled: Ruled) -> Objection | None:
         profile, namespace = ruled.profile, ruled.workload.ref.namespace
         if self._of_profile[profile.uid] >= profile.apply.max_concurrent:
-            message = f"profile {profile.name} has as many rollouts under way as it allows (apply.maxConcurrent {profile.apply.max_concurrent})"
+            message = (
+                f"profile {profile.name} has as many rollouts under way as it allows (apply.maxConcurrent {profile.apply.max_concurrent})"
+            )
         elif self._of_namespace[namespace] >= self._per_namespace:
             message = f"as many rollouts are under way in namespace {namespace} as the operator allows ({SETTING}={self._per_namespace})"
         else:

@@ -14,14 +14,14 @@ from rightsizer.change import Change, Outcome, Progress, made, observe, start, s
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.cycle import telling
 from rightsizer.cycle.acting import act, refused
-from rightsizer.cycle.case import Case, look, observed, recorded_as
+from rightsizer.cycle.case import Case, history_with, look, recorded_as
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing, done, handed_on
 from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.ports import Cluster, Recorded
-from rightsizer.profile import AT_CREATION, IN_PLACE, ROLLOUT, Mode, Profile
+from rightsizer.profile import AT_CREATION, IN_PLACE, Mode, Profile
 from rightsizer.status.change import change_figures
 from rightsizer.status.dead_band import only_numbers_moved
 from rightsizer.status.standing import Standing, State, tell
@@ -72,11 +72,16 @@ class Settling:
         writing: Writing,
         patient: bool = False,
     ) -> Future[Settled]:
-        """Acts on where one workload stands; what became of it is written by `writing`, for new pods once `creating` has written their sizes.
+        """Acts on where one workload stands; what became of it is written by `writing`, for new pods once `creating` has written their
+        sizes.
 
         `objection`: of the queue. A trouble with the cluster is logged and counted, and leaves the next workload alone. `patient`: what is
         written is left alone where nothing but its numbers moved.
         """
+        if to_be_changed(standing) and at_creation(case.ruled):
+            # What others were given in this cycle takes room in the quota.
+            case = replace(case, confines=creating.confines(case.workload.ref))
+            standing = look(case, standing.change)
         if objection is not None:
             standing = replace(standing, verdict=Verdict((), (objection, *standing.verdict.objections)))
         settled = _settled(case, standing, changed_now=False, failed=False)
@@ -98,13 +103,12 @@ class Settling:
         if not to_be_changed(standing):
             return None
         change, allowed = standing.change, standing.verdict.allowed
-        strategy = strategy_now(case, change)
         return Intent(
             start(
                 case.workload,
                 allowed,
                 now=case.now,
-                strategy=strategy,
+                strategy=case.ruled.profile.apply.strategy,
                 last_lowered=case.workload.sized_at if change is None else change.last_lowered,
                 failures=0 if change is None else change.failures,
                 restless=watching.restless(case.workload.ref),
@@ -115,13 +119,14 @@ class Settling:
     def _make(
         self, case: Case, standing: Standing, intent: Intent, *, creating: Creating, watching: Watching, writing: Writing
     ) -> Future[Settled]:
-        """Records the intent, makes the change, and writes what became of it. Raises ClusterError where the intent could not be recorded."""
-        recorded = recorded_as(case, replace(standing, change=intent.change, history=look(case, intent.change).history))
+        """Records the intent, makes the change, and writes what became of it. Raises ClusterError where the intent was not recorded."""
+        standing = replace(standing, change=intent.change, history=history_with(case, intent.change))
+        recorded = recorded_as(case, standing)
         self._cluster.write_recommendation(recorded, case.workload, existing=case.recorded)
         recording = replace(case, recorded=recorded)
         if intent.change.strategy in AT_CREATION and at_creation(case.ruled):
             return self._create(recording, standing, intent, before=case, creating=creating, watching=watching, writing=writing)
-        acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case), force=_force(case))
+        acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case))
         after = replace(recording, ruled=replace(case.ruled, workload=acted.workload))
         return self._made(after, standing, acted.change, before=case, writing=writing)
 
@@ -152,12 +157,11 @@ class Settling:
         return observe(change, case.workload, Progress(RolloutPhase.COMPLETE), watching.watch(case.ruled, change))
 
     def _made(self, case: Case, standing: Standing, change: Change, *, before: Case, writing: Writing) -> Future[Settled]:
-        """Writes what became of a change that was to be made. One that was refused is told with what the checks say to that; one without
-        an answer stays an intent, which the next cycle judges by what stands."""
-        found = replace(look(case, change), workload=case.workload) if change.outcome is not Outcome.STARTED else replace(standing, change=change)
-        if change.outcome is Outcome.STARTED:
-            found = replace(found, history=look(case, change).history)
-        settled = _settled(case, found, changed_now=change.outcome not in (Outcome.STARTED, Outcome.FAILED, Outcome.ABANDONED), failed=False)
+        """Writes what became of a change that was to be made, with what the checks say to that. One without an answer stays an intent,
+        which the next cycle judges by what stands."""
+        unanswered = change.outcome is Outcome.STARTED
+        found = replace(standing, change=change) if unanswered else look(case, change)
+        settled = _settled(case, found, changed_now=change.outcome in MADE, failed=False)
         wanted = recorded_as(case, found)
         return writing.later(partial(self._write, case, found, wanted, before=before.change, old=before.old, settled=settled))
 
@@ -205,6 +209,8 @@ class Settling:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
+MADE = (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED)
+
 ASKED_FOR = "somebody asked for it"
 
 
@@ -223,24 +229,11 @@ def to_be_taken_back(case: Case, standing: Standing) -> tuple[FieldChange, ...]:
     asked = case.recorded is not None and case.recorded.revert_asked == change.time
     if not asked and case.ruled.mode is not Mode.APPLY:
         return ()
-    if change.left and fallback_of(case) is not None and not asked:
-        # Another strategy is tried first.
-        return ()
     return to_be_reverted(change, case.workload, asked=asked)
 
 
 HOLDS_ALL = (Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
 """Objections that also hold a reversal back: a person wants nothing to happen, or it would come to nothing."""
-
-
-def fallback_of(case: Case) -> str | None:
-    return case.ruled.profile.apply.fallback if case.ruled.profile.apply.strategy == IN_PLACE else None
-
-
-def strategy_now(case: Case, change: Change | None) -> str:
-    """The profile's strategy, or its fallback for what could not be resized in place."""
-    fallback = fallback_of(case)
-    return fallback if fallback and change is not None and change.left and change.outcome is Outcome.FAILED else case.ruled.profile.apply.strategy
 
 
 def _again(case: Case) -> bool:
@@ -270,7 +263,6 @@ def _settled(case: Case, standing: Standing, *, changed_now: bool, failed: bool)
         container_names=tuple(container.name for container in case.workload.sizable),
         measured=standing.measured,
         changed_now=changed_now,
-        was_changed=standing.change is not None
-        and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
+        was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
         failed=failed,
     )

@@ -41,9 +41,7 @@ NewestKill = Callable[[ContainerKey], float | None]
 class Watching:
     """Of one cycle. `end`: the newest slot of the history; `newest_kill`: when the usage source last saw a container killed for memory."""
 
-    def __init__(
-        self, cluster: Cluster, history: History, resizing: Resizing, newest_kill: NewestKill, *, now: float, end: int
-    ) -> None:
+    def __init__(self, cluster: Cluster, history: History, resizing: Resizing, newest_kill: NewestKill, *, now: float, end: int) -> None:
         self._cluster = cluster
         self._resizing = resizing
         self._history = history
@@ -65,8 +63,8 @@ class Watching:
             logger.warning("pods of changed workloads could not be listed: %s", error)
             self._unseen |= {ref.namespace for ref in wanted}
             return
-        for namespace, error in listing.failed.items():
-            logger.warning("pods of changed workloads in %s could not be listed: %s", namespace, error)
+        for namespace, refusal in listing.failed.items():
+            logger.warning("pods of changed workloads in %s could not be listed: %s", namespace, refusal)
         self._unseen |= set(listing.failed)
         for pod in listing.items:
             owner = workload_of(pod.namespace, pod.owner)

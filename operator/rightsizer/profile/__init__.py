@@ -9,11 +9,11 @@ from __future__ import annotations
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
 from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
+    ALWAYS,
+    AT_CREATION,
     DAY_SECONDS,
     DEFAULT_RULE,
     DEFAULT_TIME_ABOVE_REQUEST,
-    ALWAYS,
-    AT_CREATION,
     FROM_TOOLS,
     IN_PLACE,
     NEVER,
@@ -37,18 +37,18 @@ from rightsizer.profile.selection import EffectiveMode, Selection, effective_mod
 from rightsizer.profile.selector import LabelSelector, Requirement
 
 __all__ = [
+    "ALWAYS",
     "API_VERSION",
+    "AT_CREATION",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
     "DEFAULT_RULE",
     "DEFAULT_TIME_ABOVE_REQUEST",
-    "KIND",
-    "LEARNED",
-    "ALWAYS",
-    "AT_CREATION",
     "FROM_TOOLS",
     "IN_PLACE",
+    "KIND",
+    "LEARNED",
     "NEVER",
     "ON_CREATE",
     "ROLLOUT",

@@ -270,7 +270,9 @@ def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
         fallback=fallback or None,
         # Where it cannot be read, nobody's fields are taken.
         take_ownership=section.take("takeOwnership", value.one_of(*TAKE_OWNERSHIP), default.take_ownership, instead=NEVER),
-        max_concurrent=section.take("maxConcurrent", value.count(maximum=value.MAX_CONCURRENT, minimum=1), default.max_concurrent, instead=1),
+        max_concurrent=section.take(
+            "maxConcurrent", value.count(maximum=value.MAX_CONCURRENT, minimum=1), default.max_concurrent, instead=1
+        ),
         pause_after_failure_seconds=section.take("pauseAfterFailure", value.duration, default.pause_after_failure_seconds),
         verify=_verify_rule(section.section("verify")),
     )

@@ -10,8 +10,12 @@ from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.times import rfc3339, unix_seconds
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
-
-_TIMES = {"last_lowered": "lastLowered", "watched_until": "watchedUntil", "memory_watched_until": "memoryWatchedUntil"}
+_TIMES = {
+    "last_lowered": "lastLowered",
+    "lowered_before": "loweredBefore",
+    "watched_until": "watchedUntil",
+    "memory_watched_until": "memoryWatchedUntil",
+}
 _WORDS = {"reverts": "reverts", "undone_by": "undoneBy"}
 
 KEPT = 10

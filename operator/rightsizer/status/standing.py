@@ -22,8 +22,8 @@ class State(StrEnum):
     """The word that `kubectl get` shows.
 
     WAITING: for more history, or for the replay of it. RECOMMENDED: there is something to change. APPLIED: the workload has what is
-    recommended, or nearly.
-    ROLLING_OUT: our change is on its way to the pods. VERIFYING: it is there, and watched. REVERTING: it did harm and is taken back. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
+    recommended, or nearly. ROLLING_OUT: our change is on its way to the pods. VERIFYING: it is there, and watched. REVERTING: it did harm
+    and is taken back. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
     """
 
     WAITING = "Waiting"
@@ -54,9 +54,9 @@ class Standing:
     """What a workload's status is rendered from.
 
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
-    newest change that was made; `history`: those before it, newest first. `trouble`: why usage could not be measured this time. `minimum_change` is a share. `evidence`: by
-    container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed since the operator's start;
-    `replay_troubles`: why a plug-in left it out, by container.
+    newest change that was made; `history`: those before it, newest first. `trouble`: why usage could not be measured this time.
+    `minimum_change` is a share. `evidence`: by container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed
+    since the operator's start; `replay_troubles`: why a plug-in left it out, by container.
     """
 
     workload: Workload

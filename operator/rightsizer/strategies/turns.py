@@ -41,8 +41,11 @@ def next_turn(
     memory_peaks: Mapping[str, float],
     now: float,
 ) -> Turn:
-    """`wanted`: sizes by container. `left`: by name of a pod, why it was given up before. `asked_at`: since when we know that a pod asks for
-    these sizes; `memory_peaks`: see `resizable`."""
+    """What comes next for these pods.
+
+    `wanted`: sizes by container. `left`: by name of a pod, why it was given up before. `asked_at`: since when a pod is known to ask for
+    these sizes. `memory_peaks`: see `resizable`.
+    """
     pods = sorted((pod for pod in pods if not pod.deleting and pod.phase not in _ENDED), key=lambda pod: pod.name)
     given_up: dict[Pod, str] = {}
     waiting: list[str] = []
