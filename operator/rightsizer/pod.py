@@ -53,7 +53,8 @@ class PodContainer:
     `memory_limit`: as the kubelet has set it, else as it was asked for. `sizes`: as the pod asks for them. `actual`: as the kubelet has
     set them, None where it does not tell. `allocated`: the requests that the kubelet has reserved, None where it does not tell.
     `restarts_for`: a resize of these resources restarts the container (its `resizePolicy`). `waiting`: why it does not run, such as
-    CRASH_LOOP; empty where it does. `started_at`: since when it runs, None where it does not.
+    CRASH_LOOP; empty where it does. `started_at`: since when it runs, None where it does not. `ended_at`: when it last ended, for whatever
+    reason, None where it never did.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PodContainer:
     waiting: str = ""
     started_at: float | None = None
     ready: bool = False
+    ended_at: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -83,7 +85,8 @@ class Pod:
 
     `containers`: main ones and native sidecars. `others_guaranteed`: whether its plain init containers, which are never resized, have
     limits for both resources and requests equal to them. `pod_level`: it has requests or limits of its own, beside those of its containers.
-    `pending`: the kubelet has not begun the resize, and says why; `progress`: it has begun it. `annotations`: those that are ours.
+    `unready_since`: since when it is not ready; None where it is, or has ended. `pending`: the kubelet has not begun the resize, and says
+    why; `progress`: it has begun it. `annotations`: those that are ours.
     """
 
     namespace: str
@@ -97,6 +100,7 @@ class Pod:
     generation: int = 0
     observed_generation: int = 0
     ready: bool = False
+    unready_since: float | None = None
     deleting: bool = False
     qos_class: str = ""
     others_guaranteed: bool = True

@@ -102,12 +102,16 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A ResourceRecommendation as it stands in the cluster. `spec` and `status` are the API's JSON."""
+    """A ResourceRecommendation as it stands in the cluster. `spec` and `status` are the API's JSON.
+
+    `revert_asked`: a person wants the change of this time (unix seconds) taken back.
+    """
 
     workload: WorkloadRef
     name: str
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
+    revert_asked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

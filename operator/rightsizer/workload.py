@@ -18,6 +18,8 @@ SizeField = Literal["request", "limit"]
 
 MODE_ANNOTATION = "rightsizer.dev/mode"
 PAUSED_ANNOTATION = "rightsizer.dev/paused"
+REVERT_ANNOTATION = "rightsizer.dev/revert"
+"""On a recommendation: the time of the change that is to be taken back."""
 ANNOTATION_PREFIX = "rightsizer.dev/"
 
 _REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")

@@ -37,6 +37,7 @@ def parse_pod(item: Item) -> Pod:
         generation=int(metadata.get("generation", 0)),
         observed_generation=int(status.get("observedGeneration", 0)),
         ready="Ready" in conditions,
+        unready_since=None if "Ready" in conditions else _unready_since(metadata, status),
         deleting="deletionTimestamp" in metadata,
         qos_class=status.get("qosClass", ""),
         others_guaranteed=all(container.sizes.guaranteed for container in containers if container.role is Role.INIT),
@@ -62,6 +63,7 @@ def _container(container: Container, declared: Mapping[str, Any], status: Mappin
         name=container.name,
         memory_limit=sizes.memory_limit if limit is None else limit,
         restarts=int(status.get("restartCount", 0)),
+        ended_at=_ended_at(status),
         oom_killed_at=_oom_killed_at(status),
         role=container.role,
         sizes=sizes,
@@ -99,6 +101,18 @@ def _condition(condition: Mapping[str, Any] | None) -> ResizeCondition | None:
         since=unix_seconds(condition["lastTransitionTime"]) if condition.get("lastTransitionTime") else 0.0,
         generation=condition.get("observedGeneration"),
     )
+
+
+def _unready_since(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> float | None:
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or [] if one["type"] == "Ready"), {})
+    return unix_seconds(ready.get("lastTransitionTime") or metadata["creationTimestamp"])
+
+
+def _ended_at(status: Mapping[str, Any]) -> float | None:
+    ends = ((status.get(state) or {}).get("terminated") or {} for state in ("state", "lastState"))
+    return next((unix_seconds(end["finishedAt"]) for end in ends if end.get("finishedAt")), None)
 
 
 def _oom_killed_at(status: Mapping[str, Any]) -> float | None:
