@@ -78,6 +78,9 @@ class TestParsing:
         assert one.sizes is other.sizes
         assert one.actual is one.allocated is other.actual
 
+    def test_a_pod_can_be_a_key(self) -> None:
+        assert {parse_pod(resized_pod()): "left"}[parse_pod(resized_pod())] == "left"
+
     def test_resize_in_progress(self) -> None:
         item = resized_pod()
         item["status"]["conditions"] = [condition("PodResizeInProgress", "True", "Error", "no")]
