@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rightsizer.change import Change, Outcome
+from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
 from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, Ruled, assign, fallen_back
@@ -34,7 +34,7 @@ from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import Mode, Profile, with_known_method
+from rightsizer.profile import IN_PLACE, Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.change import change_from_status
 from rightsizer.status.conditions import Trouble
@@ -273,8 +273,7 @@ class Cycle:
         changed = [
             ruled.workload
             for ref, ruled in _active(seen)
-            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None
-            and change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING)
+            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None and _pods_matter(change, ruled.workload, now)
         ]
         watching.list_pods(changed)
         return watching
@@ -345,6 +344,13 @@ def _active(seen: _Seen) -> Iterator[tuple[WorkloadRef, Ruled]]:
 def _newest_change(workload: Workload, recorded: Recorded | None) -> Change | None:
     found = of_this(workload, recorded)
     return None if found is None else change_from_status(found.status)
+
+
+def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
+    """Whether its pods are to be looked at: while they are resized, at the end of the watch, and when the workload tells of trouble."""
+    if change.in_hand:
+        return change.strategy == IN_PLACE or now - change.time >= NOT_READY_SECONDS
+    return change.outcome is Outcome.VERIFYING and (bool(workload.rollout_message) or now >= (change.watched_until or now))
 
 
 def _looked_at(change: Change) -> bool:

@@ -4,7 +4,7 @@ stands."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,12 +54,13 @@ class Intent:
 
 
 class Settling:
-    """Remembers only which notes on annotations were told, so that each is told once."""
+    """Remembers only which notes on annotations and which changes were told, so that each is told once."""
 
     def __init__(self, cluster: Cluster, resizing: Resizing) -> None:
         self._cluster = cluster
         self._resizing = resizing
         self._told_notes: dict[WorkloadRef, tuple[str, ...]] = {}
+        self._announced: dict[WorkloadRef, float] = {}
 
     def settle(
         self,
@@ -127,6 +128,10 @@ class Settling:
         if intent.change.strategy in AT_CREATION and at_creation(case.ruled):
             return self._create(recording, standing, intent, before=case, creating=creating, watching=watching, writing=writing)
         acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case))
+        if acted.change.outcome is Outcome.IN_PROGRESS:
+            # The record is right already: the next cycle writes how far it came, in the same stroke.
+            self._announce(case, acted.change)
+            return done(_settled(case, replace(standing, change=acted.change), changed_now=True, failed=False))
         after = replace(recording, ruled=replace(case.ruled, workload=acted.workload))
         return self._made(after, standing, acted.change, before=case, writing=writing)
 
@@ -189,9 +194,8 @@ class Settling:
             self._cluster.write_recommendation(wanted, standing.workload, existing=case.recorded)
         except ClusterError as error:
             return _unsettled(settled, case.workload.ref, error)
-        change = standing.change
         events = [
-            *telling.of_change(standing.workload, before, change, written="" if change is None else change_figures(change)),
+            *self._unannounced(standing, before),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
             *telling.of_leaks(standing.workload, old, wanted.status),
         ]
@@ -199,6 +203,19 @@ class Settling:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
         self._tell_notes(case)
         return settled
+
+    def _announce(self, case: Case, change: Change) -> None:
+        """That it was made."""
+        self._announced[case.workload.ref] = change.time
+        for event in telling.of_change(case.workload, case.change, change, written=change_figures(change)):
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+    def _unannounced(self, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
+        """What became of the change, but for what was announced when it was made."""
+        change = standing.change
+        if change is None or (change.outcome in MADE and self._announced.get(standing.workload.ref) == change.time):
+            return
+        yield from telling.of_change(standing.workload, before, change, written=change_figures(change))
 
     def _tell_notes(self, case: Case) -> None:
         ref, notes = case.workload.ref, case.ruled.effective.notes
