@@ -131,6 +131,7 @@ class Loop:
                 workloads=report.states,
                 reasons=report.reasons,
                 changes=report.changed,
+                reversals=report.reverted,
                 failed_workloads=report.failed,
                 troubled_namespaces=report.troubled_namespaces,
                 history_containers=len(history),

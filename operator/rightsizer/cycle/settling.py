@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written."""
+    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written;
+    `reverting`: its newest change takes another one back."""
 
     profile: Profile
     mode: Mode
@@ -43,6 +44,7 @@ class Settled:
     changed_now: bool
     was_changed: bool
     failed: bool
+    reverting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,4 +284,5 @@ def _settled(case: Case, standing: Standing, *, changed_now: bool, failed: bool)
         changed_now=changed_now,
         was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
         failed=failed,
+        reverting=standing.change is not None and bool(standing.change.reverts),
     )
