@@ -1,6 +1,7 @@
 """`rightsizer history` and `rightsizer revert`: what was changed, and having the newest change taken back.
 
-Reverting is asked for by an annotation on the recommendation, and done by the operator: through the same strategy, recorded as every change.
+Reverting is asked for by an annotation on the recommendation and done by the operator: through the same strategy, and recorded like every
+change.
 """
 
 from __future__ import annotations
