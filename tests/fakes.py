@@ -144,6 +144,7 @@ class FakeUsageSource(Faults):
         self.usages: list[PodUsage] = []
         self.owners: dict[tuple[str, str], OwnerRef] = {}
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
+        self.jobs: dict[tuple[str, str], OwnerRef | None] = {}
         self.kills: list[OomSeries] = []
         self.hidden: set[ResourceName] = set()
         self.narrowed_by = ""
@@ -186,7 +187,7 @@ class FakeUsageSource(Faults):
         self.called("pod_owners", namespaces, f"{span.start}..{span.end}")
         if not self.kube_state_metrics:
             return PodOwners({}, {})
-        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces))
+        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces), self.jobs)
 
     def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
         self.called("oom_kills", namespaces)
@@ -398,7 +399,8 @@ def _next(resource_version: str) -> str:
 
 def _sent(body: Mapping[str, Any]) -> Iterator[tuple[FieldPath, int | None]]:
     """The fields of a patch; None for one that is to go."""
-    pod = body["spec"]["template"]["spec"]
+    spec = body["spec"]
+    pod = spec.get("jobTemplate", {}).get("spec", spec)["template"]["spec"]
     for container in [*pod.get("containers", []), *pod.get("initContainers", [])]:
         for section, values in container["resources"].items():
             for resource, text in values.items():
@@ -419,6 +421,7 @@ def _patched(patch: Patch, before: Workload) -> Workload:
     if not changed:
         return replace(before, owned=owned)
     containers = tuple(_with(container, changed) for container in before.containers)
+    rolls = bool(before.replicas) and before.ref.steady
     return replace(
         before,
         containers=containers,
@@ -426,8 +429,8 @@ def _patched(patch: Patch, before: Workload) -> Workload:
         managers=managers,
         generation=before.generation + 1,
         resource_version=_next(before.resource_version),
-        rollout=RolloutPhase.IN_PROGRESS if before.replicas else RolloutPhase.COMPLETE,
-        rollout_message="the controller has not seen the newest template yet" if before.replicas else "",
+        rollout=RolloutPhase.IN_PROGRESS if rolls else RolloutPhase.COMPLETE,
+        rollout_message="the controller has not seen the newest template yet" if rolls else "",
     )
 
 

@@ -127,7 +127,7 @@ def _by_rollout(change: Change, workload: Workload) -> Change:
     if workload.rollout is RolloutPhase.FAILED:
         return replace(change, outcome=Outcome.FAILED, message=workload.rollout_message or "the rollout failed")
     if workload.rollout is RolloutPhase.COMPLETE:
-        return replace(change, outcome=Outcome.SUCCEEDED, message="every pod runs with the new values")
+        return replace(change, outcome=Outcome.SUCCEEDED, message=workload.in_force)
     return replace(change, outcome=Outcome.IN_PROGRESS, message=workload.rollout_message or "the pods are being replaced")
 
 
