@@ -10,8 +10,9 @@ from typing import Any
 from rightsizer.cycle import Cycle, CycleReport, Measuring
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.history import SLOT_SECONDS, History, PodSeries
+from rightsizer.pod import Pod, PodContainer
 from rightsizer.ports import OomSeries
-from rightsizer.workload import Container, OwnerRef, Pod, PodContainer, RolloutPhase, Sizes, Workload, WorkloadRef
+from rightsizer.workload import Container, OwnerRef, RolloutPhase, Sizes, Workload, WorkloadRef
 from tests.fakes import FakeClock, FakeCluster, FakeUsageSource, PodUsage
 from tests.unit.builders import DAY, MI, NOW, WIDE, workload
 
@@ -22,6 +23,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW + 60)
         self.cluster = FakeCluster()
+        self.cluster.kubelet_time = self.clock.now
         self.source = FakeUsageSource()
         self.progress: list[float] = []
         self.history_folder: Path | None = None
@@ -121,11 +123,17 @@ class World:
     def own(self, pod: str, owner: OwnerRef, *, namespace: str = "shop") -> None:
         """kube-state-metrics and the API tell the owner of the pod."""
         self.source.owners[namespace, pod] = owner
-        self.cluster.stored_pods.append(Pod(namespace, pod, owner, "Running", self.clock.time, (PodContainer("app", 2048 * MI),)))
+        self.cluster.stored_pods.append(self._pod(pod, owner, namespace=namespace))
         if owner.kind == "ReplicaSet":
             deployment = OwnerRef("Deployment", owner.name.rpartition("-")[0])
             self.source.replica_sets[namespace, owner.name] = deployment
             self.cluster.stored_replica_sets[namespace, owner.name] = deployment
+
+    def _pod(self, name: str, owner: OwnerRef, *, namespace: str) -> Pod:
+        """Ready since now, with one container `app` of the sizes WIDE that the kubelet has set."""
+        sized = PodContainer("app", 2048 * MI, sizes=WIDE, actual=WIDE, allocated=WIDE, started_at=self.clock.time, ready=True)
+        pod = Pod(namespace, name, owner, "Running", self.clock.time, (sized,), uid=f"pod-{namespace}-{name}", resource_version="1")
+        return replace(pod, generation=1, observed_generation=1, ready=True, qos_class="Burstable")
 
     def change_usage(self, *, cpu: float | None = None, memory: float | None = None) -> None:
         """From the next slot on, every container uses so much."""

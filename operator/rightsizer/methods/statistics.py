@@ -99,9 +99,9 @@ def extent(values: Values) -> Extent:
 def runs(values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of each row, how many times values follow on each other without a gap, and the longest of these runs in slots.
 
-        values               runs   longest
-        1 2 NaN 3            2      2
-        NaN NaN              0      0
+    values               runs   longest
+    1 2 NaN 3            2      2
+    NaN NaN              0      0
     """
     rows = len(values)
     known = np.zeros((rows, values.shape[1] + 2), dtype=np.int8)
