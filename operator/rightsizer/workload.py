@@ -141,6 +141,7 @@ class Workload:
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
     `pod_annotations`: those of the pod template that are ours. `pod_selector`: the labels of its pods as a query of the API.
+    `merged_by_name`: whether Server-Side Apply merges its containers one by one, and does not replace all of them.
     """
 
     ref: WorkloadRef
@@ -161,6 +162,7 @@ class Workload:
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
     pod_selector: str = ""
     last_run: float | None = None
+    merged_by_name: bool = True
 
     @property
     def sizable(self) -> tuple[Container, ...]:

@@ -57,6 +57,16 @@ def other_managers(managed_fields: Iterable[Mapping[str, Any]]) -> dict[FieldPat
     return found
 
 
+def merged_by_name(managed_fields: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether containers are held one by one. Where the definition of a kind has them as one value, they are held as a whole."""
+    return any(
+        key.startswith(_KEY_PREFIX)
+        for entry in managed_fields
+        for path in _POD_SPECS
+        for key in _under(entry.get("fieldsV1") or {}, (*path, _CONTAINER_LISTS[0]))
+    )
+
+
 def path_of(api_path: str) -> str:
     """A path as a conflict names it, in our spelling (`app.cpu.request`); another path is left as it is."""
     match = _CONFLICT_PATH.match(api_path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rightsizer.cluster.endpoint import Endpoint
 from rightsizer.cluster.metadata import Item, annotations_of, own_annotations, unix_seconds
-from rightsizer.cluster.ownership import other_managers, owned_fields, sized_at
+from rightsizer.cluster.ownership import merged_by_name, other_managers, owned_fields, sized_at
 from rightsizer.cluster.rollout import (
     Standing,
     argo_rollout_standing,
@@ -58,6 +58,7 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         sized_at=sized_at(managed_fields),
         pod_annotations=own_annotations(template.get("metadata") or {}),
         pod_selector=label_query(spec.get("selector") or {}),
+        merged_by_name=endpoint.kind != ARGO_ROLLOUT or merged_by_name(managed_fields),
         last_run=_last_run(item) if endpoint.kind == CRON_JOB else None,
     )
 
