@@ -107,7 +107,8 @@ class Pod:
     pod_level: bool = False
     pending: ResizeCondition | None = None
     progress: ResizeCondition | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    # A pod can be a key, as all else of it is immutable.
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def container(self, name: str) -> PodContainer | None:
         return next((container for container in self.containers if container.name == name), None)

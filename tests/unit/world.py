@@ -43,7 +43,7 @@ class World:
             progress=self._progress,
         )
         # One at a time, so that what happens has an order.
-        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once)
+        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once, rollouts_per_namespace=100)
 
     def new_history(self, slots: int) -> History:
         return History(slots=slots, folder=self.history_folder)
@@ -72,7 +72,9 @@ class World:
     def apply_profile(
         self, name: str = "all", *, namespace: str = "shop", mode: str = "Apply", created: str = "2025-01-01", **spec: Any
     ) -> None:
-        """As `kubectl apply` of a ResourceProfile: a new one, or another generation of it."""
+        """As `kubectl apply` of a ResourceProfile: a new one, or another generation of it. Unless it says so, changes are not watched, and
+        any number may be made at a time."""
+        spec["apply"] = {"verify": {"period": "0m"}, "maxConcurrent": 100, "pauseAfterFailure": "0m", **spec.get("apply", {})}
         before = self.cluster.manifests.get((namespace, name), {"metadata": {"generation": 0}})
         metadata = {
             "name": name,

@@ -62,8 +62,8 @@ class Change:
     previous: Mapping[str, Sizes]
     applied: Mapping[str, Sizes]
     last_lowered: float | None = None
-    lowered_before: float | None = None
     message: str = ""
+    lowered_before: float | None = None
     watched_until: float | None = None
     memory_watched_until: float | None = None
     reverts: str = ""
@@ -127,7 +127,7 @@ def start(
         applied=applied,
         last_lowered=time if lowers else last_lowered,
         lowered_before=last_lowered,
-        message="recorded, about to be made",
+        message="recorded, being made",
         failures=failures,
         restless=restless,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from rightsizer.change.change import Change, Outcome, Progress, made, not_lowered
+from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
 from rightsizer.checks.facts import FieldChange
 from rightsizer.profile import ON_CREATE
@@ -33,11 +33,9 @@ class Watch:
 def observe(change: Change, workload: Workload, progress: Progress, watch: Watch) -> Change:
     """What became of the change, judged by the sizes that are in force, how far they came to the pods, and what the pods suffered.
 
-    One step at a time: a change that was recorded and is found made is IN_PROGRESS first, whatever its rollout says.
-
         before        in force      pods           after
-        STARTED       as applied    any            IN_PROGRESS
         STARTED       other         any            ABANDONED
+        STARTED       as applied    any            as IN_PROGRESS
         IN_PROGRESS,
         VERIFYING     other         any            SUPERSEDED, or UNDONE where the former values are back
         IN_PROGRESS,
@@ -52,7 +50,9 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
     Other changes that ended are returned as they are. A change that takes another one back is not watched.
     """
     if change.outcome is Outcome.STARTED:
-        return made(change) if not _differing(change, workload) else _abandoned(change)
+        if _differing(change, workload):
+            return _abandoned(change)
+        change = made(change)
     if change.outcome not in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED):
         return change
     differing = _differing(change, workload)
@@ -114,7 +114,7 @@ def _where(change: Change, watch: Watch) -> str:
         return f"the former values are back: {change.reverts}"
     if not watch.steady:
         return "in force from its next run on; Jobs that run keep theirs"
-    return "new pods have the new values" if change.strategy == ON_CREATE else "every pod runs with the new values"
+    return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
 
 
 def _harm(change: Change, signs: Iterable[Sign]) -> Sign | None:
@@ -131,7 +131,7 @@ def _overwritten(change: Change, workload: Workload, paths: tuple[FieldPath, ...
         return change
     manager = next((workload.managers[path] for path in sorted(paths) if path in workload.managers), "")
     who = manager or "somebody else"
-    first = min(paths)
+    first = f"container {min(paths).container} (it is gone)" if workload.container(min(paths).container) is None else str(min(paths))
     if undone and not change.reverts:
         return replace(
             change, outcome=Outcome.UNDONE, undone_by=manager, message=f"{who} put the former value of {first} back", watched_until=None

@@ -16,7 +16,7 @@ from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.recommending import Recommendations
 from rightsizer.evidence.proof import Evidence
 from rightsizer.ports import Recorded
-from rightsizer.profile import Mode
+from rightsizer.profile import AT_CREATION, Mode
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import KEPT, change_from_status, history_from_status
 from rightsizer.status.conditions import Trouble
@@ -135,7 +135,8 @@ def observed(case: Case) -> Change | None:
         return None
     rule = case.ruled.profile.apply
     ours = case.ruled.mode is Mode.APPLY and change.strategy == rule.strategy
-    if not ours and change.outcome.ended:
+    in_force_unknown = change.strategy in AT_CREATION and bool(case.confines.policy_trouble)
+    if in_force_unknown or (not ours and change.outcome.ended):
         return change
     return observe(change, case.workload, case.progress or Progress(case.workload.rollout, case.workload.rollout_message), case.watch)
 

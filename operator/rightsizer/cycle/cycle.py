@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rightsizer.change import Change, Outcome
+from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
 from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, Ruled, assign, fallen_back
@@ -34,7 +34,7 @@ from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import Mode, Profile, kinds_to_list, with_known_method
+from rightsizer.profile import IN_PLACE, Mode, Profile, kinds_to_list, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.change import change_from_status
 from rightsizer.status.conditions import Trouble
@@ -75,6 +75,7 @@ class CycleReport:
     states: Mapping[tuple[str, str], int]
     reasons: Mapping[str, int]
     changed: int
+    reverted: int
     unfinished: int
     failed: int
     troubled_namespaces: int
@@ -271,8 +272,7 @@ class Cycle:
         changed = [
             ruled.workload
             for ref, ruled in _active(seen)
-            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None
-            and change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING)
+            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None and _pods_matter(change, ruled.workload, now)
         ]
         watching.list_pods(changed)
         return watching
@@ -345,6 +345,13 @@ def _newest_change(workload: Workload, recorded: Recorded | None) -> Change | No
     return None if found is None else change_from_status(found.status)
 
 
+def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
+    """Whether its pods are to be looked at: while they are resized, at the end of the watch, and when the workload tells of trouble."""
+    if change.in_hand:
+        return change.strategy == IN_PLACE or now - change.time >= NOT_READY_SECONDS
+    return change.outcome is Outcome.VERIFYING and (bool(workload.rollout_message) or now >= (change.watched_until or now))
+
+
 def _looked_at(change: Change) -> bool:
     """Whether what the pods do can still matter to it."""
     return not change.outcome.ended or (change.outcome is Outcome.SUCCEEDED and change.memory_watched_until is not None)
@@ -413,8 +420,9 @@ def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settl
         containers=sum(len(one.container_names) for one in settled),
         states=states,
         reasons=reasons,
-        changed=sum(one.changed_now for one in settled),
-        unfinished=sum(one.state is State.ROLLING_OUT for one in settled),
+        changed=sum(one.changed_now and not one.reverting for one in settled),
+        reverted=sum(one.changed_now and one.reverting for one in settled),
+        unfinished=sum(one.state in (State.ROLLING_OUT, State.REVERTING) for one in settled),
         failed=sum(one.failed for one in settled),
         troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
         read=sum(measured.read.values()) / len(measured.read) if measured.read else 1.0,

@@ -4,7 +4,7 @@ stands."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written."""
+    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written;
+    `reverting`: its newest change takes another one back."""
 
     profile: Profile
     mode: Mode
@@ -43,6 +44,7 @@ class Settled:
     changed_now: bool
     was_changed: bool
     failed: bool
+    reverting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,13 @@ class Intent:
 
 
 class Settling:
-    """Remembers only which notes on annotations were told, so that each is told once."""
+    """Remembers only which notes on annotations and which changes were told, so that each is told once."""
 
     def __init__(self, cluster: Cluster, resizing: Resizing) -> None:
         self._cluster = cluster
         self._resizing = resizing
         self._told_notes: dict[WorkloadRef, tuple[str, ...]] = {}
+        self._announced: dict[WorkloadRef, float] = {}
 
     def settle(
         self,
@@ -127,6 +130,10 @@ class Settling:
         if intent.change.strategy in AT_CREATION and at_creation(case.ruled):
             return self._create(recording, standing, intent, before=case, creating=creating, watching=watching, writing=writing)
         acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case))
+        if acted.change.outcome is Outcome.IN_PROGRESS:
+            # The record is right already: the next cycle writes how far it came, in the same stroke.
+            self._announce(case, acted.change)
+            return done(_settled(case, replace(standing, change=acted.change), changed_now=True, failed=False))
         after = replace(recording, ruled=replace(case.ruled, workload=acted.workload))
         return self._made(after, standing, acted.change, before=case, writing=writing)
 
@@ -189,9 +196,8 @@ class Settling:
             self._cluster.write_recommendation(wanted, standing.workload, existing=case.recorded)
         except ClusterError as error:
             return _unsettled(settled, case.workload.ref, error)
-        change = standing.change
         events = [
-            *telling.of_change(standing.workload, before, change, written="" if change is None else change_figures(change)),
+            *self._unannounced(case, standing, before),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
             *telling.of_leaks(standing.workload, old, wanted.status),
         ]
@@ -199,6 +205,23 @@ class Settling:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
         self._tell_notes(case)
         return settled
+
+    def _announce(self, case: Case, change: Change) -> None:
+        """That it was made."""
+        self._announced[case.workload.ref] = change.time
+        _log(case, change)
+        for event in telling.of_change(case.workload, case.change, change, written=change_figures(change)):
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+    def _unannounced(self, case: Case, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
+        """What became of the change, but for what was announced when it was made."""
+        change = standing.change
+        if change is None or (change.outcome in MADE and self._announced.get(standing.workload.ref) == change.time):
+            return
+        told = list(telling.of_change(standing.workload, before, change, written=change_figures(change)))
+        if told:
+            _log(case, change)
+        yield from told
 
     def _tell_notes(self, case: Case) -> None:
         ref, notes = case.workload.ref, case.ruled.effective.notes
@@ -236,6 +259,23 @@ HOLDS_ALL = (Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
 """Objections that also hold a reversal back: a person wants nothing to happen, or it would come to nothing."""
 
 
+def _log(case: Case, change: Change) -> None:
+    """One line for each turn of a change, to be searched for by its words."""
+    ref = case.workload.ref
+    logger.info(
+        "change namespace=%s workload=%s profile=%s strategy=%s outcome=%s reverts=%r time=%d figures=%r message=%r",
+        ref.namespace,
+        ref,
+        case.ruled.profile.name,
+        change.strategy,
+        change.outcome,
+        change.reverts,
+        change.time,
+        change_figures(change),
+        change.message,
+    )
+
+
 def _again(case: Case) -> bool:
     """Whether the try before came to nothing too."""
     return case.change is not None and case.change.outcome in (Outcome.STARTED, Outcome.ABANDONED)
@@ -265,4 +305,5 @@ def _settled(case: Case, standing: Standing, *, changed_now: bool, failed: bool)
         changed_now=changed_now,
         was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
         failed=failed,
+        reverting=standing.change is not None and bool(standing.change.reverts),
     )
