@@ -184,6 +184,8 @@ class TestScenario:
         world.source.kube_state_metrics = kube_state_metrics
         world.run_cycle()
         assert world.workload("canary", kind="Rollout").containers[0].sizes.cpu_request == 216
+        world.next_slot()
+        world.run_cycle()
         assert world.recommended("canary", kind="Rollout")["lastChange"]["outcome"] == "InProgress"
 
     def test_an_oom_kill_is_that_of_the_rollout_also_without_kube_state_metrics(self, world: World) -> None:

@@ -26,6 +26,7 @@ from rightsizer.methods.measured import Measured
 from rightsizer.methods.pace import pace_of
 from rightsizer.methods.patterns.recognising import recognise
 from rightsizer.methods.statistics import runs
+from rightsizer.pod import PodContainer
 from rightsizer.ports import PodOwners
 from rightsizer.profile import Profile
 from rightsizer.strategies.rollout import render
@@ -353,11 +354,9 @@ class TestScenario:
     def test_is_sized_hours_after_its_last_run_and_in_force_when_written(self, world: World) -> None:
         world.run_cycle()
         assert sizes(world) == WORKED
-        world.next_slot()
-        world.run_cycle()
+        world.run_cycles(2)
         change = world.recommended("night", kind="CronJob")["lastChange"]
-        assert change["outcome"] == "Verifying"
-        assert change["message"].startswith("in force from its next run on; Jobs that run keep theirs; watched until ")
+        assert (change["outcome"], change["message"]) == ("Succeeded", "in force from its next run on; Jobs that run keep theirs")
 
     def test_without_kube_state_metrics_names_must_do(self, world: World) -> None:
         world.source.kube_state_metrics = False
@@ -387,6 +386,25 @@ class TestScenario:
         spans = {call.about for call in world.source.calls[before:] if call.name == "usage"}
         now = int(world.clock.time) // SLOT_SECONDS * SLOT_SECONDS
         assert all(now - int(span.split()[-1].split("..")[0]) <= 900 for span in spans)
+
+    def test_a_run_that_ends_is_no_harm(self, world: World) -> None:
+        world.apply_profile(apply={"verify": {"period": "30m"}})
+        world.run_cycle()
+        world.pass_time(600)
+        pod = run(world, ended=60, minutes=5)
+        ended = PodContainer("app", 576 * MI, ended_at=world.clock.time - 60)
+        world.cluster.stored_pods = [
+            replace(found, containers=(ended,), created_at=world.clock.time - 300) if found.name == pod else found
+            for found in world.cluster.stored_pods
+        ]
+        world.run_cycles(2)
+        assert world.recommended("night", kind="CronJob")["lastChange"]["outcome"] == "Verifying"
+        killed = replace(ended, oom_killed_at=world.clock.time - 60)
+        world.cluster.stored_pods = [
+            replace(found, containers=(killed,)) if found.name == pod else found for found in world.cluster.stored_pods
+        ]
+        world.run_cycles(2)
+        assert world.recommended("night", kind="CronJob")["lastChange"]["outcome"] != "Verifying"
 
     def test_runs_that_are_not_seen_any_more_are_stale(self, world: World) -> None:
         world.apply_profile(mode="Recommend")
