@@ -387,24 +387,22 @@ class TestScenario:
         now = int(world.clock.time) // SLOT_SECONDS * SLOT_SECONDS
         assert all(now - int(span.split()[-1].split("..")[0]) <= 900 for span in spans)
 
-    def test_a_run_that_ends_is_no_harm(self, world: World) -> None:
+    @pytest.mark.parametrize("killed", [False, True])
+    def test_a_run_that_ends_is_no_harm(self, world: World, killed: bool) -> None:
         world.apply_profile(apply={"verify": {"period": "30m"}})
-        world.run_cycle()
-        world.pass_time(600)
-        pod = run(world, ended=60, minutes=5)
-        ended = PodContainer("app", 576 * MI, ended_at=world.clock.time - 60)
+        world.run_cycles(2)
+        world.pass_time(1_200)
+        pod, ended = run(world, ended=60, minutes=5), world.clock.time - 60
+        container = PodContainer("app", 576 * MI, ended_at=ended, oom_killed_at=ended if killed else None)
         world.cluster.stored_pods = [
-            replace(found, containers=(ended,), created_at=world.clock.time - 300) if found.name == pod else found
+            replace(found, containers=(container,), created_at=ended - 240) if found.name == pod else found
             for found in world.cluster.stored_pods
         ]
-        world.run_cycles(2)
-        assert world.recommended("night", kind="CronJob")["lastChange"]["outcome"] == "Verifying"
-        killed = replace(ended, oom_killed_at=world.clock.time - 60)
-        world.cluster.stored_pods = [
-            replace(found, containers=(killed,)) if found.name == pod else found for found in world.cluster.stored_pods
-        ]
-        world.run_cycles(2)
-        assert world.recommended("night", kind="CronJob")["lastChange"]["outcome"] != "Verifying"
+        world.pass_time(900)
+        world.run_cycle()
+        assert (sizes(world) == WORKED) is not killed
+        if not killed:
+            assert world.recommended("night", kind="CronJob")["lastChange"]["outcome"] == "Succeeded"
 
     def test_runs_that_are_not_seen_any_more_are_stale(self, world: World) -> None:
         world.apply_profile(mode="Recommend")
