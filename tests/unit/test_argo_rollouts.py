@@ -13,6 +13,9 @@ import yaml
 from rightsizer.checks.chain import judge
 from rightsizer.checks.facts import Reason
 from rightsizer.checks.merging import not_mergeable
+from rightsizer.cli.assessing import Declared
+from rightsizer.cli.exits import NothingMatched
+from rightsizer.cli.explaining import find_workload, parse_reference
 from rightsizer.cli.manifest_files import read_manifests
 from rightsizer.cluster import KubernetesCluster, connect
 from rightsizer.cluster.endpoint import ARGO_ROLLOUTS
@@ -198,6 +201,20 @@ class TestScenario:
         world.apply_profile()
         world.run_cycle()
         assert world.recommended("canary", kind="Rollout") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("cj/x", "CronJob"), ("CronJob/x", "CronJob"), ("cronjobs.batch/x", "CronJob"), ("ro/x", "Rollout"), ("Rollout/x", "Rollout")],
+)
+def test_the_command_line_takes_both_kinds_as_kubectl_does(text: str, kind: str) -> None:
+    assert parse_reference(text) == (kind, "x")
+
+
+def test_a_rollout_that_nobody_looked_for_is_told_so() -> None:
+    declared = Declared(workloads=(workload(),), profiles=())
+    with pytest.raises(NothingMatched, match=r"spec\.workloads\.kinds of a profile names it"):
+        find_workload("Rollout", "canary", declared)
 
 
 def test_manifests_of_both_kinds_are_read(tmp_path: Path) -> None:
