@@ -91,6 +91,21 @@ def steady(
     )
 
 
+def now_and_then(in_namespace: str, name: str) -> WorkloadUsage:
+    """A CronJob with a run of 20 minutes every 72, of one container `app` that uses the same in each."""
+    return WorkloadUsage(
+        namespace=in_namespace,
+        kind="CronJob",
+        name=name,
+        containers=(container(),),
+        replicas=1,
+        replaced_every_days=0.05,
+        active_minutes=20.0,
+        variation=0.0,
+        cgroup_series=True,
+    )
+
+
 def workloads() -> tuple[WorkloadUsage, ...]:
     """All of them, each namespace for one test or one group of tests."""
     return (
