@@ -364,5 +364,5 @@ def test_path(path: str, expected: str) -> None:
 
 
 def test_kind_that_is_not_supported_is_refused() -> None:
-    with pytest.raises(ClusterRejected, match="Rollout"):
-        workload_endpoint("Rollout")
+    with pytest.raises(ClusterRejected, match="ReplicaSet"):
+        workload_endpoint("ReplicaSet")
