@@ -57,8 +57,8 @@ def show(bed: Testbed, screen: Screen) -> Changed:
     _replace_a_pod(bed, screen)
     pods, templates = _pods(bed), {name: _deployment(bed, name) for name in (IN_PLACE, ON_CREATE, ROLLED)}
     screen.say(
-        f"{IN_PLACE}: its pods are the same as before, with other sizes, and never restarted. {ON_CREATE}: the pod that was deleted came back",
-        f"with the new sizes, the other one keeps its own. {ROLLED}: all pods are new. Only the template of {ROLLED} was changed:",
+        f"{IN_PLACE}: its pods are the same as before, with other sizes, and never restarted. {ON_CREATE}: the pod that was deleted",
+        f"came back with the new sizes, the other one keeps its own. {ROLLED}: all pods are new. Only its template was changed:",
     )
     _kubectl(bed, screen, "get", "pods", "-n", LIVE, "-o", f"custom-columns={','.join(_POD_COLUMNS)}")
     _take_back(bed, screen)

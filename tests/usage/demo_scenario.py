@@ -1,7 +1,7 @@
 """The workloads of the demo: about a dozen of several kinds, two namespaces, fed by real traces.
 
-``shop`` is meant for a profile that applies, ``batch`` for one that recommends, ``live`` for one profile for each strategy. Says what each workload uses and requests;
-the objects for the API server follow from that in ``manifest``.
+``shop`` is meant for a profile that applies, ``batch`` for one that recommends, ``live`` for one profile for each strategy.
+Says what each workload uses and requests; the objects for the API server follow from that in ``manifest``.
 """
 
 from __future__ import annotations
