@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.scenario import container, profile, steady
+from tests.testbed.node import node_manifest
 from tests.usage import WorkloadUsage
 from tests.usage.manifest import horizontal_pod_autoscaler, workload_manifest
 
@@ -24,7 +25,8 @@ FORBIDDEN = ("paused", "scaled", "owned")
 
 @dataclass(frozen=True, slots=True)
 class ChaosCluster:
-    """`usages`: the workloads that run. `due`: references (`place/Deployment/name`) by strategy. `forbidden`: those that must stay as they are."""
+    """`usages`: the workloads that run; `others`: those that do not. `due`: references (`place/Deployment/name`) by strategy.
+    `forbidden`: those that must stay as they are."""
 
     usages: tuple[WorkloadUsage, ...]
     others: tuple[Manifest, ...]
@@ -45,7 +47,7 @@ def chaos_cluster(workloads: int, *, of_each: int = 100) -> ChaosCluster:
     return ChaosCluster(
         usages=tuple(steady(place, name, container()) for place in places for name in _ruled()),
         others=tuple(_idle(place, number) for place in places for number in range(of_each - len(_ruled()))),
-        extra=tuple(_autoscaler(place) for place in places),
+        extra=(node_manifest("large", cpu="2000", memory="8Ti", pods=5000), *(_autoscaler(place) for place in places)),
         profiles=tuple(one for place, strategy in _with_strategies(places) for one in _profiles(place, strategy)),
         due=due,
         forbidden=tuple(f"{place}/Deployment/{name}" for place in places for name in FORBIDDEN),
