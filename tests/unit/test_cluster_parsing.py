@@ -240,7 +240,9 @@ def test_native_sidecar_of_a_pod_is_seen_and_init_containers_are_not() -> None:
         {"name": "migrate", "restartCount": 1, "state": {}},
         {"name": "proxy", "restartCount": 2, "state": {}, "lastState": KILLED},
     ]
-    assert parse_pod(item).containers[1:] == (PodContainer("proxy", None, restarts=2, oom_killed_at=MORNING, role=Role.SIDECAR),)
+    assert parse_pod(item).containers[1:] == (
+        PodContainer("proxy", None, restarts=2, oom_killed_at=MORNING, ended_at=MORNING, role=Role.SIDECAR),
+    )
 
 
 def test_autoscaler_keeps_the_metrics_that_depend_on_requests() -> None:
