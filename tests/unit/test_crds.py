@@ -33,7 +33,15 @@ SPEC_DEFAULTS = {
         "min": "32Mi",
         "max": "64Gi",
     },
-    "apply": {"strategy": "Rollout", "minimumChange": "10%", "lowerAtMostEvery": "24h"},
+    "apply": {
+        "strategy": "Rollout",
+        "minimumChange": "10%",
+        "lowerAtMostEvery": "24h",
+        "takeOwnership": "FromTools",
+        "maxConcurrent": 1,
+        "pauseAfterFailure": "1h",
+        "verify": {"period": "30m", "maxThrottled": "25%"},
+    },
     "evidence": {"maxOOMKills": 0, "maxTimeAboveRequest": "1%"},
 }
 

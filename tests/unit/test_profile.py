@@ -301,15 +301,16 @@ def test_kinds_that_cannot_be_read_are_left_out(kinds: Any, left: tuple[str, ...
     assert [problem.field for problem in profile.problems] == [f"spec.workloads.{field}"]
 
 
-def test_on_create_is_a_strategy() -> None:
-    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "OnCreate"}))
-    assert (profile.mode, profile.apply.strategy, profile.problems) == (Mode.APPLY, "OnCreate", ())
+@pytest.mark.parametrize("strategy", ["Rollout", "InPlace", "OnCreate"])
+def test_strategies(strategy: str) -> None:
+    profile = parse_profile(manifest(mode="Apply", apply={"strategy": strategy}))
+    assert (profile.mode, profile.apply.strategy, profile.problems) == (Mode.APPLY, strategy, ())
 
 
 def test_an_unknown_strategy_is_not_replaced_by_one_that_restarts_pods() -> None:
-    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "InPlace"}))
+    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "Restart"}))
     assert profile.mode is Mode.RECOMMEND
-    assert profile.problems == (Problem("spec.apply.strategy", "must be Rollout or OnCreate, is 'InPlace'"),)
+    assert profile.problems == (Problem("spec.apply.strategy", "must be Rollout, InPlace or OnCreate, is 'Restart'"),)
 
 
 def test_an_exception_with_an_unreadable_mode_leaves_the_container_alone() -> None:

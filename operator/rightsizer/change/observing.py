@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
-from rightsizer.checks.facts import FieldChange
+from rightsizer.checks.facts import Direction, FieldChange
 from rightsizer.profile import ON_CREATE
 from rightsizer.workload import FieldPath, RolloutPhase, Workload
 
@@ -86,6 +86,24 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
     )
 
 
+def dropped(change: Change, workload: Workload) -> Change:
+    """The change where the sizes at creation that it stood for went with the profile's mode or strategy: nobody undid it."""
+    if change.outcome not in (Outcome.STARTED, Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED):
+        return change
+    if not _differing(change, workload):
+        return change
+    message = f"the profile sizes nothing by {change.strategy} any more: new pods are as the template says"
+    return replace(change, outcome=Outcome.SUPERSEDED, message=message, watched_until=None, memory_watched_until=None)
+
+
+def cut_short(change: Change) -> Change:
+    """The change as it is remembered where the next one came while it was being watched."""
+    if change.outcome is not Outcome.VERIFYING:
+        return change
+    message = f"{_where(change)}; the next change came before its watch ended"
+    return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
+
+
 def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
     if progress.phase is RolloutPhase.FAILED:
         return replace(change, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
@@ -101,12 +119,18 @@ def _after_success(change: Change, watch: Watch) -> Change:
     harm = _harm(change, (sign for sign in watch.signs if sign.kind is SignKind.OOM_KILL and sign.at <= until))
     if harm is not None:
         return replace(change, outcome=Outcome.FAILED, message=harm.message, memory_watched_until=None)
-    return replace(change, memory_watched_until=None) if watch.now > until else change
+    return replace(change, memory_watched_until=None, failures=0) if watch.now > until else change
 
 
 def _verified(change: Change, watch: Watch) -> Change:
-    failures = change.failures if change.reverts else 0
+    # What only gave more proves nothing about what failed, and what is still watched nothing at all.
+    unproved = change.reverts or change.memory_watched_until is not None or not _lowers(change)
+    failures = change.failures if unproved else 0
     return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None, failures=failures)
+
+
+def _lowers(change: Change) -> bool:
+    return any(one.direction is Direction.LOWER for one in change.fields())
 
 
 def _where(change: Change, watch: Watch) -> str:

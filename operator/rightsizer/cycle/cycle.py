@@ -246,20 +246,24 @@ class Cycle:
         watching = self._watching(seen, now)
         cases = [self._case(ruled, seen, measured, recommendations.get(ref, {}), watching, now) for ref, ruled in _active(seen)]
         places = [(case, look(case, observed(case))) for case in cases]
-        watching.list_pods(case.workload for case, standing in places if to_be_changed(standing))
         queue = Queue(((case.ruled, standing) for case, standing in places), per_namespace=self._rollouts_per_namespace, now=now)
+        asked = [
+            (case, standing, queue.objection(case.ruled, standing) if to_be_changed(standing) else None)
+            for case, standing in in_order(places)
+        ]
+        watching.list_pods(case.workload for case, standing, objection in asked if objection is None and to_be_changed(standing))
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(
                     case,
                     standing,
-                    objection=queue.objection(case.ruled, standing) if to_be_changed(standing) else None,
+                    objection=objection,
                     creating=seen.creating,
                     watching=watching,
                     writing=writing,
                     patient=patient,
                 )
-                for case, standing in in_order(places)
+                for case, standing, objection in asked
             ]
             seen.creating.write(self._cluster, left_alone=seen.failed_namespaces)
         return [one.result() for one in settled]
@@ -300,6 +304,7 @@ class Cycle:
         change = case.change
         if change is None or not _looked_at(change):
             return case
+        case = replace(case, known_made=self._settling.has_made(ref, change))
         return replace(case, watch=watching.watch(ruled, change), progress=watching.progress(ruled, change))
 
     def _delete_orphans(self, seen: _Seen) -> None:

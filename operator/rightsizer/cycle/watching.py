@@ -90,7 +90,7 @@ class Watching:
         return Watch(
             now=self._now,
             period_seconds=verify.period_seconds,
-            memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.outcome is Outcome.IN_PROGRESS else None,
+            memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.in_hand else None,
             signs=tuple(self._signs(ruled, change, max_throttled=verify.max_throttled)),
             steady=ruled.workload.ref.steady,
             blind=change.outcome is not Outcome.SUCCEEDED and self.pods(ruled.workload.ref) is None,
