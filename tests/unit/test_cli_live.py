@@ -34,6 +34,10 @@ from tests.unit.world import World
 class ReadableFakeCluster(FakeCluster):
     """Implements `ReadableCluster`."""
 
+    def cluster_profiles(self) -> tuple[Profile, ...]:
+        self.called("cluster_profiles")
+        return tuple(one for one in self.profiles() if one.cluster_wide)
+
     def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]:
         failed = self._failed("profiles_of", namespaces)
         return Listing(tuple(one for one in self.profiles() if one.namespace in namespaces), failed)

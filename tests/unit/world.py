@@ -82,6 +82,13 @@ class World:
         manifest = {"metadata": metadata, "spec": {"mode": mode, **spec}, "status": before.get("status", {})}
         self.cluster.manifests[namespace, name] = manifest
 
+    def apply_cluster_profile(self, name: str = "everywhere", **changes: Any) -> None:
+        """As `kubectl apply` of a ClusterResourceProfile; `changes` as those of a profile."""
+        self.apply_profile(name, namespace="", **changes)
+        manifest = self.cluster.manifests["", name]
+        manifest["kind"] = "ClusterResourceProfile"
+        del manifest["metadata"]["namespace"]
+
     def delete_profile(self, name: str = "all", *, namespace: str = "shop") -> None:
         del self.cluster.manifests[namespace, name]
 

@@ -30,6 +30,10 @@ def annotations_of(item: Item) -> dict[str, str]:
     return {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
 
 
+def labels_of(item: Item) -> dict[str, str]:
+    return dict(item["metadata"].get("labels") or {})
+
+
 def controller_of(item: Item) -> OwnerRef | None:
     """The one owner that controls the object, None where there is none."""
     for owner in item["metadata"].get("ownerReferences") or []:

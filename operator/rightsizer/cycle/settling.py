@@ -301,7 +301,7 @@ def _recorded(ruled: Ruled, standing: Standing, recorded: Recorded | None, *, no
             "name": workload.ref.name,
             "uid": workload.uid,
         },
-        "profileRef": {"kind": "ResourceProfile", "name": ruled.profile.name},
+        "profileRef": {"kind": ruled.profile.kind, "name": ruled.profile.name},
     }
     old: Mapping[str, Any] = recorded.status if recorded is not None else {}
     return Recorded(workload.ref, recommendation_name(workload.ref), spec, recommendation_status.render(standing, old=old, now=now))
