@@ -155,6 +155,15 @@ def profile(in_namespace: str, mode: str = "Apply", *, name: str = "all", **spec
     }
 
 
+def cluster_profile(mode: str = "Apply", *, name: str = "everywhere", **spec: Any) -> Manifest:
+    return {
+        "apiVersion": "rightsizer.dev/v1alpha1",
+        "kind": "ClusterResourceProfile",
+        "metadata": {"name": name},
+        "spec": {"mode": mode, **spec},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A cluster with the workloads in it, their past in its Prometheus, and their present scraped from the exporter."""
@@ -188,7 +197,10 @@ class Stage:
         try:
             yield
         finally:
-            for name in {one["metadata"]["namespace"] for one in profiles}:
+            if any(one["kind"] == "ClusterResourceProfile" for one in profiles):
+                self.bed.kubectl("delete", "clusterresourceprofiles", "--all")
+                self.bed.kubectl("delete", "resourcerecommendations", "--all", "--all-namespaces")
+            for name in {one["metadata"]["namespace"] for one in profiles if one["kind"] == "ResourceProfile"}:
                 self.bed.kubectl("delete", "resourceprofiles,resourcerecommendations", "--all", "--namespace", name)
 
     # What is there
@@ -224,6 +236,15 @@ class Stage:
         found = self.bed.get("resourceprofile", name, namespace=in_namespace) or {}
         conditions = found.get("status", {}).get("conditions", [])
         return next((dict(one) for one in conditions if one["type"] == kind), {})
+
+    def cluster_status(self, *, name: str = "everywhere") -> Manifest:
+        """The status of a cluster-wide profile; empty while there is none."""
+        found = self.bed.get("clusterresourceprofile", name) or {}
+        return dict(found.get("status", {}))
+
+    def cluster_condition(self, kind: str, *, name: str = "everywhere") -> Manifest:
+        """A condition of a cluster-wide profile; empty while there is none."""
+        return next((dict(one) for one in self.cluster_status(name=name).get("conditions", []) if one["type"] == kind), {})
 
     def owned(self, kind: str, reference: str) -> list[Manifest]:
         """The objects of a kind that this workload controls."""

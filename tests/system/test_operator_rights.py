@@ -11,7 +11,7 @@ import pytest
 
 from tests.operator_process import OperatorProcess, install, running
 from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, forwarded
-from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, profile, requested, staged, steady
+from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, cluster_profile, profile, requested, staged, steady
 from tests.unit.test_manifests import APPLY_GRANTS, RECOMMEND_GRANTS, Grant
 
 pytestmark = pytest.mark.system
@@ -67,12 +67,13 @@ def refused(events: list[Manifest]) -> set[tuple[Grant, str]]:
 
 def run_through(stage: Stage, operator: OperatorProcess, mode: str, *, goal: tuple[str, str]) -> None:
     """All that an operator may meet: each kind of workload, a usage source without kube-state-metrics, a profile that goes."""
-    profiles = [profile(name, mode) for name in ("sized", "stateless")]
+    wide = cluster_profile(mode, namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "sized"}})
+    profiles = [profile("stateless", mode), wide]
     with stage.ruled_by(*profiles), running(operator):
         for reference in ("sized/Deployment/web", "sized/StatefulSet/store", "sized/DaemonSet/agent", "stateless/Deployment/web"):
             stage.wait_state(reference, *goal)
         assert "kube-state-metrics is missing" in stage.condition("stateless", "Measuring")["message"]
-        assert "come from kube-state-metrics" in stage.condition("sized", "Measuring")["message"]
+        assert "come from kube-state-metrics" in stage.cluster_condition("Measuring")["message"]
         stage.bed.kubectl("delete", "resourceprofile", "all", "--namespace=stateless")
         stage.bed.wait_for(lambda: not stage.bed.kubectl.items("resourcerecommendations", namespace="stateless"), what="deletion")
         operator.wait_for_cycles(1)

@@ -99,6 +99,13 @@ def test_profiles_and_annotations_of_namespaces_are_read(tmp_path: Path) -> None
     assert (found.profiles[0].namespace, found.profiles[0].window_seconds) == ("default", 7 * 86_400)
 
 
+def test_cluster_wide_profiles_and_labels_of_namespaces_are_read(tmp_path: Path) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": "a"}}}
+    found = read(tmp_path, namespace, {**profile({"namespaceSelector": {"matchLabels": {"team": "a"}}}), "kind": "ClusterResourceProfile"})
+    assert found.labels == {"shop": {"team": "a"}}
+    assert (found.profiles[0].cluster_wide, found.profiles[0].covers("shop", found.labels["shop"])) == (True, True)
+
+
 def without(path: str) -> dict[str, Any]:
     manifest = deployment()
     *parents, last = path.split(".")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rightsizer.errors import ClusterForbidden
 from tests.unit.builders import WIDE, WORKED
 from tests.unit.world import World
 
-TEAM_A = {"namespaceSelector": {"matchLabels": {"team": "a"}}}
+TEAM_A: dict[str, Any] = {"namespaceSelector": {"matchLabels": {"team": "a"}}}
 MODE = "rightsizer.dev/mode"
 
 

@@ -44,7 +44,7 @@ def test_that_of_a_namespace_is_none() -> None:
 
 
 def test_all_but_its_place_is_read_alike() -> None:
-    spec = {"mode": "Apply", "cpu": {"buffer": "30%"}, "containers": [{"name": "app", "mode": "Ignore"}]}
+    spec: dict[str, Any] = {"mode": "Apply", "cpu": {"buffer": "30%"}, "containers": [{"name": "app", "mode": "Ignore"}]}
     cluster_wide, own = parse_profile(manifest(**spec)), parse_profile(manifest(kind="ResourceProfile", **spec))
     assert (cluster_wide.mode, cluster_wide.default_rule, cluster_wide.container_rules) == (own.mode, own.default_rule, own.container_rules)
     assert cluster_wide.problems == ()

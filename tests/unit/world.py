@@ -82,9 +82,9 @@ class World:
         manifest = {"metadata": metadata, "spec": {"mode": mode, **spec}, "status": before.get("status", {})}
         self.cluster.manifests[namespace, name] = manifest
 
-    def apply_cluster_profile(self, name: str = "everywhere", **changes: Any) -> None:
-        """As `kubectl apply` of a ClusterResourceProfile; `changes` as those of a profile."""
-        self.apply_profile(name, namespace="", **changes)
+    def apply_cluster_profile(self, name: str = "everywhere", *, mode: str = "Apply", created: str = "2025-01-01", **spec: Any) -> None:
+        """As `kubectl apply` of a ClusterResourceProfile."""
+        self.apply_profile(name, namespace="", mode=mode, created=created, **spec)
         manifest = self.cluster.manifests["", name]
         manifest["kind"] = "ClusterResourceProfile"
         del manifest["metadata"]["namespace"]
