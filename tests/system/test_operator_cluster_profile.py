@@ -133,7 +133,7 @@ def is_gone_after_an_uninstall(stage: Stage) -> None:
     folder = Path(__file__).parents[2] / "manifests"
     stage.bed.kubectl("delete", "-k", str(folder), "--timeout=60s")
     for kind in ("clusterresourceprofiles", "resourcerecommendations"):
-        with pytest.raises(KubectlError, match="the server (doesn't have a resource type|could not find)"):
+        with pytest.raises(KubectlError, match=r"the server (doesn't have a resource type|could not find)"):
             stage.bed.kubectl("get", kind)
     listed = stage.bed.kubectl("get", "clusterroles,clusterrolebindings,namespaces", "-o", "json")
     assert [one["metadata"]["name"] for one in json.loads(listed)["items"] if "rightsizer" in one["metadata"]["name"]] == []
