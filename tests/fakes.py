@@ -226,7 +226,9 @@ class FakeCluster(Faults):
     def __init__(self) -> None:
         super().__init__()
         self.manifests: dict[tuple[str, str], dict[str, Any]] = {}
+        """Profiles by (namespace, name); the namespace of cluster-wide ones is ""."""
         self.namespace_annotations: dict[str, dict[str, str]] = {}
+        self.namespace_labels: dict[str, dict[str, str]] = {}
         self.stored_workloads: dict[WorkloadRef, Workload] = {}
         self.stored_pods: list[Pod] = []
         self.stored_replica_sets: dict[tuple[str, str], OwnerRef] = {}
@@ -259,8 +261,9 @@ class FakeCluster(Faults):
     def namespaces(self) -> tuple[Namespace, ...]:
         self.called("namespaces")
         names = {namespace for namespace, _ in self.manifests} | {ref.namespace for ref in self.stored_workloads}
-        names |= set(self.namespace_annotations)
-        return tuple(Namespace(name, self.namespace_annotations.get(name, {})) for name in sorted(names))
+        names |= {*self.namespace_annotations, *self.namespace_labels}
+        annotations, labels = self.namespace_annotations, self.namespace_labels
+        return tuple(Namespace(name, annotations.get(name, {}), labels.get(name, {})) for name in sorted(names - {""}))
 
     def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:
         there = [workload for ref, workload in self.stored_workloads.items() if ref.kind in kinds]

@@ -98,10 +98,11 @@ class UsageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace with its annotations (the opt-out)."""
+    """A namespace with its annotations (the opt-out) and its labels (what a cluster-wide profile selects it by)."""
 
     name: str
     annotations: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,9 @@ class EventTarget:
 class Cluster(Protocol):
     """The Kubernetes API. Each call may raise ClusterError; lists are paged and keep only the fields of the values."""
 
-    def profiles(self) -> tuple[Profile, ...]: ...
+    def profiles(self) -> tuple[Profile, ...]:
+        """Those of namespaces, and the cluster-wide ones."""
+        ...
 
     def namespaces(self) -> tuple[Namespace, ...]: ...
 

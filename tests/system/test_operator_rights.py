@@ -11,7 +11,18 @@ import pytest
 
 from tests.operator_process import OperatorProcess, install, running
 from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, forwarded
-from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, now_and_then, profile, requested, staged, steady
+from tests.scenario import (
+    GENEROUS,
+    WORKED_EXAMPLE,
+    Manifest,
+    Stage,
+    cluster_profile,
+    now_and_then,
+    profile,
+    requested,
+    staged,
+    steady,
+)
 from tests.unit.test_manifests import APPLY_GRANTS, RECOMMEND_GRANTS, Grant
 
 pytestmark = pytest.mark.system
@@ -72,13 +83,15 @@ def refused(events: list[Manifest]) -> set[tuple[Grant, str]]:
 def run_through(stage: Stage, operator: OperatorProcess, mode: str, *, goal: tuple[str, str]) -> None:
     """All that an operator may meet: each kind of workload, a usage source without kube-state-metrics, a profile that goes."""
     kinds = ["Deployment", "StatefulSet", "DaemonSet", "CronJob", "Rollout"]
-    profiles = [profile("sized", mode, workloads={"kinds": kinds}), profile("stateless", mode)]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": "sized"}}
+    wide = cluster_profile(mode, namespaceSelector=selector, workloads={"kinds": kinds})
+    profiles = [profile("stateless", mode), wide]
     with stage.ruled_by(*profiles), running(operator):
         of_kinds = ("sized/Deployment/web", "sized/StatefulSet/store", "sized/DaemonSet/agent", "sized/CronJob/night")
         for reference in (*of_kinds, "stateless/Deployment/web"):
             stage.wait_state(reference, *goal)
         assert "kube-state-metrics is missing" in stage.condition("stateless", "Measuring")["message"]
-        assert "come from kube-state-metrics" in stage.condition("sized", "Measuring")["message"]
+        assert "come from kube-state-metrics" in stage.cluster_condition("Measuring")["message"]
         stage.bed.kubectl("delete", "resourceprofile", "all", "--namespace=stateless")
         stage.bed.wait_for(lambda: not stage.bed.kubectl.items("resourcerecommendations", namespace="stateless"), what="deletion")
         operator.wait_for_cycles(1)

@@ -236,6 +236,17 @@ def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
     assert result.stderr == "note: no profile fits any workload: the default profile is used\n"
 
 
+@pytest.mark.parametrize(("team", "profile_name"), [("a", "ours"), ("b", None)])
+def test_a_cluster_wide_profile_among_the_manifests_rules_the_namespaces_that_it_selects(
+    web: Files, team: str, profile_name: str | None
+) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": team}}}
+    wide = {**profile({"namespaceSelector": {"matchLabels": {"team": "a"}}}), "kind": "ClusterResourceProfile"}
+    write_manifests(web.manifests, deployment(), namespace, wide)
+    result = run("recommend", *web.options, "-o", "json")
+    assert objects(result)["Deployment/web"]["profile"] == profile_name
+
+
 def test_what_the_profile_of_a_file_does_not_fit_is_left_out(web: Files, tmp_path: Path) -> None:
     rule = tmp_path / "profile.yaml"
     rule.write_text(yaml.safe_dump(profile({"workloads": {"kinds": ["DaemonSet"]}})))

@@ -100,7 +100,7 @@ def cut_short(change: Change) -> Change:
     """The change as it is remembered where the next one came while it was being watched."""
     if change.outcome is not Outcome.VERIFYING:
         return change
-    message = f"{_where(change)}; the next change came before its watch ended"
+    message = f"{_where(change, watch)}; the next change came before its watch ended"
     return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
 
 

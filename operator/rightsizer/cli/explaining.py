@@ -39,7 +39,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
         workload = find_workload(kind, name, declared)
         ruled = rule(declared).get(workload.ref)
         if ruled is None:
-            raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds or its selector do not fit")
+            raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds, its selector or its namespaceSelector do not fit")
         if ruled.mode is Mode.IGNORE:
             click.echo(ignored(ruled))
             return ExitCode.FINE

@@ -64,6 +64,7 @@ class Files:
             profiles=tuple(found.profiles) if given is None else everywhere(given, places),
             defaults=given is None,
             annotations=found.annotations,
+            labels=found.labels,
             autoscalers=tuple(found.autoscalers),
             notes=(
                 *without_workloads([name for name in self._namespaces if name not in places]),

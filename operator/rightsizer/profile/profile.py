@@ -1,4 +1,4 @@
-"""A ResourceProfile as a frozen value with every default filled in. It does not know how it was written down."""
+"""A profile, of one namespace or cluster-wide, as a frozen value with every default filled in. It does not know how it was written down."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, ContainerRule, EvidenceRule, Mode, RiskBudget, lowest
-from rightsizer.profile.selector import LabelSelector
+from rightsizer.profile.selector import LabelSelector, Requirement
 
+KIND = "ResourceProfile"
+CLUSTER_KIND = "ClusterResourceProfile"
 NO_RISK_BUDGET = RiskBudget()
 DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 KINDS = (*DEFAULT_KINDS, "Rollout")
@@ -22,10 +24,23 @@ LEARNED = "Learned"
 DEFAULT_RAISE_AFTER_SECONDS = DAY_SECONDS
 DEFAULT_LOWER_AFTER_SECONDS = 7 * DAY_SECONDS
 
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+"""The label with its name that the API server puts on every namespace."""
+
+SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+
+ORDINARY_NAMESPACES = LabelSelector(
+    match_expressions=(
+        Requirement(NAMESPACE_NAME_LABEL, "NotIn", SYSTEM_NAMESPACES),
+        Requirement("app.kubernetes.io/name", "NotIn", ("rightsizer",)),
+    )
+)
+"""What a cluster-wide profile rules by default: not what the cluster itself needs, nor the operator, whose namespace carries that label."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A field that the operator could not use. The default stands in its place, unless it is `kept`: then it counts, and does harm."""
+    """A field that the operator could not use. The default stands in its place, unless it is `kept`: then the message tells what counts."""
 
     field: str
     message: str
@@ -37,7 +52,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A ResourceProfile. Times in seconds; `created_at` in unix seconds, for the order among profiles."""
+    """A ResourceProfile, or a ClusterResourceProfile: that one has no namespace (""), and `namespace_selector` counts.
+
+    Times in seconds; `created_at` in unix seconds, for the order among profiles.
+    """
 
     namespace: str
     name: str
@@ -58,6 +76,26 @@ class Profile:
     status: Mapping[str, Any] = field(default_factory=dict)
     method: str = DEFAULT_METHOD
     risk: RiskBudget = NO_RISK_BUDGET
+    namespace_selector: LabelSelector = ORDINARY_NAMESPACES
+
+    @property
+    def cluster_wide(self) -> bool:
+        return not self.namespace
+
+    @property
+    def kind(self) -> str:
+        return CLUSTER_KIND if self.cluster_wide else KIND
+
+    @property
+    def title(self) -> str:
+        """As people are told of it: `shop/web`, or `web (cluster-wide)`."""
+        return f"{self.name} (cluster-wide)" if self.cluster_wide else f"{self.namespace}/{self.name}"
+
+    def covers(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether it may rule workloads of this namespace, which has these labels."""
+        if self.cluster_wide:
+            return self.namespace_selector.matches({**labels, NAMESPACE_NAME_LABEL: namespace})
+        return self.namespace == namespace
 
     @property
     def kills_seconds(self) -> int:
