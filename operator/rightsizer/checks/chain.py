@@ -18,6 +18,7 @@ from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.moment import moment
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
+from rightsizer.checks.timing import outside_window
 from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.risk import conduct_of, worth_it
@@ -159,8 +160,10 @@ CHAIN: Sequence[Check] = (
     qos_class_would_change,
     cooling_down,
     change_too_small,
+    outside_window,
 )
-"""In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it last."""
+"""In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it late, and at the end whether
+it is time for it: what would not be changed at any time is not told to wait."""
 
 
 def _pace(facts: CheckFacts) -> Pace:
@@ -184,18 +187,12 @@ def _why_so_much(facts: CheckFacts, change: FieldChange) -> str:
 
 
 def _worth_it(facts: CheckFacts, change: FieldChange) -> bool:
-    clamps = _clamps(facts, change.path) if change.direction is Direction.RAISE else ()
+    clamps = facts.clamps(change.path) if change.direction is Direction.RAISE else ()
     if Clamp.NEAR_LIMIT in clamps:
         return True
     if Clamp.OOM_KILL in clamps:
         return _relative(change) >= _pace(facts).minimum_change
     return _relative(change) >= _least(facts, change) and not _within_ratios(facts, change)
-
-
-def _clamps(facts: CheckFacts, path: FieldPath) -> tuple[Clamp, ...]:
-    found = facts.recommendations.get(path.container)
-    explained = None if found is None else found.explanation(path.resource)
-    return () if explained is None else (explained.request_clamp, explained.limit_clamp)
 
 
 def _within_ratios(facts: CheckFacts, change: FieldChange) -> bool:

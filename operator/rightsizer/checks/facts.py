@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from rightsizer.checks.confines import Confines
 from rightsizer.evidence.proof import Evidence
-from rightsizer.methods.recommendation import ContainerRecommendation
+from rightsizer.methods.recommendation import Clamp, ContainerRecommendation
 from rightsizer.profile import Profile
 from rightsizer.workload import Autoscaler, FieldPath, Workload
 
@@ -33,6 +33,7 @@ class Reason(StrEnum):
     QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"
     COOLING_DOWN = "CoolingDown"
     CHANGE_TOO_SMALL = "ChangeTooSmall"
+    OUTSIDE_WINDOW = "OutsideWindow"
 
 
 class Direction(StrEnum):
@@ -91,6 +92,12 @@ class CheckFacts:
     last_raised: float | None = None
     confines: Confines = NO_CONFINES
     replay_troubles: Mapping[str, str] = field(default_factory=dict)
+
+    def clamps(self, path: FieldPath) -> tuple[Clamp, ...]:
+        """What decided the recommended numbers of this container's resource, beside the statistic."""
+        found = self.recommendations.get(path.container)
+        explained = None if found is None else found.explanation(path.resource)
+        return () if explained is None else (explained.request_clamp, explained.limit_clamp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ name the field; the rest of the profile goes on working with the default in that
 
 from __future__ import annotations
 
+from rightsizer.profile.change_window import DAYS, ChangeWindow, next_opening
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
 from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
@@ -32,6 +33,7 @@ from rightsizer.profile.selector import LabelSelector, Requirement
 
 __all__ = [
     "API_VERSION",
+    "DAYS",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
@@ -42,6 +44,7 @@ __all__ = [
     "ON_CREATE",
     "ROLLOUT",
     "ApplyRule",
+    "ChangeWindow",
     "ContainerRule",
     "EffectiveMode",
     "EvidenceRule",
@@ -60,6 +63,7 @@ __all__ = [
     "half_life_of",
     "load_profile",
     "lowest",
+    "next_opening",
     "parse_profile",
     "parse_statistic",
     "select_profile",

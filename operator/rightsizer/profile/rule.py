@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from rightsizer.errors import InvalidQuantity
+from rightsizer.profile.change_window import ChangeWindow
 from rightsizer.quantities import GIBIBYTE, MEBIBYTE, format_duration
 from rightsizer.workload import ResourceName
 
@@ -150,11 +151,16 @@ ON_CREATE = "OnCreate"
 
 @dataclass(frozen=True, slots=True)
 class ApplyRule:
-    """When a recommendation is applied. `minimum_change` is a share; times in seconds."""
+    """When a recommendation is applied. `minimum_change` is a share; times in seconds. Without `windows`: at all times.
+
+    `raise_outside_windows`: memory that an OOM kill or its limit asks for is raised at all times.
+    """
 
     strategy: str = ROLLOUT
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
+    windows: tuple[ChangeWindow, ...] = ()
+    raise_outside_windows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
