@@ -201,7 +201,7 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         stopping=stopping.is_set,
         sleep=stopping.wait,
     )
-    cycle = Cycle(cluster, measuring, SystemClock())
+    cycle = Cycle(cluster, measuring, SystemClock(), own_deployment=settings.operator_deployment)
     loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
     server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
     server.start()

@@ -11,14 +11,19 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from rightsizer.checks.creation import admission_policy_missing, needs_rollout, pod_sizes_full, qos_class_would_change, quota_exceeded
+from rightsizer.checks.creation import admission_policy_missing, needs_rollout, pod_sizes_full, qos_class_would_change
 from rightsizer.checks.differences import coherent
+from rightsizer.checks.disruption import pod_disruption_budget_forbids
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
+from rightsizer.checks.holding import frozen, stopped, surroundings_unknown
 from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.moment import moment
+from rightsizer.checks.node_room import node_too_small
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
+from rightsizer.checks.quota import quota_exceeded
 from rightsizer.checks.timing import outside_window
+from rightsizer.checks.vertical import vpa_active
 from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.risk import conduct_of, worth_it
@@ -99,7 +104,7 @@ def owned_by_gitops(facts: CheckFacts) -> Objection | None:
 def hpa_on_same_resource(facts: CheckFacts) -> Objection | None:
     """A HorizontalPodAutoscaler that aims at a share of the request would scale when the request moves. AverageValue does not."""
     for autoscaler in facts.autoscalers:
-        objection = _of_autoscaler(facts, autoscaler) if autoscaler.target == facts.workload.ref else None
+        objection = _of_autoscaler(facts, autoscaler) if autoscaler.scales(facts.workload) else None
         if objection is not None:
             return objection
     return None
@@ -143,7 +148,10 @@ def change_too_small(facts: CheckFacts) -> Objection | None:
 
 
 CHAIN: Sequence[Check] = (
+    stopped,
+    frozen,
     paused,
+    surroundings_unknown,
     admission_policy_missing,
     pod_sizes_full,
     rollout_in_progress,
@@ -153,8 +161,11 @@ CHAIN: Sequence[Check] = (
     no_evidence,
     evidence_too_weak,
     hpa_on_same_resource,
+    vpa_active,
     limit_range_forbids,
     quota_exceeded,
+    node_too_small,
+    pod_disruption_budget_forbids,
     owned_by_gitops,
     needs_rollout,
     qos_class_would_change,

@@ -16,7 +16,10 @@ from rightsizer.workload import Autoscaler, FieldPath, Workload
 class Reason(StrEnum):
     """The one word that stands in status, event, metric and log alike, in the order of the chain."""
 
+    STOPPED = "Stopped"
+    FROZEN = "Frozen"
     PAUSED = "Paused"
+    SURROUNDINGS_UNKNOWN = "SurroundingsUnknown"
     ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
     POD_SIZES_FULL = "PodSizesFull"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
@@ -26,8 +29,11 @@ class Reason(StrEnum):
     NO_EVIDENCE = "NoEvidence"
     EVIDENCE_TOO_WEAK = "EvidenceTooWeak"
     HPA_ON_SAME_RESOURCE = "HpaOnSameResource"
+    VPA_ACTIVE = "VpaActive"
     LIMIT_RANGE_FORBIDS = "LimitRangeForbids"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    NODE_TOO_SMALL = "NodeTooSmall"
+    DISRUPTION_BUDGET_FORBIDS = "PodDisruptionBudgetForbids"
     OWNED_BY_GITOPS = "OwnedByGitOps"
     NEEDS_ROLLOUT = "NeedsRollout"
     QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"

@@ -30,6 +30,11 @@ def annotations_of(item: Item) -> dict[str, str]:
     return {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
 
 
+def group_of(reference: Item) -> str:
+    """The API group of a reference to another object; empty where it names none."""
+    return str(reference.get("apiVersion") or "").rpartition("/")[0]
+
+
 def controller_of(item: Item) -> OwnerRef | None:
     """The one owner that controls the object, None where there is none."""
     for owner in item["metadata"].get("ownerReferences") or []:

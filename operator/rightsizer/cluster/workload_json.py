@@ -11,6 +11,7 @@ from rightsizer.cluster.rollout import (
     Standing,
     daemon_set_standing,
     deployment_standing,
+    rolling_steps,
     stateful_set_standing,
     wanted_replicas,
 )
@@ -29,6 +30,7 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
     metadata, spec = item["metadata"], item["spec"]
     phase, message = _STANDINGS[endpoint.kind](item)
     managed_fields = metadata.get("managedFields") or []
+    max_surge, max_unavailable = rolling_steps(endpoint.kind, item)
     return Workload(
         ref=WorkloadRef(namespace=metadata["namespace"], kind=endpoint.kind, name=metadata["name"]),
         uid=metadata["uid"],
@@ -46,6 +48,10 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         managers=other_managers(managed_fields),
         sized_at=sized_at(managed_fields),
         pod_annotations=_own_annotations(spec["template"]),
+        pod_labels=(spec["template"].get("metadata") or {}).get("labels") or {},
+        node_selector=spec["template"]["spec"].get("nodeSelector") or {},
+        max_surge=max_surge,
+        max_unavailable=max_unavailable,
     )
 
 

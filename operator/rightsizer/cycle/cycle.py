@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, assign
 from rightsizer.cycle.creating import Creating, at_creation
@@ -23,6 +22,7 @@ from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.settling import Settled, Settling
+from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
 from rightsizer.history import SLOT_SECONDS, last_slot
@@ -107,14 +107,17 @@ class Cycle:
         *,
         writes_at_once: int = WRITES_AT_ONCE,
         methods: Mapping[str, Method] | None = None,
+        own_deployment: WorkloadRef | None = None,
     ) -> None:
-        """`methods`: those that profiles may name; all that are installed now, where none are given."""
+        """`methods`: those that profiles may name; all that are installed now, where none are given. `own_deployment`: that of the
+        operator, by whose annotation all changes can be stopped."""
         self._methods = known_methods() if methods is None else methods
         self._cluster = cluster
         self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
         self._settling = Settling(cluster)
+        self._looking = Looking(cluster, own_deployment=own_deployment)
         self._proving = Proving(methods=self._methods)
         self._recognising = Recognising()
         self._renewed_at = -math.inf
@@ -155,16 +158,14 @@ class Cycle:
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.
         failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
-        readable = [place for place in places if place not in failed]
-        limit_ranges, quotas = self._cluster.limit_ranges(readable), self._cluster.quotas(readable)
-        failed |= _not_listed("LimitRangesNotListed", limit_ranges.failed) | _not_listed("QuotasNotListed", quotas.failed)
         for namespace, trouble in failed.items():
             logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
         present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
         # Of a copy that somebody made under another name, nothing is believed.
         recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
         assignment = assign(present, profiles, annotations)
-        creating = self._creating(assignment, limit_ranges.items, quotas.items)
+        applying = {ref: one.profile.apply.strategy for ref, one in assignment.ruled.items() if one.mode is Mode.APPLY}
+        creating = self._creating(assignment, self._looking.around(applying, annotations, now=self._clock.now()))
         ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in assignment.ruled.items()}
         return _Seen(
             profiles=profiles,
@@ -176,14 +177,14 @@ class Cycle:
             creating=creating,
         )
 
-    def _creating(self, assignment: Assignment, limit_ranges: Iterable[LimitRange], quotas: Iterable[Quota]) -> Creating:
+    def _creating(self, assignment: Assignment, surroundings: Surroundings) -> Creating:
         try:
             found = self._cluster.pod_sizes()
         except ClusterForbidden as error:
             # Of no matter to those that are not sized at creation.
-            return Creating(limit_ranges=limit_ranges, quotas=quotas, policy_trouble=f"PodSizes may not be read: {error}")
+            return Creating(surroundings=surroundings, policy_trouble=f"PodSizes may not be read: {error}")
         trouble = self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else ""
-        return Creating(found, limit_ranges=limit_ranges, quotas=quotas, policy_trouble=trouble)
+        return Creating(found, surroundings=surroundings, policy_trouble=trouble)
 
     def _policy_trouble(self) -> str:
         """Why new pods are not sized, if so. Policies that were there a short while ago are not looked for again."""
