@@ -19,6 +19,8 @@ SizeField = Literal["request", "limit"]
 MODE_ANNOTATION = "rightsizer.dev/mode"
 PAUSED_ANNOTATION = "rightsizer.dev/paused"
 FREEZE_ANNOTATION = "rightsizer.dev/freeze"
+REVERT_ANNOTATION = "rightsizer.dev/revert"
+"""On a recommendation: the time of the change that is to be taken back."""
 ANNOTATION_PREFIX = "rightsizer.dev/"
 
 _REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")
@@ -69,6 +71,14 @@ class Sizes:
 
     def get(self, resource: ResourceName, field: SizeField) -> int | None:
         return self.request(resource) if field == "request" else self.limit(resource)
+
+    @property
+    def guaranteed(self) -> bool:
+        """Whether it has limits for both, and requests equal to them: what each container of a Guaranteed pod has."""
+        # A request that is left out is set to the limit by the API server; a limit of 0 counts as none for the QoS class.
+        cpu = bool(self.cpu_limit) and self.cpu_request in (None, self.cpu_limit)
+        memory = bool(self.memory_limit) and self.memory_request in (None, self.memory_limit)
+        return cpu and memory
 
     def with_value(self, resource: ResourceName, field: SizeField, value: int | None) -> Sizes:
         """A copy with one of the four numbers set to `value`, or unset with None."""
@@ -122,6 +132,7 @@ class Workload:
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
     `pod_annotations`: those of the pod template that are ours. `pod_labels`, `node_selector`: those of the pod template. `max_surge`,
     `max_unavailable`: how many pods there are above `replicas`, and below, while its own rolling update replaces them.
+    `pod_selector`: the labels of its pods as a query of the API.
     """
 
     ref: WorkloadRef
@@ -144,6 +155,7 @@ class Workload:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     max_surge: int = 0
     max_unavailable: int = 1
+    pod_selector: str = ""
 
     @property
     def group(self) -> str:
@@ -158,39 +170,10 @@ class Workload:
     @property
     def guaranteed(self) -> bool:
         """Whether its pods are of QoS class Guaranteed: each container has limits for both, and requests equal to them."""
-        return bool(self.containers) and all(_guaranteed(container.sizes) for container in self.containers)
+        return bool(self.containers) and all(container.sizes.guaranteed for container in self.containers)
 
     def container(self, name: str) -> Container | None:
         return next((container for container in self.containers if container.name == name), None)
-
-
-def _guaranteed(sizes: Sizes) -> bool:
-    # A request that is left out is set to the limit by the API server; a limit of 0 counts as none for the QoS class.
-    cpu = bool(sizes.cpu_limit) and sizes.cpu_request in (None, sizes.cpu_limit)
-    memory = bool(sizes.memory_limit) and sizes.memory_request in (None, sizes.memory_limit)
-    return cpu and memory
-
-
-@dataclass(frozen=True, slots=True)
-class PodContainer:
-    """One container of a running pod, with what its last end was. `oom_killed_at` is in unix seconds."""
-
-    name: str
-    memory_limit: int | None
-    restarts: int = 0
-    oom_killed_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pod:
-    """A pod as the API server shows it now. `created_at` is in unix seconds; `owner` is None for a pod without controller."""
-
-    namespace: str
-    name: str
-    owner: OwnerRef | None
-    phase: str
-    created_at: float
-    containers: tuple[PodContainer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

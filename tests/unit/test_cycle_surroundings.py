@@ -95,7 +95,7 @@ class TestStop:
     def test_where_it_cannot_be_read_nothing_is_changed_and_nothing_else_is_asked(self, world: World, error: ClusterError) -> None:
         world.cluster.fail(error, call="annotations_of", times=1)
         world.run_cycle()
-        assert (world.sizes(), world.told()) == (WIDE, ("Blocked", "SurroundingsUnknown"))
+        assert (world.sizes(), world.told()) == (WIDE, ("Blocked", "Stopped"))
         assert "whether changes are stopped" in world.recommended()["summary"]["message"]
         assert world.cluster.made(*LISTS, "nodes") == 0
         world.run_cycles(1)
@@ -201,7 +201,10 @@ class TestWhatStandsInTheWay:
     def test_a_node_that_is_too_small(self, world: World) -> None:
         world.add_deployment("small", sizes=SMALL)
         world.cluster.stored_nodes = [Node("n", {}, Room(150, 2**30))]
-        world.run_cycle()
+        for _ in range(4):
+            world.run_cycle()
+            world.end_rollouts()
+            world.pass_time(3_600)
         assert (world.sizes("small").cpu_request, world.sizes()) == (SMALL.cpu_request, WORKED)
 
     def test_a_disruption_budget(self, world: World) -> None:

@@ -7,7 +7,7 @@ new ones are ready would go below it; one that only adds first keeps to it, and 
 from __future__ import annotations
 
 from rightsizer.checks.facts import CheckFacts, FieldChange, Objection, Reason
-from rightsizer.checks.timing import urgent
+from rightsizer.checks.pressure import relieves
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.profile import ROLLOUT
 
@@ -26,4 +26,4 @@ def pod_disruption_budget_forbids(facts: CheckFacts) -> Objection | None:
 
 
 def _heals(facts: CheckFacts, change: FieldChange) -> bool:
-    return urgent(facts, change) and Clamp.OOM_KILL in facts.clamps(change.path)
+    return relieves(facts.recommendations, change) and Clamp.OOM_KILL in facts.clamps(change.path)

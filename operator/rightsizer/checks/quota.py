@@ -6,14 +6,14 @@ A rolling update adds pods before it takes others away, so that it needs room ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rightsizer.checks.confines import Amount, Quota
 from rightsizer.checks.creation import no_room_for_new_pods
 from rightsizer.checks.differences import sizes_after
 from rightsizer.checks.facts import CheckFacts, Objection, Reason
 from rightsizer.checks.pod_sum import pod_sum
-from rightsizer.profile import ON_CREATE, ROLLOUT
+from rightsizer.profile import AT_CREATION, ON_CREATE, ROLLOUT
 from rightsizer.quantities import format_cpu, format_memory
 from rightsizer.workload import FieldPath, Sizes, Workload
 
@@ -31,12 +31,21 @@ class _Need:
 
 def quota_exceeded(facts: CheckFacts) -> Objection | None:
     """A ResourceQuota would refuse a pod: one that a rolling update adds, a larger one, or one that is sized at its creation."""
-    if facts.profile.apply.strategy == ON_CREATE:
-        return no_room_for_new_pods(facts)
-    return _no_room(facts) if facts.changes and facts.workload.replicas else None
+    found = [one for one in (_no_room_for_new_pods(facts), _no_room(facts)) if one is not None]
+    if not found:
+        return None
+    held = [one.paths for one in found if one.paths is not None]
+    return replace(found[0], paths=frozenset().union(*held) if len(held) == len(found) else None)
+
+
+def _no_room_for_new_pods(facts: CheckFacts) -> Objection | None:
+    return no_room_for_new_pods(facts) if facts.profile.apply.strategy in AT_CREATION else None
 
 
 def _no_room(facts: CheckFacts) -> Objection | None:
+    """Of pods that run, or of those that a rolling update adds."""
+    if facts.profile.apply.strategy == ON_CREATE or not facts.changes or not facts.workload.replicas:
+        return None
     after = sizes_after(facts.workload, facts.changes)
     found: dict[FieldPath, str] = {}
     for quota in facts.confines.quotas:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
+from rightsizer.checks.facts import CheckFacts, Objection, Reason
 from rightsizer.checks.moment import moment
-from rightsizer.methods.recommendation import Clamp
+from rightsizer.checks.pressure import relieves
 from rightsizer.profile import DAYS, ChangeWindow, next_opening
-
-_URGENT = frozenset({Clamp.OOM_KILL, Clamp.NEAR_LIMIT})
-
-
-def urgent(facts: CheckFacts, change: FieldChange) -> bool:
-    """Whether it gives memory to a container that was killed for want of it, or is about to be."""
-    raises_memory = change.path.resource == "memory" and change.direction is Direction.RAISE
-    return raises_memory and not _URGENT.isdisjoint(facts.clamps(change.path))
 
 
 def outside_window(facts: CheckFacts) -> Objection | None:
@@ -23,7 +15,7 @@ def outside_window(facts: CheckFacts) -> Objection | None:
     rule = facts.profile.apply
     if not rule.windows or any(window.contains(facts.now) for window in rule.windows):
         return None
-    held = frozenset(one.path for one in facts.changes if not (rule.raise_outside_windows and urgent(facts, one)))
+    held = frozenset(one.path for one in facts.changes if not (rule.raise_outside_windows and relieves(facts.recommendations, one)))
     if not held:
         return None
     return Objection(Reason.OUTSIDE_WINDOW, _told(next_opening(rule.windows, facts.now)), held)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rightsizer.workload import OwnerRef
+from rightsizer.workload import ANNOTATION_PREFIX, OwnerRef
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -33,6 +33,12 @@ def annotations_of(item: Item) -> dict[str, str]:
 def group_of(reference: Item) -> str:
     """The API group of a reference to another object; empty where it names none."""
     return str(reference.get("apiVersion") or "").rpartition("/")[0]
+
+
+def own_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Those of an object, or of a pod template, that are ours."""
+    annotations = metadata.get("annotations") or {}
+    return {name: value for name, value in annotations.items() if name.startswith(ANNOTATION_PREFIX)}
 
 
 def controller_of(item: Item) -> OwnerRef | None:

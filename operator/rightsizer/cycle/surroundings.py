@@ -89,8 +89,10 @@ class Looking:
         if not applying:
             return NO_SURROUNDINGS
         places = {ref.namespace for ref in applying}
-        stopped, trouble = self._stopped()
-        reading = _Reading(places, unknown=dict.fromkeys(places, trouble) if trouble else {})
+        stopped, known = self._stopped()
+        if not known:
+            return Surroundings(applying, stopped=stopped)
+        reading = _Reading(places)
         return Surroundings(
             applying=applying,
             limit_ranges=reading.listed("LimitRanges", self._cluster.limit_ranges),
@@ -107,15 +109,16 @@ class Looking:
             unknown=reading.told(),
         )
 
-    def _stopped(self) -> tuple[str, str]:
-        """Why all changes are stopped, if they are, and why that is not known, if it is not."""
+    def _stopped(self) -> tuple[str, bool]:
+        """Why all changes are stopped, if they are, and whether that is known: where it is not, they are."""
         if self._own_deployment is None:
-            return "", ""
+            return "", True
         name = f"{self._own_deployment.namespace}/{self._own_deployment.name}"
         try:
-            return told_stop(name, self._cluster.annotations_of(self._own_deployment)), ""
+            return told_stop(name, self._cluster.annotations_of(self._own_deployment)), True
         except ClusterError as error:
-            return "", f"whether changes are stopped, by an annotation of Deployment {name}, could not be read: {error}"
+            logger.warning("nothing is changed, the annotations of Deployment %s could not be read: %s", name, error)
+            return f"whether changes are stopped, by an annotation of Deployment {name}, could not be read: {error}", False
 
     def _seen_nodes(self, reading: _Reading, *, now: float) -> NodeRooms:
         if not reading.places or now - self._nodes_seen_at < NODES_SEEN_FOR_SECONDS:
@@ -131,8 +134,8 @@ class Looking:
 class _Reading:
     """What is read of which namespaces. Of one of which something could not be read, nothing else is asked for."""
 
-    def __init__(self, places: Collection[str], *, unknown: Mapping[str, str]) -> None:
-        self._unknown = dict(unknown)
+    def __init__(self, places: Collection[str]) -> None:
+        self._unknown: dict[str, str] = {}
         self._places = sorted(places)
 
     @property

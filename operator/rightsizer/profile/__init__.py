@@ -10,9 +10,14 @@ from rightsizer.profile.change_window import DAYS, ChangeWindow, next_opening
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
 from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
+    ALWAYS,
+    AT_CREATION,
     DAY_SECONDS,
     DEFAULT_RULE,
     DEFAULT_TIME_ABOVE_REQUEST,
+    FROM_TOOLS,
+    IN_PLACE,
+    NEVER,
     ON_CREATE,
     ROLLOUT,
     ApplyRule,
@@ -24,6 +29,7 @@ from rightsizer.profile.rule import (
     ResourceRule,
     RiskBudget,
     Statistic,
+    VerifyRule,
     half_life_of,
     lowest,
     parse_statistic,
@@ -32,15 +38,20 @@ from rightsizer.profile.selection import EffectiveMode, Selection, effective_mod
 from rightsizer.profile.selector import LabelSelector, Requirement
 
 __all__ = [
+    "ALWAYS",
     "API_VERSION",
+    "AT_CREATION",
     "DAYS",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
     "DEFAULT_RULE",
     "DEFAULT_TIME_ABOVE_REQUEST",
+    "FROM_TOOLS",
+    "IN_PLACE",
     "KIND",
     "LEARNED",
+    "NEVER",
     "ON_CREATE",
     "ROLLOUT",
     "ApplyRule",
@@ -59,6 +70,7 @@ __all__ = [
     "RiskBudget",
     "Selection",
     "Statistic",
+    "VerifyRule",
     "effective_mode",
     "half_life_of",
     "load_profile",
