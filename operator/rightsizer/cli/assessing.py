@@ -14,6 +14,7 @@ from rightsizer.change import Change
 from rightsizer.cycle import Ruled, assign, recommend
 from rightsizer.cycle.case import Case, Proof, look
 from rightsizer.cycle.proving import prove_all
+from rightsizer.cycle.surroundings import NO_SURROUNDINGS, Surroundings
 from rightsizer.errors import ClusterError
 from rightsizer.history import History, last_slot
 from rightsizer.methods.finding import Known
@@ -39,6 +40,7 @@ class Declared:
     defaults: bool = True
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autoscalers: tuple[Autoscaler, ...] = ()
+    surroundings: Surroundings = NO_SURROUNDINGS
     changes: Mapping[WorkloadRef, Change] = field(default_factory=dict)
     known: Mapping[ContainerKey, Known] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
             proof=Proof(evidence=proving.of(one.workload.ref, found), troubles=proving.troubles(one.workload.ref, found)),
             autoscalers=autoscalers[one.workload.ref],
             trouble=usage.trouble.get(one.workload.ref.namespace),
+            confines=declared.surroundings.around(one.workload),
         )
         for one in present
     )

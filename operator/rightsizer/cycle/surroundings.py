@@ -74,9 +74,11 @@ NO_SURROUNDINGS = Surroundings()
 class Looking:
     """Looks around, once in a cycle; what nodes there are, it remembers for a while."""
 
-    def __init__(self, cluster: Cluster, *, own_deployment: WorkloadRef | None = None) -> None:
-        """`own_deployment`: that of the operator, whose annotation stops all changes; None where it has none."""
+    def __init__(self, cluster: Cluster, *, own_deployment: WorkloadRef | None = None, thorough: bool = False) -> None:
+        """`own_deployment`: that of the operator, whose annotation stops all changes; None where it has none. `thorough`: what could not
+        be read keeps nothing from being asked for; where changes are held back by it anyway, the rest need not be known."""
         self._cluster = cluster
+        self._thorough = thorough
         self._own_deployment = own_deployment
         self._nodes = NodeRooms()
         self._nodes_seen_at = -math.inf
@@ -92,7 +94,7 @@ class Looking:
         stopped, known = self._stopped()
         if not known:
             return Surroundings(applying, stopped=stopped)
-        reading = _Reading(places)
+        reading = _Reading(places, thorough=self._thorough)
         return Surroundings(
             applying=applying,
             limit_ranges=reading.listed("LimitRanges", self._cluster.limit_ranges),
@@ -132,15 +134,16 @@ class Looking:
 
 
 class _Reading:
-    """What is read of which namespaces. Of one of which something could not be read, nothing else is asked for."""
+    """What is read of which namespaces. Where it is not `thorough`, nothing more is asked for of one that could not be read."""
 
-    def __init__(self, places: Collection[str]) -> None:
+    def __init__(self, places: Collection[str], *, thorough: bool) -> None:
         self._unknown: dict[str, str] = {}
+        self._thorough = thorough
         self._places = sorted(places)
 
     @property
     def places(self) -> list[str]:
-        return [name for name in self._places if name not in self._unknown]
+        return [name for name in self._places if self._thorough or name not in self._unknown]
 
     def listed(
         self, what: str, ask: Callable[[Sequence[str]], Listing[Found]], *, only: Collection[str] | None = None
@@ -154,8 +157,11 @@ class _Reading:
 
     def failed(self, what: str, errors: Mapping[str, ClusterError]) -> None:
         for namespace, error in errors.items():
-            logger.warning("nothing is changed in namespace %s, %s could not be read: %s", namespace, what, error)
-            self._unknown[namespace] = f"{what} could not be read: {error}"
+            logger.log(
+                logging.DEBUG if self._thorough else logging.WARNING, "namespace %s: %s could not be read: %s", namespace, what, error
+            )
+            before = f"{self._unknown[namespace]}; " if namespace in self._unknown else ""
+            self._unknown[namespace] = f"{before}{what} could not be read: {error}"
 
     def told(self) -> Mapping[str, str]:
         return self._unknown
