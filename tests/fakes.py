@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rightsizer.checks.confines import LimitRange, Quota
+from rightsizer.checks.confines import DisruptionBudget, LimitRange, Quota, VerticalAutoscaler
+from rightsizer.checks.node_room import Node
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.pod import Pod
@@ -241,6 +242,9 @@ class FakeCluster(Faults):
         self.stored_pod_sizes: dict[str, PodSizes] = {}
         self.stored_limit_ranges: list[LimitRange] = []
         self.stored_quotas: list[Quota] = []
+        self.stored_disruption_budgets: list[DisruptionBudget] = []
+        self.stored_vertical_autoscalers: list[VerticalAutoscaler] = []
+        self.stored_nodes: list[Node] = []
         self.resized: list[ResizePatch] = []
         """The resizes that were accepted."""
         self.kubelet = Kubelet.APPLIES
@@ -335,6 +339,27 @@ class FakeCluster(Faults):
     def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]:
         failed = self._failed("quotas", namespaces)
         return Listing(tuple(one for one in self.stored_quotas if one.namespace in namespaces), failed)
+
+    def disruption_budgets(self, namespaces: Sequence[str]) -> Listing[DisruptionBudget]:
+        failed = self._failed("disruption_budgets", namespaces)
+        return Listing(tuple(one for one in self.stored_disruption_budgets if one.namespace in namespaces), failed)
+
+    def vertical_autoscalers(self, namespaces: Sequence[str]) -> Listing[VerticalAutoscaler]:
+        failed = self._failed("vertical_autoscalers", namespaces)
+        return Listing(tuple(one for one in self.stored_vertical_autoscalers if one.namespace in namespaces), failed)
+
+    def nodes(self) -> tuple[Node, ...]:
+        self.called("nodes")
+        return tuple(self.stored_nodes)
+
+    def daemon_sets(self) -> tuple[Workload, ...]:
+        self.called("daemon_sets")
+        return tuple(one for ref, one in self.stored_workloads.items() if ref.kind == "DaemonSet")
+
+    def annotations_of(self, ref: WorkloadRef) -> Mapping[str, str]:
+        self.called("annotations_of", [ref.namespace], str(ref))
+        found = self.stored_workloads.get(ref)
+        return {} if found is None else found.annotations
 
     def pod_sizes(self) -> tuple[PodSizes, ...]:
         self.called("pod_sizes")

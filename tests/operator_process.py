@@ -74,6 +74,7 @@ class OperatorProcess:
         self._log = log
         self._environment = {
             "PROMETHEUS_URL": prometheus_url,
+            "OPERATOR_DEPLOYMENT": f"{NAMESPACE}/rightsizer",
             "HTTP_ADDRESS": "127.0.0.1",
             "HTTP_PORT": "0",
             "CYCLE_SECONDS": "2",

@@ -203,7 +203,13 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         stopping=stopping.is_set,
         sleep=stopping.wait,
     )
-    cycle = Cycle(cluster, measuring, SystemClock(), rollouts_per_namespace=settings.rollouts_per_namespace)
+    cycle = Cycle(
+        cluster,
+        measuring,
+        SystemClock(),
+        rollouts_per_namespace=settings.rollouts_per_namespace,
+        own_deployment=settings.operator_deployment,
+    )
     loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
     server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
     server.start()

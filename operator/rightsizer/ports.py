@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from rightsizer.checks.confines import LimitRange, Quota
+from rightsizer.checks.confines import DisruptionBudget, LimitRange, Quota, VerticalAutoscaler
+from rightsizer.checks.node_room import Node
 from rightsizer.errors import ClusterError
 from rightsizer.history import PodSeries, Span, UsageBatch, UsageKind
 from rightsizer.pod import Pod
@@ -184,6 +185,22 @@ class Cluster(Protocol):
     def limit_ranges(self, namespaces: Sequence[str]) -> Listing[LimitRange]: ...
 
     def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]: ...
+
+    def disruption_budgets(self, namespaces: Sequence[str]) -> Listing[DisruptionBudget]: ...
+
+    def vertical_autoscalers(self, namespaces: Sequence[str]) -> Listing[VerticalAutoscaler]:
+        """Empty where the API server does not know them."""
+        ...
+
+    def nodes(self) -> tuple[Node, ...]: ...
+
+    def daemon_sets(self) -> tuple[Workload, ...]:
+        """Of the whole cluster, also where nothing else is read."""
+        ...
+
+    def annotations_of(self, ref: WorkloadRef) -> Mapping[str, str]:
+        """Of one workload; empty where there is none."""
+        ...
 
     def pod_sizes(self) -> tuple[PodSizes, ...]:
         """The sizes in force for new pods, of every namespace that has any."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from rightsizer.errors import InvalidSettings
 from rightsizer.promql import USUAL_LABELS, LabelNames, checked_matchers, parse_label_names
+from rightsizer.workload import WorkloadRef
 
 PREFIX = "RIGHTSIZER_"
 
@@ -60,6 +61,13 @@ def _headers(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _deployment(text: str) -> WorkloadRef:
+    namespace, separator, name = text.partition("/")
+    if not namespace or not separator or not name or "/" in name:
+        raise ValueError("write NAMESPACE/NAME")
+    return WorkloadRef(namespace, "Deployment", name)
+
+
 def _setting(read: Callable[[str], Any], default: Any = MISSING) -> Any:
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"read": read})
@@ -76,6 +84,8 @@ class Settings:
     `cycle_seconds`: from the start of a cycle to the start of the next; the usage source is only asked when a 5-minute slot has ended.
     `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
     `history_folder`: where the usage history survives a restart; without one it is in memory and read anew.
+    `operator_deployment`: the operator's own Deployment, whose annotation `rightsizer.dev/mode` stops all changes; without it there is
+    nothing to stop them by.
     `prometheus_queries_at_once`: how many questions may be under way at a time.
     `rollouts_per_namespace`: how many workloads of a namespace may be in a rollout of ours at a time, whatever its profiles allow.
     `http_address`, `http_port`: where `/healthz` and `/metrics` are served; port 0 takes a free one.
@@ -98,6 +108,7 @@ class Settings:
     prometheus_verify: bool = _setting(_flag, True)
     prometheus_queries_at_once: int = _setting(_whole_number, 2)
     history_folder: Path | None = _setting(Path, None)
+    operator_deployment: WorkloadRef | None = _setting(_deployment, None)
     rollouts_per_namespace: int = _setting(_whole_number, 1)
     cycle_seconds: float = _setting(_number, 60.0)
     stalled_after_seconds: float = _setting(_number, 900.0)

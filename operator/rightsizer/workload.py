@@ -18,6 +18,7 @@ SizeField = Literal["request", "limit"]
 
 MODE_ANNOTATION = "rightsizer.dev/mode"
 PAUSED_ANNOTATION = "rightsizer.dev/paused"
+FREEZE_ANNOTATION = "rightsizer.dev/freeze"
 REVERT_ANNOTATION = "rightsizer.dev/revert"
 """On a recommendation: the time of the change that is to be taken back."""
 ANNOTATION_PREFIX = "rightsizer.dev/"
@@ -140,8 +141,10 @@ class Workload:
     whether its rollouts are. `rollout_message` says why a rollout is not complete, in the API's words.
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
-    `pod_annotations`: those of the pod template that are ours. `pod_selector`: the labels of its pods as a query of the API.
-    `merged_by_name`: whether Server-Side Apply merges its containers one by one, and does not replace all of them.
+    `pod_annotations`: those of the pod template that are ours. `pod_labels`, `node_selector`: those of the pod template. `max_surge`,
+    `max_unavailable`: how many pods there are above `replicas`, and below, while its own rolling update replaces them.
+    `pod_selector`: the labels of its pods as a query of the API. `merged_by_name`: whether Server-Side Apply merges its containers one by
+    one, and does not replace all of them.
     """
 
     ref: WorkloadRef
@@ -160,9 +163,18 @@ class Workload:
     managers: Mapping[FieldPath, str] = field(default_factory=dict)
     sized_at: float | None = None
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    max_surge: int = 0
+    max_unavailable: int = 1
     pod_selector: str = ""
     last_run: float | None = None
     merged_by_name: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group of its kind, such as apps."""
+        return self.api_version.rpartition("/")[0]
 
     @property
     def sizable(self) -> tuple[Container, ...]:
@@ -198,12 +210,22 @@ class ScalingMetric:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """A HorizontalPodAutoscaler with the workload that it scales."""
+    """A HorizontalPodAutoscaler with the workload that it scales. `group`: the API group of that; empty where it is not named."""
 
     namespace: str
     name: str
     target: WorkloadRef
     metrics: tuple[ScalingMetric, ...]
+    group: str = ""
+
+    def scales(self, workload: Workload) -> bool:
+        return self.target == workload.ref and same_group(self.group, workload.group)
+
+
+def same_group(named: str, group: str) -> bool:
+    """Whether a reference that names this API group, or none, can mean an object of the other one."""
+    # Deployments were of `extensions` once, and old manifests live long.
+    return named in ("", group) or (named, group) == ("extensions", "apps")
 
 
 def workload_of(

@@ -168,8 +168,10 @@ class TestQuotaExceeded:
         facts = raising(quota(0), template=workload(Container("app", WIDE)))
         assert not of_reason(facts, Reason.QUOTA_EXCEEDED)
 
-    def test_a_rollout_is_not_judged_by_it(self) -> None:
-        assert not of_reason(replace(raising(quota(0)), profile=Profile("shop", "web")), Reason.QUOTA_EXCEEDED)
+    def test_a_rollout_is_judged_by_what_the_pods_have_now(self) -> None:
+        facts = replace(raising(quota(231), template=workload(Container("app", WORKED))), profile=Profile("shop", "web"))
+        assert of_reason(facts, Reason.QUOTA_EXCEEDED)
+        assert not of_reason(replace(facts, profile=ON_CREATE), Reason.QUOTA_EXCEEDED)
 
 
 class TestBeyondTemplate:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from rightsizer.checks.confines import Bounds, DisruptionBudget, LimitRange, Quota, VerticalAutoscaler
 from rightsizer.cli.live import ALL_NAMESPACES, Live
 from rightsizer.errors import (
     ClusterError,
@@ -23,12 +24,14 @@ from rightsizer.errors import (
     UsageSourceUnreachable,
 )
 from rightsizer.ports import Listing, Recorded
-from rightsizer.profile import Profile
+from rightsizer.profile import LabelSelector, Profile
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.workload import OwnerRef, Sizes, WorkloadRef
 from tests.fakes import FakeCluster
 from tests.unit.cli_files import profile, run
 from tests.unit.world import World
+
+WEB = WorkloadRef("shop", "Deployment", "web")
 
 
 class ReadableFakeCluster(FakeCluster):
@@ -261,6 +264,44 @@ def test_nobody_asks_for_sizes_where_there_are_none(desk: Desk) -> None:
     desk.world.add_deployment()
     desk.recommend()
     assert desk.cluster.made("pod_sizes_of", "pod_sizes") == 0
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        ({"stored_limit_ranges": [LimitRange("shop", "l", (Bounds(ratio={"cpu": 1.5}),))]}, "LimitRangeForbids(cpu)"),
+        ({"stored_quotas": [Quota("shop", "q", {("cpu", "request"): 9}, {})]}, "-"),
+        (
+            {"stored_vertical_autoscalers": [VerticalAutoscaler("shop", "v", WEB, "apps", {"*": frozenset(("memory",))})]},
+            "VpaActive(memory)",
+        ),
+        ({"stored_disruption_budgets": [DisruptionBudget("shop", "b", LabelSelector(), pods=2, allowed=0)]}, "PodDisruptionBudgetForbids"),
+        ({"namespace_annotations": {"shop": {"rightsizer.dev/freeze": "true"}}}, "Frozen"),
+    ],
+    ids=["limit-range", "quota", "vpa", "budget", "freeze"],
+)
+def test_what_stands_around_is_told_whatever_the_mode(desk: Desk, standing: dict[str, Any], words: str) -> None:
+    desk.world.add_deployment()
+    for name, value in standing.items():
+        setattr(desk.cluster, name, value)
+    assert desk.recommend().stdout.splitlines()[1].split()[-1] == words
+
+
+def test_a_window_that_is_shut_is_told(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_profile(apply={"windows": [{"start": "03:00", "end": "04:00"}]})
+    assert desk.recommend().stdout.splitlines()[1].split()[-1] == "OutsideWindow"
+
+
+def test_what_stands_around_and_may_not_be_read_is_noted_and_hides_nothing_else(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.stored_limit_ranges = [LimitRange("shop", "l", (Bounds(ratio={"cpu": 1.5}),))]
+    desk.cluster.fail(ClusterForbidden("nodes is forbidden"), call="nodes")
+    desk.cluster.fail(ClusterForbidden("vpa is forbidden"), call="vertical_autoscalers", namespace="shop")
+    result = desk.recommend()
+    assert result.stdout.splitlines()[1].split()[-1] == "LimitRangeForbids(cpu)"
+    (note,) = [line for line in result.stderr.splitlines() if "told in part only" in line]
+    assert "VerticalPodAutoscalers could not be read: vpa is forbidden; Nodes and DaemonSets could not be read: nodes is forbidden" in note
 
 
 def test_a_change_of_a_former_workload_of_the_same_name_is_not_believed(desk: Desk) -> None:

@@ -40,6 +40,7 @@ SPEC_DEFAULTS = {
         "strategy": "Rollout",
         "minimumChange": "10%",
         "lowerAtMostEvery": "24h",
+        "raiseOutsideWindows": True,
         "takeOwnership": "FromTools",
         "maxConcurrent": 1,
         "pauseAfterFailure": "1h",
@@ -119,7 +120,7 @@ def test_one_version_served_and_stored_with_a_status_subresource(plural: str) ->
 
 @pytest.mark.parametrize("plural", PLURALS)
 def test_every_field_has_a_type_and_a_description(plural: str) -> None:
-    types = {"object", "array", "string", "integer", "number"}
+    types = {"object", "array", "string", "integer", "number", "boolean"}
     assert [path for path, schema in walk(root(plural)) if schema.get("type") not in types] == []
     assert [path for path, schema in walk(root(plural)) if not is_sentence(schema.get("description", ""))] == []
 

@@ -194,12 +194,16 @@ class TestTrouble:
         assert world.told() == ("Blocked", "AdmissionPolicyMissing")
         assert world.recommended()["containers"][0]["current"]["requests"]["cpu"] == "500m"
 
-    @pytest.mark.parametrize(("call", "outcome"), [("limit_ranges", "LimitRangesNotListed"), ("quotas", "QuotasNotListed")])
-    def test_a_namespace_of_which_not_all_is_known_is_left_alone(self, world: World, call: str, outcome: str) -> None:
-        world.cluster.fail(ClusterError("no"), call=call, namespace="shop")
+    @pytest.mark.parametrize("call", ["limit_ranges", "quotas"])
+    def test_entries_stay_where_not_all_around_them_is_known(self, world: World, call: str) -> None:
+        world.add_deployment("another")
+        world.cluster.edit(WorkloadRef("shop", "Deployment", "another"), annotations={"rightsizer.dev/paused": "true"})
         world.run_cycle()
-        assert entries(world) == {}
-        assert world.measuring_condition()["reason"] == outcome
+        world.cluster.edit(WorkloadRef("shop", "Deployment", "another"), annotations={})
+        world.cluster.fail(ClusterError("no"), call=call, namespace="shop")
+        world.run_cycles(2)
+        assert list(entries(world)) == ["Deployment/web"]
+        assert (world.told(), world.told("another")) == (("Applied", "UpToDate"), ("Blocked", "SurroundingsUnknown"))
 
     def test_sizes_that_may_not_be_read_stop_only_those_that_need_them(self, world: World) -> None:
         world.run_cycle()

@@ -40,8 +40,6 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("rightsizer.dev", "resourcerecommendations", "delete"),
     ("rightsizer.dev", "resourcerecommendations/status", "patch"),
     ("rightsizer.dev", "podsizes", "list"),
-    ("", "limitranges", "list"),
-    ("", "resourcequotas", "list"),
     ("apps", "deployments", "list"),
     ("apps", "statefulsets", "list"),
     ("apps", "daemonsets", "list"),
@@ -53,13 +51,23 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("", "namespaces", "list"),
     ("", "events", "create"),
 }
-ON_CREATE_GRANTS: set[Grant] = {
+SURROUNDINGS_GRANTS: set[Grant] = {
+    ("", "limitranges", "list"),
+    ("", "resourcequotas", "list"),
+    ("", "nodes", "list"),
+    ("policy", "poddisruptionbudgets", "list"),
+    ("autoscaling.k8s.io", "verticalpodautoscalers", "list"),
+    ("apps", "deployments", "get"),
+}
+"""Of whoever changes anything. The last one is for the operator's own Deployment only."""
+
+ON_CREATE_GRANTS: set[Grant] = SURROUNDINGS_GRANTS | {
     ("rightsizer.dev", "podsizes", "create"),
     ("rightsizer.dev", "podsizes", "patch"),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicies", "get"),
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "get"),
 }
-APPLY_GRANTS: set[Grant] = {
+APPLY_GRANTS: set[Grant] = SURROUNDINGS_GRANTS | {
     ("apps", "deployments", "patch"),
     ("apps", "statefulsets", "patch"),
     ("apps", "daemonsets", "patch"),
@@ -87,10 +95,14 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
+def roles(folder: Path) -> list[Manifest]:
+    return [*of_kind(installed(folder), "ClusterRole"), *of_kind(installed(folder), "Role")]
+
+
 def grants(folder: Path) -> set[Grant]:
     return {
         (group, resource, verb)
-        for role in of_kind(installed(folder), "ClusterRole")
+        for role in roles(folder)
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -157,14 +169,16 @@ def test_the_variants_differ_only_in_the_write_role_and_its_binding() -> None:
     assert [identity(manifest) for manifest in more] == [
         "ClusterRole/rightsizer-apply",
         "ClusterRoleBinding/rightsizer-apply",
+        "Role/rightsizer-apply",
+        "RoleBinding/rightsizer-apply",
     ]
-    assert len(installed(APPLY)) == len(installed(RECOMMEND_ONLY)) + 2
+    assert len(installed(APPLY)) == len(installed(RECOMMEND_ONLY)) + 4
 
 
 def test_nothing_is_granted_by_wildcard_or_granted_twice() -> None:
     listed = [
         (group, resource, verb)
-        for role in of_kind(installed(APPLY), "ClusterRole")
+        for role in roles(APPLY)
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -178,10 +192,10 @@ def test_every_role_is_bound_to_the_operators_account() -> None:
     manifests = installed(APPLY)
     (account,) = of_kind(manifests, "ServiceAccount")
     subject = {"kind": "ServiceAccount", "name": account["metadata"]["name"], "namespace": "rightsizer"}
-    bindings = of_kind(manifests, "ClusterRoleBinding")
+    bindings = [*of_kind(manifests, "ClusterRoleBinding"), *of_kind(manifests, "RoleBinding")]
     assert all(binding["subjects"] == [subject] for binding in bindings)
     bound = sorted(binding["roleRef"]["name"] for binding in bindings)
-    assert bound == sorted(role["metadata"]["name"] for role in of_kind(manifests, "ClusterRole"))
+    assert bound == sorted(role["metadata"]["name"] for role in roles(APPLY))
     assert pod_spec()["serviceAccountName"] == subject["name"]
 
 

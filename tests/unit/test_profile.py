@@ -331,7 +331,7 @@ def test_any_content_gives_a_profile(broken: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("path", "field"),
-    [("heedroom", "spec.heedroom"), ("cpu.limit.maxRatio", "spec.cpu.limit.maxRatio"), ("apply.windows", "spec.apply.windows")],
+    [("heedroom", "spec.heedroom"), ("cpu.limit.maxRatio", "spec.cpu.limit.maxRatio"), ("apply.hours", "spec.apply.hours")],
 )
 def test_an_unknown_field_of_a_file_is_an_error_that_names_the_known_ones(path: str, field: str) -> None:
     written = manifest(**nested(path, 3))

@@ -10,6 +10,7 @@ import pytest
 from rightsizer.errors import InvalidSettings
 from rightsizer.promql import LabelNames
 from rightsizer.settings import Settings, check_files, from_environment, usage_origin
+from rightsizer.workload import WorkloadRef
 
 URL = {"RIGHTSIZER_PROMETHEUS_URL": "http://prometheus:9090"}
 PASSWORD = {"RIGHTSIZER_PROMETHEUS_PASSWORD_FILE": "/secrets/password"}
@@ -35,6 +36,7 @@ READ: list[tuple[str, str, Any]] = [
     ("PROMETHEUS_CLIENT_CERTIFICATE_FILE", "/client.crt", Path("/client.crt")),
     ("PROMETHEUS_CLIENT_KEY_FILE", "/client.key", Path("/client.key")),
     ("PROMETHEUS_VERIFY", "No", False),
+    ("OPERATOR_DEPLOYMENT", "system/sizer", WorkloadRef("system", "Deployment", "sizer")),
     ("CYCLE_SECONDS", "15", 15.0),
     ("STALLED_AFTER_SECONDS", "120", 120.0),
     ("HTTP_ADDRESS", "127.0.0.1", "127.0.0.1"),
@@ -91,6 +93,9 @@ def test_flag_is_true(text: str) -> None:
         ("PROMETHEUS_TIMEOUT_SECONDS", "-1"),
         ("PROMETHEUS_TIMEOUT_SECONDS", "inf"),
         ("PROMETHEUS_RETRIES", "two"),
+        ("OPERATOR_DEPLOYMENT", "sizer"),
+        ("OPERATOR_DEPLOYMENT", "/sizer"),
+        ("OPERATOR_DEPLOYMENT", "a/b/c"),
         ("PROMETHEUS_RETRIES", "-1"),
         ("PROMETHEUS_QUERIES_AT_ONCE", "0"),
         ("PROMETHEUS_QUERIES_AT_ONCE", "33"),

@@ -100,7 +100,7 @@ def cut_short(change: Change) -> Change:
     """The change as it is remembered where the next one came while it was being watched."""
     if change.outcome is not Outcome.VERIFYING:
         return change
-    message = f"{_where(change, watch)}; the next change came before its watch ended"
+    message = f"{_words(change, steady=True)}; the next change came before its watch ended"
     return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
 
 
@@ -134,9 +134,13 @@ def _lowers(change: Change) -> bool:
 
 
 def _where(change: Change, watch: Watch) -> str:
+    return _words(change, steady=watch.steady)
+
+
+def _words(change: Change, *, steady: bool) -> str:
     if change.reverts:
         return f"the former values are back: {change.reverts}"
-    if not watch.steady:
+    if not steady:
         return "in force from its next run on; Jobs that run keep theirs"
     return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
 

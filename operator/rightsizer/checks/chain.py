@@ -17,16 +17,21 @@ from rightsizer.checks.creation import (
     needs_rollout,
     pod_sizes_full,
     qos_class_would_change,
-    quota_exceeded,
 )
 from rightsizer.checks.differences import coherent
+from rightsizer.checks.disruption import pod_disruption_budget_forbids
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
+from rightsizer.checks.holding import frozen, stopped, surroundings_unknown
 from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.merging import not_mergeable
 from rightsizer.checks.moment import moment
+from rightsizer.checks.node_room import node_too_small
 from rightsizer.checks.pressure import relieves
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
+from rightsizer.checks.quota import quota_exceeded
+from rightsizer.checks.timing import outside_window
+from rightsizer.checks.vertical import vpa_active
 from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.risk import conduct_of, worth_it
@@ -140,7 +145,7 @@ def owned_by_gitops(facts: CheckFacts) -> Objection | None:
 def hpa_on_same_resource(facts: CheckFacts) -> Objection | None:
     """A HorizontalPodAutoscaler that aims at a share of the request would scale when the request moves. AverageValue does not."""
     for autoscaler in facts.autoscalers:
-        objection = _of_autoscaler(facts, autoscaler) if autoscaler.target == facts.workload.ref else None
+        objection = _of_autoscaler(facts, autoscaler) if autoscaler.scales(facts.workload) else None
         if objection is not None:
             return objection
     return None
@@ -184,7 +189,10 @@ def change_too_small(facts: CheckFacts) -> Objection | None:
 
 
 CHAIN: Sequence[Check] = (
+    stopped,
+    frozen,
     paused,
+    surroundings_unknown,
     admission_policy_missing,
     pod_sizes_full,
     rollout_in_progress,
@@ -196,8 +204,11 @@ CHAIN: Sequence[Check] = (
     no_evidence,
     evidence_too_weak,
     hpa_on_same_resource,
+    vpa_active,
     limit_range_forbids,
     quota_exceeded,
+    node_too_small,
+    pod_disruption_budget_forbids,
     owned_by_gitops,
     not_mergeable,
     needs_rollout,
@@ -205,8 +216,10 @@ CHAIN: Sequence[Check] = (
     memory_in_use,
     cooling_down,
     change_too_small,
+    outside_window,
 )
-"""In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it last."""
+"""In the order in which they are asked: what concerns the workload as a whole first, whether it is worth it late, and at the end whether
+it is time for it: what would not be changed at any time is not told to wait."""
 
 
 def _pace(facts: CheckFacts) -> Pace:
@@ -230,18 +243,12 @@ def _why_so_much(facts: CheckFacts, change: FieldChange) -> str:
 
 
 def _worth_it(facts: CheckFacts, change: FieldChange) -> bool:
-    clamps = _clamps(facts, change.path) if change.direction is Direction.RAISE else ()
+    clamps = facts.clamps(change.path) if change.direction is Direction.RAISE else ()
     if Clamp.NEAR_LIMIT in clamps:
         return True
     if Clamp.OOM_KILL in clamps:
         return _relative(change) >= _pace(facts).minimum_change
     return _relative(change) >= _least(facts, change) and not _within_ratios(facts, change)
-
-
-def _clamps(facts: CheckFacts, path: FieldPath) -> tuple[Clamp, ...]:
-    found = facts.recommendations.get(path.container)
-    explained = None if found is None else found.explanation(path.resource)
-    return () if explained is None else (explained.request_clamp, explained.limit_clamp)
 
 
 def _within_ratios(facts: CheckFacts, change: FieldChange) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from rightsizer.checks.confines import Amount, Quota
+from rightsizer.checks.confines import Amount
 from rightsizer.checks.differences import effective, sizes_after
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
 from rightsizer.profile import AT_CREATION, IN_PLACE
@@ -64,20 +64,20 @@ def qos_class_would_change(facts: CheckFacts) -> Objection | None:
     return Objection(Reason.QOS_CLASS_WOULD_CHANGE, "its pods would become Guaranteed, or no longer be so")
 
 
-def quota_exceeded(facts: CheckFacts) -> Objection | None:
+def no_room_for_new_pods(facts: CheckFacts) -> Objection | None:
     """New pods would ask for more than their template does, and a ResourceQuota may not have that for all of them.
 
     Pods that ask for less than their template are never refused because of it.
     """
     template = facts.confines.template
-    if not _at_creation(facts) or template is None:
+    if template is None:
         return None
     asked = beyond_template(template, sizes_after(facts.workload, facts.changes))
     found = {
         path: quota
         for quota in facts.confines.quotas
         for amount, more in asked.items()
-        if more > _room(facts, quota, amount)
+        if more > quota.room(amount, facts.confines.promised)
         for path in _raised(template, facts.changes, amount)
     }
     if not found:
@@ -130,7 +130,7 @@ def beyond_template(template: Workload, sizes: Mapping[str, Sizes]) -> dict[Amou
 
 def pods_of(workload: Workload) -> int:
     """How many pods it may have at a time, with those that a rolling update adds."""
-    return workload.replicas + max(math.ceil(workload.replicas * SURGE), 1)
+    return workload.replicas + max(math.ceil(workload.replicas * SURGE), workload.max_surge, 1)
 
 
 def _at_creation(facts: CheckFacts) -> bool:
@@ -143,15 +143,6 @@ def _guaranteed(containers: Iterable[Container]) -> bool:
         for one in containers
         for resource in RESOURCES
     )
-
-
-def _room(facts: CheckFacts, quota: Quota, amount: Amount) -> float:
-    if amount not in quota.hard:
-        return math.inf
-    if amount not in quota.used:
-        # Nobody has counted yet.
-        return -math.inf
-    return quota.hard[amount] - quota.used[amount] - facts.confines.promised.get(amount, 0)
 
 
 def _raised(template: Workload, changes: Iterable[FieldChange], amount: Amount) -> Iterable[FieldPath]:

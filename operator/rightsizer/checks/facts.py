@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from rightsizer.checks.confines import Confines
 from rightsizer.evidence.proof import Evidence
-from rightsizer.methods.recommendation import ContainerRecommendation
+from rightsizer.methods.recommendation import Clamp, ContainerRecommendation
 from rightsizer.profile import Profile
 from rightsizer.workload import Autoscaler, FieldPath, Workload
 
@@ -16,7 +16,10 @@ from rightsizer.workload import Autoscaler, FieldPath, Workload
 class Reason(StrEnum):
     """The one word that stands in status, event, metric and log alike, in the order of the chain."""
 
+    STOPPED = "Stopped"
+    FROZEN = "Frozen"
     PAUSED = "Paused"
+    SURROUNDINGS_UNKNOWN = "SurroundingsUnknown"
     ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
     POD_SIZES_FULL = "PodSizesFull"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
@@ -28,8 +31,11 @@ class Reason(StrEnum):
     NO_EVIDENCE = "NoEvidence"
     EVIDENCE_TOO_WEAK = "EvidenceTooWeak"
     HPA_ON_SAME_RESOURCE = "HpaOnSameResource"
+    VPA_ACTIVE = "VpaActive"
     LIMIT_RANGE_FORBIDS = "LimitRangeForbids"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    NODE_TOO_SMALL = "NodeTooSmall"
+    DISRUPTION_BUDGET_FORBIDS = "PodDisruptionBudgetForbids"
     OWNED_BY_GITOPS = "OwnedByGitOps"
     OWNED_BY_OTHER = "OwnedByOther"
     NOT_MERGEABLE = "NotMergeable"
@@ -38,6 +44,7 @@ class Reason(StrEnum):
     MEMORY_IN_USE = "MemoryInUse"
     COOLING_DOWN = "CoolingDown"
     CHANGE_TOO_SMALL = "ChangeTooSmall"
+    OUTSIDE_WINDOW = "OutsideWindow"
     QUEUE_STOPPED = "QueueStopped"
     ANOTHER_ROLLOUT_RUNNING = "AnotherRolloutRunning"
 
@@ -120,6 +127,12 @@ class CheckFacts:
     last_raised: float | None = None
     confines: Confines = NO_CONFINES
     replay_troubles: Mapping[str, str] = field(default_factory=dict)
+
+    def clamps(self, path: FieldPath) -> tuple[Clamp, ...]:
+        """What decided the recommended numbers of this container's resource, beside the statistic."""
+        found = self.recommendations.get(path.container)
+        explained = None if found is None else found.explanation(path.resource)
+        return () if explained is None else (explained.request_clamp, explained.limit_clamp)
 
 
 @dataclass(frozen=True, slots=True)

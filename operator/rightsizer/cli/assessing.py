@@ -14,6 +14,7 @@ from rightsizer.change import Change
 from rightsizer.cycle import Ruled, assign, recommend
 from rightsizer.cycle.case import Case, Proof, look
 from rightsizer.cycle.proving import prove_all
+from rightsizer.cycle.surroundings import NO_SURROUNDINGS, Surroundings
 from rightsizer.errors import ClusterError
 from rightsizer.history import History, last_slot
 from rightsizer.methods.finding import Known
@@ -40,6 +41,7 @@ class Declared:
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autoscalers: tuple[Autoscaler, ...] = ()
+    surroundings: Surroundings = NO_SURROUNDINGS
     changes: Mapping[WorkloadRef, Change] = field(default_factory=dict)
     known: Mapping[ContainerKey, Known] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -125,6 +127,7 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
             proof=Proof(evidence=proving.of(one.workload.ref, found), troubles=proving.troubles(one.workload.ref, found)),
             autoscalers=autoscalers[one.workload.ref],
             trouble=usage.trouble.get(one.workload.ref.namespace),
+            confines=declared.surroundings.around(one.workload),
         )
         for one in present
     )

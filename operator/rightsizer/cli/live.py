@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +21,11 @@ from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.remembering import remembered
+from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Namespace, Recorded, UsageSource
-from rightsizer.profile import DEFAULT_KINDS, ON_CREATE, Profile, kinds_to_list, with_known_method
+from rightsizer.profile import DEFAULT_KINDS, ON_CREATE, ROLLOUT, Profile, kinds_to_list, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
@@ -89,18 +91,30 @@ class Live:
         _raise_first(autoscalers.failed)
         changes = _changes(recorded)
         present, size_notes = self._as_created(workloads.items, changes)
+        annotations = {name: one.annotations for name, one in known.items()}
+        surroundings, unread = self._surroundings(present, annotations)
         return Declared(
             workloads=present,
             profiles=profiles,
             defaults=self._profile is None,
-            annotations={name: one.annotations for name, one in known.items()},
+            annotations=annotations,
             labels={name: one.labels for name, one in known.items()},
             autoscalers=autoscalers.items,
+            surroundings=surroundings,
             changes=changes,
             known=remembered(recorded),
-            notes=(*notes, *self._empty(places, workloads.failed), *profile_notes, *size_notes),
+            notes=(*notes, *self._empty(places, workloads.failed), *profile_notes, *size_notes, *unread),
             failures=workloads.failed,
         )
+
+    def _surroundings(
+        self, workloads: Sequence[Workload], annotations: Mapping[str, Mapping[str, str]]
+    ) -> tuple[Surroundings, tuple[str, ...]]:
+        """What stands around all workloads, whether they would be changed or not; and what of it may not be read."""
+        applying = {workload.ref: ROLLOUT for workload in workloads}
+        found = Looking(self._cluster, thorough=True).around(applying, annotations, now=self._now())
+        unread = dict.fromkeys(f"what would hold changes back there is told in part only: {why}" for why in found.unknown.values())
+        return replace(found, unknown={}), tuple(unread)
 
     def usage(self, workloads: Sequence[Workload], *, window_seconds: int) -> Usage:
         by_namespace: dict[str, list[Workload]] = {}

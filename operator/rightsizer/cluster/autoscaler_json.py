@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rightsizer.cluster.metadata import Item
+from rightsizer.cluster.metadata import Item, group_of
 from rightsizer.workload import Autoscaler, ScalingMetric, WorkloadRef
 
 _METRIC_FIELDS = {"Resource": "resource", "ContainerResource": "containerResource"}
@@ -19,6 +19,7 @@ def parse_autoscaler(item: Item) -> Autoscaler:
         namespace=metadata["namespace"],
         name=metadata["name"],
         target=WorkloadRef(namespace=metadata["namespace"], kind=target["kind"], name=target["name"]),
+        group=group_of(target),
         metrics=tuple(_metrics(spec.get("metrics") or [])),
     )
 

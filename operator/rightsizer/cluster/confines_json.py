@@ -33,7 +33,10 @@ def parse_limit_range(item: Item) -> LimitRange:
 def parse_quota(item: Item) -> Quota:
     """Raises InvalidQuantity."""
     metadata = item["metadata"]
-    hard = (item.get("spec") or {}).get("hard") or {}
+    spec = item.get("spec") or {}
+    # Pods of a workload have no end, and those that are sized are not BestEffort.
+    elsewhere = not {"Terminating", "BestEffort"}.isdisjoint(spec.get("scopes") or [])
+    hard = {} if elsewhere else spec.get("hard") or {}
     return Quota(metadata["namespace"], metadata["name"], _amounts(hard), _amounts((item.get("status") or {}).get("used") or {}))
 
 

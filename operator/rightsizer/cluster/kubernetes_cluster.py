@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from rightsizer.checks.confines import LimitRange, Quota
+from rightsizer.checks.confines import DisruptionBudget, LimitRange, Quota, VerticalAutoscaler
+from rightsizer.checks.node_room import Node
 from rightsizer.cluster.admission import policy_trouble
 from rightsizer.cluster.autoscaler_json import parse_autoscaler
 from rightsizer.cluster.confines_json import parse_limit_range, parse_pod_sizes, parse_quota
@@ -19,9 +20,12 @@ from rightsizer.cluster.connection import ApiConnection, configuration
 from rightsizer.cluster.endpoint import (
     AUTOSCALERS,
     CLUSTER_PROFILES,
+    DAEMON_SETS,
+    DISRUPTION_BUDGETS,
     EVENTS,
     LIMIT_RANGES,
     NAMESPACES,
+    NODES,
     POD_SIZES,
     PODS,
     PROFILES,
@@ -29,16 +33,18 @@ from rightsizer.cluster.endpoint import (
     RECOMMENDATIONS,
     REPLICA_SETS,
     SERVICES,
+    VERTICAL_AUTOSCALERS,
     Endpoint,
     workload_endpoint,
 )
 from rightsizer.cluster.event_json import event_body, event_namespace
-from rightsizer.cluster.listing import METADATA_ONLY, Lister
+from rightsizer.cluster.listing import METADATA_ONLY, ONE_METADATA_ONLY, Lister
 from rightsizer.cluster.metadata import Item, annotations_of, controller_of, labels_of
 from rightsizer.cluster.pod_json import parse_pod
 from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
 from rightsizer.cluster.service import Service, parse_service
-from rightsizer.cluster.transport import Limits, OnRequest, Transport, ignore_request
+from rightsizer.cluster.surroundings_json import parse_disruption_budget, parse_node, parse_vertical_autoscaler
+from rightsizer.cluster.transport import Limits, OnRequest, Request, Transport, ignore_request
 from rightsizer.cluster.workload_json import parse_workload, sized_elsewhere
 from rightsizer.cluster.writing import Writer
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected, ClusterUnreachable
@@ -51,7 +57,7 @@ from rightsizer.strategies import on_create
 from rightsizer.strategies.in_place import ResizePatch
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import REVERT_ANNOTATION, Autoscaler, OwnerRef, Workload
+from rightsizer.workload import REVERT_ANNOTATION, Autoscaler, OwnerRef, Workload, WorkloadRef
 
 # An event is never worth a wait.
 _EVENT_READ_SECONDS = 5.0
@@ -63,6 +69,8 @@ ABSENT_SECONDS = 600.0
 _FEW_WORKLOADS = 10
 
 _LOG = logging.getLogger(__name__)
+
+Parsed = TypeVar("Parsed")
 
 
 class KubernetesCluster:
@@ -146,12 +154,7 @@ class KubernetesCluster:
 
     def autoscalers(self, namespaces: Sequence[str]) -> Listing[Autoscaler]:
         """Empty where the cluster has no autoscaling/v2."""
-        try:
-            listing = self._lister.of_namespaces(AUTOSCALERS, parse_autoscaler, namespaces)
-        except ClusterNotFound:
-            return Listing(())
-        failed = {namespace: error for namespace, error in listing.failed.items() if not isinstance(error, ClusterNotFound)}
-        return Listing(listing.items, failed)
+        return self._of_kind_that_may_be_missing(AUTOSCALERS, parse_autoscaler, namespaces)
 
     def recommendations(self) -> tuple[Recorded, ...]:
         return tuple(self._lister.whole(RECOMMENDATIONS, parse_recommendation))
@@ -165,6 +168,28 @@ class KubernetesCluster:
 
     def quotas(self, namespaces: Sequence[str]) -> Listing[Quota]:
         return self._lister.of_namespaces(QUOTAS, parse_quota, namespaces)
+
+    def disruption_budgets(self, namespaces: Sequence[str]) -> Listing[DisruptionBudget]:
+        return self._lister.of_namespaces(DISRUPTION_BUDGETS, parse_disruption_budget, namespaces)
+
+    def vertical_autoscalers(self, namespaces: Sequence[str]) -> Listing[VerticalAutoscaler]:
+        """Empty where their definition is not installed."""
+        return self._of_kind_that_may_be_missing(VERTICAL_AUTOSCALERS, parse_vertical_autoscaler, namespaces)
+
+    def nodes(self) -> tuple[Node, ...]:
+        return tuple(self._lister.whole(NODES, parse_node))
+
+    def daemon_sets(self) -> tuple[Workload, ...]:
+        return tuple(self._lister.whole(DAEMON_SETS, partial(parse_workload, DAEMON_SETS)))
+
+    def annotations_of(self, ref: WorkloadRef) -> Mapping[str, str]:
+        """Empty where there is no such workload."""
+        endpoint = workload_endpoint(ref.kind)
+        path = endpoint.path(namespace=ref.namespace, name=ref.name)
+        try:
+            return annotations_of(self._transport.call(Request("GET", "get", endpoint.plural, path, accept=ONE_METADATA_ONLY)))
+        except ClusterNotFound:
+            return {}
 
     def pod_sizes(self) -> tuple[PodSizes, ...]:
         """Empty where their definition is not installed."""
@@ -245,6 +270,16 @@ class KubernetesCluster:
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         self._transport.close()
+
+    def _of_kind_that_may_be_missing(
+        self, endpoint: Endpoint, parse: Callable[[Item], Parsed], namespaces: Sequence[str]
+    ) -> Listing[Parsed]:
+        try:
+            listing = self._lister.of_namespaces(endpoint, parse, namespaces)
+        except ClusterNotFound:
+            return Listing(())
+        failed = {namespace: error for namespace, error in listing.failed.items() if not isinstance(error, ClusterNotFound)}
+        return Listing(listing.items, failed)
 
     def _apply(self, endpoint: Endpoint, patch: Patch, *, force: bool) -> dict[str, Any]:
         namespace, name = patch.workload.namespace, patch.workload.name

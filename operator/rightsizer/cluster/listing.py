@@ -23,6 +23,8 @@ FEW_NAMESPACES = 3
 # Only metadata: what is not needed is not even sent. The second form is for servers that cannot.
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
+ONE_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+
 _LOG = logging.getLogger(__name__)
 
 

@@ -34,6 +34,11 @@ def labels_of(item: Item) -> dict[str, str]:
     return dict(item["metadata"].get("labels") or {})
 
 
+def group_of(reference: Item) -> str:
+    """The API group of a reference to another object; empty where it names none."""
+    return str(reference.get("apiVersion") or "").rpartition("/")[0]
+
+
 def own_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Those of an object, or of a pod template, that are ours."""
     annotations = metadata.get("annotations") or {}

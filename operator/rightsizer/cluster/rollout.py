@@ -99,6 +99,35 @@ def argo_rollout_standing(item: Mapping[str, Any]) -> Standing:
     return (RolloutPhase.FAILED if phase == "Degraded" else RolloutPhase.IN_PROGRESS), words
 
 
+def rolling_steps(kind: str, item: Mapping[str, Any]) -> tuple[int, int]:
+    """How many pods a rolling update has at most above and below the wanted number (surge, unavailable), as the controllers round."""
+    spec, replicas = item.get("spec") or {}, wanted_replicas(item)
+    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    if strategy.get("type") == "OnDelete":
+        return 0, 0
+    if strategy.get("type") == "Recreate":
+        return 0, replicas
+    if kind == "DaemonSet":
+        wanted = int((item.get("status") or {}).get("desiredNumberScheduled", 0))
+        surge = _share(rolling.get("maxSurge", 0), wanted, up=True)
+        return surge, 0 if surge else max(_share(rolling.get("maxUnavailable", 1), wanted, up=True), 1)
+    if kind == "StatefulSet":
+        return 0, max(_share(rolling.get("maxUnavailable", 1), replicas, up=True), 1)
+    surge = _share(rolling.get("maxSurge", "25%"), replicas, up=True)
+    unavailable = _share(rolling.get("maxUnavailable", "25%"), replicas, up=False)
+    # With neither nothing could ever be replaced.
+    return surge, unavailable if surge or unavailable else 1
+
+
+def _share(value: int | str, replicas: int, *, up: bool) -> int:
+    """A number, or a percentage of the replicas."""
+    if isinstance(value, int):
+        return value
+    hundredths = int(value.removesuffix("%")) * replicas
+    return -(-hundredths // 100) if up else hundredths // 100
+
+
 def wanted_replicas(item: Mapping[str, Any]) -> int:
     """`spec.replicas`, which is 1 where it is left out."""
     replicas = (item.get("spec") or {}).get("replicas")

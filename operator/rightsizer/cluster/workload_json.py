@@ -13,6 +13,7 @@ from rightsizer.cluster.rollout import (
     cron_job_standing,
     daemon_set_standing,
     deployment_standing,
+    rolling_steps,
     stateful_set_standing,
     wanted_replicas,
 )
@@ -40,6 +41,7 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
     metadata, spec, template = item["metadata"], item["spec"], _template(endpoint.kind, item)
     phase, message = _STANDINGS[endpoint.kind](item)
     managed_fields = metadata.get("managedFields") or []
+    max_surge, max_unavailable = rolling_steps(endpoint.kind, item)
     return Workload(
         ref=WorkloadRef(namespace=metadata["namespace"], kind=endpoint.kind, name=metadata["name"]),
         uid=metadata["uid"],
@@ -56,6 +58,10 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         owned=owned_fields(managed_fields),
         managers=other_managers(managed_fields),
         sized_at=sized_at(managed_fields),
+        pod_labels=(template.get("metadata") or {}).get("labels") or {},
+        node_selector=template["spec"].get("nodeSelector") or {},
+        max_surge=max_surge,
+        max_unavailable=max_unavailable,
         pod_annotations=own_annotations(template.get("metadata") or {}),
         pod_selector=label_query(spec.get("selector") or {}),
         merged_by_name=endpoint.kind != ARGO_ROLLOUT or merged_by_name(managed_fields),

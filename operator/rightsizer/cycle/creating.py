@@ -9,12 +9,12 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeVar
 
-from rightsizer.checks.confines import Amount, Confines, LimitRange, Quota
+from rightsizer.checks.confines import Amount, Confines
 from rightsizer.checks.creation import MOST_ENTRIES, beyond_template
-from rightsizer.checks.facts import FieldChange
+from rightsizer.checks.facts import NO_CONFINES, FieldChange
 from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.surroundings import NO_SURROUNDINGS, Surroundings
 from rightsizer.errors import ClusterError
 from rightsizer.ports import Cluster, Recorded
 from rightsizer.profile import AT_CREATION, Mode
@@ -22,8 +22,6 @@ from rightsizer.strategies.on_create import Entry, PodSizes, changed, fitting, s
 from rightsizer.workload import Workload, WorkloadRef
 
 logger = logging.getLogger(__name__)
-
-Confining = TypeVar("Confining", LimitRange, Quota)
 
 Then = Callable[[ClusterError | None], None]
 """Told once what became of the write: the error, or None."""
@@ -41,14 +39,13 @@ class Creating:
         self,
         found: Iterable[PodSizes] = (),
         *,
-        limit_ranges: Iterable[LimitRange] = (),
-        quotas: Iterable[Quota] = (),
+        surroundings: Surroundings = NO_SURROUNDINGS,
         policy_trouble: str = "",
     ) -> None:
         """`found`: as it stands in the cluster."""
         self._found: Mapping[str, Mapping[str, Entry]] = {one.namespace: one.entries for one in found}
-        self._limit_ranges = _by_namespace(limit_ranges)
-        self._quotas = _by_namespace(quotas)
+        self._surroundings = surroundings
+        self._workloads: dict[WorkloadRef, Workload] = {}
         self._policy_trouble = policy_trouble
         self._templates: dict[WorkloadRef, Workload] = {}
         self._wanted: defaultdict[str, dict[str, Entry]] = defaultdict(dict)
@@ -58,9 +55,10 @@ class Creating:
 
     def seen(self, ruled: Ruled, recorded: Recorded | None) -> Ruled:
         """With the workload as its new pods are, where they are sized at creation; its entry stays. Once for each workload."""
+        workload = ruled.workload
+        self._workloads[workload.ref] = workload
         if not at_creation(ruled):
             return ruled
-        workload = ruled.workload
         self._templates[workload.ref] = workload
         entry = self._entry(workload, recorded)
         if entry is not None:
@@ -71,9 +69,8 @@ class Creating:
     def confines(self, ref: WorkloadRef) -> Confines:
         """What stands around a workload, with what others are to get in this cycle."""
         entries = self._wanted.get(ref.namespace, {})
-        return Confines(
-            limit_ranges=self._limit_ranges.get(ref.namespace, ()),
-            quotas=self._quotas.get(ref.namespace, ()),
+        return replace(
+            self._surroundings.around(self._workloads[ref]) if ref in self._workloads else NO_CONFINES,
             template=self._templates.get(ref),
             promised=self._promised[ref.namespace] - self._beyond.get(ref, Counter()),
             policy_trouble=self._policy_trouble,
@@ -117,10 +114,3 @@ class Creating:
         self._promised[ref.namespace] += beyond - self._beyond.get(ref, Counter())
         self._promised[ref.namespace] -= self._beyond.get(ref, Counter()) - beyond
         self._beyond[ref] = beyond
-
-
-def _by_namespace(found: Iterable[Confining]) -> dict[str, tuple[Confining, ...]]:
-    result: defaultdict[str, tuple[Confining, ...]] = defaultdict(tuple)
-    for one in found:
-        result[one.namespace] += (one,)
-    return dict(result)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
-from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
 from rightsizer.cycle.assignment import Assignment, ByNamespace, Ruled, assign, fallen_back, places_of
 from rightsizer.cycle.case import Case, Proof, look, observed, of_this
@@ -28,6 +27,7 @@ from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.cycle.ruling import Ruling
 from rightsizer.cycle.settling import Settled, Settling, to_be_changed
+from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
@@ -109,14 +109,17 @@ class Cycle:
         writes_at_once: int = WRITES_AT_ONCE,
         rollouts_per_namespace: int = 1,
         methods: Mapping[str, Method] | None = None,
+        own_deployment: WorkloadRef | None = None,
     ) -> None:
         """`rollouts_per_namespace`: how many workloads of a namespace may be in a rollout of ours at a time. `methods`: those that profiles
-        may name; all that are installed now, where none are given."""
+        may name; all that are installed now, where none are given. `own_deployment`: that of the operator, by whose annotation all changes
+        can be stopped."""
         self._methods = known_methods() if methods is None else methods
         self._cluster = cluster
         self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
+        self._looking = Looking(cluster, own_deployment=own_deployment)
         self._resizing = Resizing(cluster)
         self._settling = Settling(cluster, self._resizing)
         self._rollouts_per_namespace = rollouts_per_namespace
@@ -161,9 +164,6 @@ class Cycle:
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.
         failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
-        readable = [place for place in places if place not in failed]
-        limit_ranges, quotas = self._cluster.limit_ranges(readable), self._cluster.quotas(readable)
-        failed |= _not_listed("LimitRangesNotListed", limit_ranges.failed) | _not_listed("QuotasNotListed", quotas.failed)
         for namespace, trouble in failed.items():
             logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
         present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
@@ -171,11 +171,10 @@ class Cycle:
         recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
         annotations = {namespace.name: namespace.annotations for namespace in namespaces}
         assignment = assign(present, profiles, annotations, labels=labels)
-        creating = self._creating(assignment, limit_ranges.items, quotas.items)
-        ruled = {
-            ref: creating.seen(fallen_back(one, _newest_change(one.workload, recorded.get(ref))), recorded.get(ref))
-            for ref, one in assignment.ruled.items()
-        }
+        ruled = {ref: fallen_back(one, _newest_change(one.workload, recorded.get(ref))) for ref, one in assignment.ruled.items()}
+        applying = {ref: one.profile.apply.strategy for ref, one in ruled.items() if one.mode is Mode.APPLY}
+        creating = self._creating(assignment, self._looking.around(applying, annotations, now=self._clock.now()))
+        ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in ruled.items()}
         return _Seen(
             profiles=profiles,
             labels=labels,
@@ -187,14 +186,14 @@ class Cycle:
             creating=creating,
         )
 
-    def _creating(self, assignment: Assignment, limit_ranges: Iterable[LimitRange], quotas: Iterable[Quota]) -> Creating:
+    def _creating(self, assignment: Assignment, surroundings: Surroundings) -> Creating:
         try:
             found = self._cluster.pod_sizes()
         except ClusterForbidden as error:
             # Of no matter to those that are not sized at creation.
-            return Creating(limit_ranges=limit_ranges, quotas=quotas, policy_trouble=f"PodSizes may not be read: {error}")
+            return Creating(surroundings=surroundings, policy_trouble=f"PodSizes may not be read: {error}")
         trouble = self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else ""
-        return Creating(found, limit_ranges=limit_ranges, quotas=quotas, policy_trouble=trouble)
+        return Creating(found, surroundings=surroundings, policy_trouble=trouble)
 
     def _policy_trouble(self) -> str:
         """Why new pods are not sized, if so. Policies that were there a short while ago are not looked for again."""

@@ -176,6 +176,8 @@ class Settling:
         change = standing.change
         if change is None or change.outcome is not Outcome.IN_PROGRESS or change.strategy != IN_PLACE or case.ruled.mode is not Mode.APPLY:
             return standing
+        if any(objection.reason in HOLDS_ALL for objection in standing.verdict.objections):
+            return standing
         turn = watching.turn(case.workload.ref, change)
         return standing if turn is None else replace(standing, change=self._resizing.go_on(change, turn, now=case.now))
 
@@ -279,8 +281,9 @@ def _cause(change: Change) -> str:
     return change.message if change.outcome is Outcome.FAILED else ASKED_FOR
 
 
-HOLDS_ALL = (Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
-"""Objections that also hold a reversal back: a person wants nothing to happen, or it would come to nothing."""
+HOLDS_ALL = (Reason.STOPPED, Reason.FROZEN, Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
+"""Objections that also hold back a reversal, and the next pod of a change in place: a person wants nothing to happen, or it would come to
+nothing."""
 
 
 def _log(case: Case, change: Change) -> None:

@@ -6,6 +6,7 @@ name the field; the rest of the profile goes on working with the default in that
 
 from __future__ import annotations
 
+from rightsizer.profile.change_window import DAYS, ChangeWindow, next_opening
 from rightsizer.profile.manifest import API_VERSION, load_profile, parse_profile
 from rightsizer.profile.profile import (
     CLUSTER_KIND,
@@ -53,6 +54,7 @@ __all__ = [
     "API_VERSION",
     "AT_CREATION",
     "CLUSTER_KIND",
+    "DAYS",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
@@ -67,6 +69,7 @@ __all__ = [
     "ON_CREATE",
     "ROLLOUT",
     "ApplyRule",
+    "ChangeWindow",
     "ContainerRule",
     "EffectiveMode",
     "EvidenceRule",
@@ -87,6 +90,7 @@ __all__ = [
     "kinds_to_list",
     "load_profile",
     "lowest",
+    "next_opening",
     "parse_profile",
     "parse_statistic",
     "select_profile",

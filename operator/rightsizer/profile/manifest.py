@@ -14,6 +14,7 @@ from typing import Any
 
 from rightsizer.errors import InvalidProfile
 from rightsizer.profile import value
+from rightsizer.profile.change_window_manifest import change_windows
 from rightsizer.profile.profile import (
     CLUSTER_KIND,
     DEFAULT_KINDS,
@@ -102,7 +103,7 @@ def _usable_risk(profile: Profile, findings: Findings) -> RiskBudget:
 def _profile(root: Section, findings: Findings) -> Profile:
     metadata, spec, status = root.section("metadata", closed=False), root.section("spec"), root.raw("status")
     workloads = spec.section("workloads")
-    apply_rule, strategy_known = _apply_rule(spec.section("apply"))
+    apply_rule, strategy_known = _apply_rule(spec.section("apply"), findings)
     mode = spec.take("mode", value.choice(Mode), Mode.RECOMMEND)
     cluster_wide = root.raw("kind") == CLUSTER_KIND
     window, raise_after, lower_after = _times(spec)
@@ -277,7 +278,7 @@ def _risk(section: Section) -> RiskBudget:
     return RiskBudget(section.take("timeAboveRequest", value.small_share, None), section.take("oomKillsPer1000Days", value.kills, None))
 
 
-def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
+def _apply_rule(section: Section, findings: Findings) -> tuple[ApplyRule, bool]:
     """The rule, and whether its strategy is known: one that is not may be wanted because it restarts nothing."""
     default = ApplyRule()
     strategy = section.take("strategy", value.one_of(ROLLOUT, IN_PLACE, ON_CREATE), default.strategy, instead="")
@@ -286,6 +287,9 @@ def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
         strategy=strategy or default.strategy,
         minimum_change=section.take("minimumChange", value.share(maximum=100), default.minimum_change),
         lower_at_most_every_seconds=section.take("lowerAtMostEvery", value.duration, default.lower_at_most_every_seconds),
+        windows=change_windows(section, findings),
+        # Whoever writes it means false: true is the default.
+        raise_outside_windows=section.take("raiseOutsideWindows", value.flag, default.raise_outside_windows, instead=False),
         fallback=fallback or None,
         # Where it cannot be read, nobody's fields are taken.
         take_ownership=section.take("takeOwnership", value.one_of(*TAKE_OWNERSHIP), default.take_ownership, instead=NEVER),

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from rightsizer.errors import InvalidQuantity
+from rightsizer.profile.change_window import ChangeWindow
 from rightsizer.quantities import GIBIBYTE, MEBIBYTE, format_duration
 from rightsizer.workload import ResourceName
 
@@ -170,6 +171,8 @@ class VerifyRule:
 class ApplyRule:
     """When a recommendation is applied. `minimum_change` is a share; times in seconds.
 
+    `windows`: when a change may begin; without any, at all times. `raise_outside_windows`: memory that an OOM kill or its limit asks for is
+    raised at all times.
     `fallback`: the strategy for what cannot be resized in place; None: it is left. `take_ownership`: whose fields are taken over, one of
     FROM_TOOLS, ALWAYS, NEVER. `max_concurrent`: how many workloads of the profile may be in a rollout at a time; after one that was taken
     back, nothing is lowered in the others for `pause_after_failure_seconds`.
@@ -178,6 +181,8 @@ class ApplyRule:
     strategy: str = ROLLOUT
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
+    windows: tuple[ChangeWindow, ...] = ()
+    raise_outside_windows: bool = True
     fallback: str | None = None
     take_ownership: str = FROM_TOOLS
     max_concurrent: int = 1

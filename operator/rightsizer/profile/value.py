@@ -51,6 +51,12 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(element) for element in value)
 
 
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Unexpected(value, "true or false")
+    return value
+
+
 def whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _Unexpected(value, "a whole number")
