@@ -18,7 +18,7 @@ _CPU_PERIOD_MICROSECONDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ContainerCgroup:
-    """What the kernel holds a container to: limits in millicores and bytes, None without one; `cpu_shares` as of version 1 (1024 a core)."""
+    """What the kernel holds a container to: limits in millicores and bytes, None without one; `cpu_shares` of version 1 (1024 a core)."""
 
     cpu_limit: int | None
     memory_limit: int | None

@@ -11,6 +11,9 @@ from pathlib import Path
 SOCKET = "/run/containerd/containerd.sock"
 """cAdvisor looks for it there and nowhere else; the node's own `/run` makes it private."""
 
+# Where kubelet, containerd and runc leave things of the machine, some of it at paths that cannot be changed.
+HIDDEN = ("/run", "/var/lib", "/var/log")
+
 # What a kubelet writes into every machine it runs on; where it reads the value already, it writes nothing.
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": 1,

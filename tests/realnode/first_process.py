@@ -21,7 +21,7 @@ START_SECONDS = 30.0
 def main() -> int:
     plan = json.loads(Path(sys.argv[1]).read_text())
     folder = Path(plan["folder"])
-    hide_places(folder, plan["kernel_settings"])
+    hide(plan["hidden"], kernel_settings=plan["kernel_settings"], pretended=folder / "kernel-settings")
     containerd = start(folder, "containerd", plan["containerd"])
     if not wait_for_socket(plan["socket"], containerd):
         return 1
@@ -31,12 +31,11 @@ def main() -> int:
     return wait({containerd.pid: "containerd", kubelet.pid: "kubelet"})
 
 
-def hide_places(folder: Path, kernel_settings: dict[str, int]) -> None:
-    """Own `/proc` for the own process ids, own `/run` and `/var/log`, and kernel settings that look as a kubelet would make them."""
+def hide(places: list[str], *, kernel_settings: dict[str, int], pretended: Path) -> None:
+    """Own `/proc` for the own process ids, empty places instead of the machine's, and kernel settings as a kubelet would make them."""
     mount("proc", "/proc", "proc")
-    mount("tmpfs", "/run", "tmpfs")
-    mount("tmpfs", "/var/log", "tmpfs")
-    pretended = folder / "kernel-settings"
+    for place in places:
+        mount("tmpfs", place, "tmpfs")
     for name, value in kernel_settings.items():
         file = pretended / name
         file.parent.mkdir(parents=True, exist_ok=True)

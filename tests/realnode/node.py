@@ -132,7 +132,15 @@ class RealNode:
     def _token(self) -> str:
         return self._bed.kubectl("create", "token", self.name, "-n", _NAMESPACE, "--duration=24h").strip()
 
+    def _check_visible(self) -> None:
+        needed = (self._folder, self._programs.packages, self._programs.kubelet, self._bed.directory, Path(sys.executable))
+        for path in needed:
+            for hidden in configuration.HIDDEN:
+                if path.resolve().is_relative_to(Path(hidden).resolve()):
+                    raise TestbedError(f"{path} is below {hidden}, which a node hides: set TMPDIR or RIGHTSIZER_CACHE to another place")
+
     def _launch(self) -> None:
+        self._check_visible()
         self._write_files()
         keep = "keep" if os.environ.get(KEEP_VARIABLE) else ""
         first = [sys.executable, "-I", "-S", str(_FIRST_PROCESS), str(self._folder / "plan.json")]
@@ -160,6 +168,7 @@ class RealNode:
         plan = {
             "folder": str(folder),
             "socket": configuration.SOCKET,
+            "hidden": configuration.HIDDEN,
             "kernel_settings": configuration.KERNEL_SETTINGS,
             "containerd": ["containerd", "--config", str(folder / "containerd.toml")],
             "imports": [["ctr", "--address", configuration.SOCKET, "-n", "k8s.io", "images", "import", str(archive)]],
