@@ -18,11 +18,10 @@ _CPU_PERIOD_MICROSECONDS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ContainerCgroup:
-    """What the kernel holds a container to: limits in millicores and bytes, None without one; `cpu_shares` of version 1 (1024 a core)."""
+    """What the kernel holds a container to: limits in millicores and bytes, None without one."""
 
     cpu_limit: int | None
     memory_limit: int | None
-    cpu_shares: int | None
 
 
 def is_unified(root: Path = ROOT) -> bool:
@@ -72,7 +71,6 @@ def of_container(name: str, container_id: str, root: Path = ROOT) -> ContainerCg
     return ContainerCgroup(
         cpu_limit=None if quota < 0 else quota * 1000 // _number(cpu / "cpu.cfs_period_us"),
         memory_limit=None if limit > _UNLIMITED_BYTES else limit,
-        cpu_shares=_number(cpu / "cpu.shares"),
     )
 
 
@@ -82,7 +80,6 @@ def _unified(folder: Path) -> ContainerCgroup:
     return ContainerCgroup(
         cpu_limit=None if quota == "max" else int(quota) * 1000 // int(period or _CPU_PERIOD_MICROSECONDS),
         memory_limit=None if limit == "max" else int(limit),
-        cpu_shares=None,  # weights are made of shares by a formula that changed between versions of runc
     )
 
 

@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("cat", "dd", "mkfifo", "sh", "sleep", "true")
+COMMANDS = ("dd", "mkfifo", "rm", "sh", "sleep")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MEDIA = "application/vnd.oci.image"
 

@@ -30,6 +30,8 @@ from tests.testbed.kubectl import Manifest
 ROOT = Path(__file__).parents[2]
 IMAGE = "rightsizer.invalid/busybox:1"
 START_SECONDS = 60.0
+HOUSEKEEPING_SECONDS = 2
+"""How often cAdvisor looks at a container."""
 LINES_OF_LOG_IN_ERRORS = 12
 _NAMESPACE = "kube-system"
 _FIRST_PROCESS = Path(__file__).with_name("first_process.py")
@@ -41,7 +43,7 @@ class RealNode:
     def __init__(self, bed: Testbed, programs: Programs) -> None:
         self._bed = bed
         self._programs = programs
-        self._folder = Path(tempfile.mkdtemp(prefix="rightsizer-node-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="rightsizer-node-"))
         self.name = f"real-{secrets.token_hex(3)}"
         self._port = free_ports(1)[0]
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -76,9 +78,9 @@ class RealNode:
                     pipe.close()
             self._keeper.wait()
         # The keeper has done both already, unless it was killed.
-        cgroups.remove(self._folder.name)
+        cgroups.remove(self.directory.name)
         if not os.environ.get(KEEP_VARIABLE):
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     # What runs on it
 
@@ -92,7 +94,7 @@ class RealNode:
         """What the kernel holds this container of a pod to now; TestbedError while it has no id, FileNotFoundError when it does not run."""
         for status in pod.get("status", {}).get("containerStatuses", []):
             if status["name"] == container and status.get("containerID"):
-                return cgroups.of_container(self._folder.name, str(status["containerID"]).rpartition("/")[2])
+                return cgroups.of_container(self.directory.name, str(status["containerID"]).rpartition("/")[2])
         raise TestbedError(f"container {container} of pod {pod['metadata']['name']} has not started")
 
     def scrape_config(self, *, interval_seconds: int = 5) -> dict[str, Any]:
@@ -103,7 +105,6 @@ class RealNode:
             "metrics_path": "/metrics/cadvisor",
             "scrape_interval": f"{interval_seconds}s",
             "scrape_timeout": f"{interval_seconds}s",
-            "honor_labels": True,
             "tls_config": {"insecure_skip_verify": True},  # signed by itself
             "authorization": {"credentials": self._token()},
             "static_configs": [{"targets": [f"127.0.0.1:{self._port}"], "labels": {"node": self.name}}],
@@ -133,7 +134,7 @@ class RealNode:
         return self._bed.kubectl("create", "token", self.name, "-n", _NAMESPACE, "--duration=24h").strip()
 
     def _check_visible(self) -> None:
-        needed = (self._folder, self._programs.packages, self._programs.kubelet, self._bed.directory, Path(sys.executable))
+        needed = (self.directory, self._programs.packages, self._programs.kubelet, self._bed.directory, Path(sys.executable))
         for path in needed:
             for hidden in configuration.HIDDEN:
                 if path.resolve().is_relative_to(Path(hidden).resolve()):
@@ -143,9 +144,9 @@ class RealNode:
         self._check_visible()
         self._write_files()
         keep = "keep" if os.environ.get(KEEP_VARIABLE) else ""
-        first = [sys.executable, "-I", "-S", str(_FIRST_PROCESS), str(self._folder / "plan.json")]
+        first = [sys.executable, "-I", "-S", str(_FIRST_PROCESS), str(self.directory / "plan.json")]
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "tests.realnode.keeper", str(os.getpid()), str(self._folder), keep, *first],
+            [sys.executable, "-m", "tests.realnode.keeper", str(os.getpid()), str(self.directory), keep, *first],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -154,7 +155,7 @@ class RealNode:
         )
 
     def _write_files(self) -> None:
-        folder = self._folder
+        folder = self.directory
         archive = folder / "image.tar"
         write_image(archive, name=IMAGE, busybox=self._programs.busybox)
         (folder / "containerd.toml").write_text(configuration.containerd(folder, image=IMAGE))
@@ -177,7 +178,7 @@ class RealNode:
         (folder / "plan.json").write_text(json.dumps(plan))
 
     def _kubelet(self) -> list[str]:
-        folder = self._folder
+        folder = self.directory
         return [
             str(self._programs.kubelet),
             f"--config={folder / 'kubelet.json'}",
@@ -186,6 +187,7 @@ class RealNode:
             f"--root-dir={folder / 'kubelet'}",
             f"--cert-dir={folder / 'certificates'}",
             f"--node-labels={REAL_NODE_LABEL}=true",
+            f"--housekeeping-interval={HOUSEKEEPING_SECONDS}s",
             f"--register-with-taints={REAL_NODE_LABEL}=true:NoSchedule",
         ]
 
@@ -209,7 +211,7 @@ class RealNode:
 
     def _ends_of_logs(self) -> str:
         texts = []
-        for log in (self._folder / f"{name}.log" for name in ("node", "containerd", "kubelet")):
+        for log in (self.directory / f"{name}.log" for name in ("node", "containerd", "kubelet")):
             lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
             texts.append("\n".join([f"{log.name}:", *lines[-LINES_OF_LOG_IN_ERRORS:]]))
         return "\n".join(texts)
