@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ import numpy as np
 from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterOwned, ClusterStale
 from rightsizer.history import SLOT_SECONDS, PodSeries, Span, UsageBatch, UsageKind
+from rightsizer.pod import Pod
 from rightsizer.ports import EventTarget, Listing, Load, Namespace, OomSeries, PodOwners, Recorded
 from rightsizer.profile import Profile, parse_profile
-from rightsizer.quantities import cpu_millicores, memory_bytes
+from rightsizer.strategies.in_place import ResizePatch
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
 from rightsizer.workload import (
@@ -27,15 +28,12 @@ from rightsizer.workload import (
     Container,
     FieldPath,
     OwnerRef,
-    Pod,
     ResourceName,
     RolloutPhase,
-    SizeField,
     Workload,
     WorkloadRef,
 )
-
-_FIELDS: Mapping[str, SizeField] = {"requests": "request", "limits": "limit"}
+from tests.fake_kubelet import Kubelet, asked_for, left_by, next_version, sent_sizes, with_sent
 
 
 class FakeClock:
@@ -218,7 +216,7 @@ class _Stored:
     status_history: list[Mapping[str, Any]] = field(default_factory=list)
 
 
-WRITES = ("apply", "write_recommendation", "delete_recommendation", "write_profile_status", "write_pod_sizes")
+WRITES = ("apply", "resize", "write_recommendation", "delete_recommendation", "write_profile_status", "write_pod_sizes")
 
 
 class FakeCluster(Faults):
@@ -240,6 +238,12 @@ class FakeCluster(Faults):
         self.stored_pod_sizes: dict[str, PodSizes] = {}
         self.stored_limit_ranges: list[LimitRange] = []
         self.stored_quotas: list[Quota] = []
+        self.resized: list[ResizePatch] = []
+        """The resizes that were accepted."""
+        self.kubelet = Kubelet.APPLIES
+        """What becomes of a resize; refusals are faults of the call `resize`. See `kubelet_of` for single pods."""
+        self.kubelet_of: dict[str, Kubelet] = {}
+        self.kubelet_time: Callable[[], float] = lambda: 0.0
         self.missing_policy = ""
         """Why pods are not sized at their creation, if so."""
 
@@ -267,6 +271,44 @@ class FakeCluster(Faults):
     def pods(self, namespaces: Sequence[str]) -> Listing[Pod]:
         failed = self._failed("pods", namespaces)
         return Listing(tuple(pod for pod in self.stored_pods if pod.namespace in namespaces and pod.namespace not in failed), failed)
+
+    def pods_of(self, workloads: Sequence[Workload]) -> Listing[Pod]:
+        """Those of their namespaces, as where the workloads are many."""
+        failed = self._failed("pods_of", sorted({workload.ref.namespace for workload in workloads}))
+        wanted = {workload.ref.namespace for workload in workloads} - set(failed)
+        return Listing(tuple(pod for pod in self.stored_pods if pod.namespace in wanted), failed)
+
+    def resize(self, patch: ResizePatch) -> Pod:
+        self.called("resize", [patch.namespace], patch.pod)
+        before = self.pod(patch.pod, namespace=patch.namespace)
+        metadata = patch.body["metadata"]
+        if (before.uid, before.resource_version) != (metadata["uid"], metadata["resourceVersion"]):
+            raise ClusterStale(f"{patch.pod}: the object has been modified")
+        asked = asked_for(before, patch.body)
+        if asked != before:
+            self.resized.append(patch)
+            self._store_pod(left_by(self.kubelet_of.get(patch.pod, self.kubelet), asked, at=self.kubelet_time()))
+        self.raise_fault("resize", [patch.namespace], after=True)
+        return asked
+
+    def pod(self, name: str, *, namespace: str = "shop") -> Pod:
+        found = next((pod for pod in self.stored_pods if (pod.namespace, pod.name) == (namespace, name)), None)
+        if found is None:
+            raise ClusterNotFound(f"pods {namespace}/{name}: not found")
+        return found
+
+    def edit_pod(self, name: str, *, namespace: str = "shop", **fields: Any) -> Pod:
+        """Something happens to it: any field of `Pod`."""
+        before = self.pod(name, namespace=namespace)
+        return self._store_pod(replace(before, **{"resource_version": next_version(before.resource_version), **fields}))
+
+    def let_kubelet(self, name: str, does: Kubelet, *, namespace: str = "shop") -> Pod:
+        """The kubelet comes to another end with what was asked of the pod, such as APPLIES after DEFERS."""
+        return self._store_pod(left_by(does, self.pod(name, namespace=namespace), at=self.kubelet_time()))
+
+    def _store_pod(self, pod: Pod) -> Pod:
+        self.stored_pods = [pod if (each.namespace, each.name) == (pod.namespace, pod.name) else each for each in self.stored_pods]
+        return pod
 
     def replica_set_owners(self, namespaces: Sequence[str]) -> Mapping[tuple[str, str], OwnerRef]:
         self.called("replica_set_owners", namespaces)
@@ -350,7 +392,7 @@ class FakeCluster(Faults):
     def edit(self, ref: WorkloadRef, **fields: Any) -> Workload:
         """Somebody changed it: any field of `Workload`."""
         before = self.stored_workloads[ref]
-        self.stored_workloads[ref] = replace(before, **fields, resource_version=_next(before.resource_version))
+        self.stored_workloads[ref] = replace(before, **fields, resource_version=next_version(before.resource_version))
         return self.stored_workloads[ref]
 
     def end_rollout(self, ref: WorkloadRef) -> None:
@@ -392,18 +434,9 @@ def _copied(recorded: Recorded) -> Recorded:
     return replace(recorded, spec=json.loads(json.dumps(recorded.spec)), status=json.loads(json.dumps(recorded.status)))
 
 
-def _next(resource_version: str) -> str:
-    return str(int(resource_version) + 1)
-
-
 def _sent(body: Mapping[str, Any]) -> Iterator[tuple[FieldPath, int | None]]:
     """The fields of a patch; None for one that is to go."""
-    pod = body["spec"]["template"]["spec"]
-    for container in [*pod.get("containers", []), *pod.get("initContainers", [])]:
-        for section, values in container["resources"].items():
-            for resource, text in values.items():
-                read = cpu_millicores if resource == "cpu" else memory_bytes
-                yield FieldPath(container["name"], resource, _FIELDS[section]), None if text is None else read(text)
+    yield from sent_sizes(body["spec"]["template"]["spec"])
 
 
 def _changed(patch: Patch, workload: Workload) -> dict[FieldPath, int | None]:
@@ -425,15 +458,11 @@ def _patched(patch: Patch, before: Workload) -> Workload:
         owned=owned,
         managers=managers,
         generation=before.generation + 1,
-        resource_version=_next(before.resource_version),
+        resource_version=next_version(before.resource_version),
         rollout=RolloutPhase.IN_PROGRESS if before.replicas else RolloutPhase.COMPLETE,
         rollout_message="the controller has not seen the newest template yet" if before.replicas else "",
     )
 
 
 def _with(container: Container, changed: Mapping[FieldPath, int | None]) -> Container:
-    sizes = container.sizes
-    for path, value in changed.items():
-        if path.container == container.name:
-            sizes = sizes.with_value(path.resource, path.field, value)
-    return replace(container, sizes=sizes)
+    return replace(container, sizes=with_sent(container.name, container.sizes, changed))

@@ -23,9 +23,12 @@ A caller catches the narrowest class that it can do something about; the edge of
         ├── ClusterStale               409 without causes: the object changed since it was read
         ├── ClusterOwned               409 with causes: other field managers own the fields
         └── ClusterRejected            400, 422, 500 on a malformed patch: never retried
+            └── ResizeRefused              a pod is not resized in place, and why; also where the answer is a 403 or 404
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 
 class RightsizerError(Exception):
@@ -127,3 +130,31 @@ class ClusterOwned(ClusterError):
 
 class ClusterRejected(ClusterError):
     """The API server understood the request and found it invalid. Never retried."""
+
+
+class ResizeReason(StrEnum):
+    """The one word for why a pod is not resized in place, whoever found it out: we ourselves, or the API server."""
+
+    POD_NOT_RUNNING = "PodNotRunning"
+    POD_NOT_READY = "PodNotReady"
+    OPTED_OUT = "OptedOut"
+    UNSUPPORTED = "ResizeUnsupported"
+    POD_LEVEL_RESOURCES = "PodLevelResources"
+    QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"
+    REQUEST_ABOVE_LIMIT = "RequestAboveLimit"
+    NEEDS_ROLLOUT = "NeedsRollout"
+    NEEDS_RESTART = "NeedsRestart"
+    MEMORY_IN_USE = "MemoryInUse"
+    NODE_TOO_SMALL = "NodeTooSmall"
+    LIMIT_RANGE_FORBIDS = "LimitRangeForbids"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    REJECTED = "ResizeRejected"
+
+
+class ResizeRefused(ClusterRejected):
+    """The API server does not resize the pod, and asking the same again does not help. `detail` says why, in the server's words."""
+
+    def __init__(self, message: str, *, reason: ResizeReason, detail: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.detail = detail

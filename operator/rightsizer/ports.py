@@ -10,10 +10,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.errors import ClusterError
 from rightsizer.history import PodSeries, Span, UsageBatch, UsageKind
+from rightsizer.pod import Pod
 from rightsizer.profile import Profile
+from rightsizer.strategies.in_place import ResizePatch
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload, WorkloadRef
+from rightsizer.workload import Autoscaler, OwnerRef, Workload, WorkloadRef
 
 Item = TypeVar("Item")
 
@@ -100,12 +102,16 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A ResourceRecommendation as it stands in the cluster. `spec` and `status` are the API's JSON."""
+    """A ResourceRecommendation as it stands in the cluster. `spec` and `status` are the API's JSON.
+
+    `revert_asked`: a person wants the change of this time (unix seconds) taken back.
+    """
 
     workload: WorkloadRef
     name: str
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
+    revert_asked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,17 @@ class Cluster(Protocol):
         ...
 
     def pods(self, namespaces: Sequence[str]) -> Listing[Pod]: ...
+
+    def pods_of(self, workloads: Sequence[Workload]) -> Listing[Pod]:
+        """The pods of these workloads, by their labels where they are few. Others may be among them: its owner says whose it is."""
+        ...
+
+    def resize(self, patch: ResizePatch) -> Pod:
+        """Ask for other sizes of a running pod, and answer it as it is then; the kubelet acts later, see `Pod.resize_state`.
+
+        ResizeRefused with the reason where it cannot be; ClusterStale where the pod is not what was seen; ClusterNotFound where it is gone.
+        """
+        ...
 
     def replica_set_owners(self, namespaces: Sequence[str]) -> Mapping[tuple[str, str], OwnerRef]: ...
 

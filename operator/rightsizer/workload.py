@@ -18,6 +18,8 @@ SizeField = Literal["request", "limit"]
 
 MODE_ANNOTATION = "rightsizer.dev/mode"
 PAUSED_ANNOTATION = "rightsizer.dev/paused"
+REVERT_ANNOTATION = "rightsizer.dev/revert"
+"""On a recommendation: the time of the change that is to be taken back."""
 ANNOTATION_PREFIX = "rightsizer.dev/"
 
 _REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")
@@ -69,6 +71,14 @@ class Sizes:
     def get(self, resource: ResourceName, field: SizeField) -> int | None:
         return self.request(resource) if field == "request" else self.limit(resource)
 
+    @property
+    def guaranteed(self) -> bool:
+        """Whether it has limits for both, and requests equal to them: what each container of a Guaranteed pod has."""
+        # A request that is left out is set to the limit by the API server; a limit of 0 counts as none for the QoS class.
+        cpu = bool(self.cpu_limit) and self.cpu_request in (None, self.cpu_limit)
+        memory = bool(self.memory_limit) and self.memory_request in (None, self.memory_limit)
+        return cpu and memory
+
     def with_value(self, resource: ResourceName, field: SizeField, value: int | None) -> Sizes:
         """A copy with one of the four numbers set to `value`, or unset with None."""
         return replace(self, **{f"{resource}_{field}": value})
@@ -119,7 +129,7 @@ class Workload:
     `replicas` is the number of pods wanted now. `rollout_message` says why a rollout is not complete, in the API's words.
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
-    `pod_annotations`: those of the pod template that are ours.
+    `pod_annotations`: those of the pod template that are ours. `pod_selector`: the labels of its pods as a query of the API.
     """
 
     ref: WorkloadRef
@@ -138,6 +148,7 @@ class Workload:
     managers: Mapping[FieldPath, str] = field(default_factory=dict)
     sized_at: float | None = None
     pod_annotations: Mapping[str, str] = field(default_factory=dict)
+    pod_selector: str = ""
 
     @property
     def sizable(self) -> tuple[Container, ...]:
@@ -147,39 +158,10 @@ class Workload:
     @property
     def guaranteed(self) -> bool:
         """Whether its pods are of QoS class Guaranteed: each container has limits for both, and requests equal to them."""
-        return bool(self.containers) and all(_guaranteed(container.sizes) for container in self.containers)
+        return bool(self.containers) and all(container.sizes.guaranteed for container in self.containers)
 
     def container(self, name: str) -> Container | None:
         return next((container for container in self.containers if container.name == name), None)
-
-
-def _guaranteed(sizes: Sizes) -> bool:
-    # A request that is left out is set to the limit by the API server; a limit of 0 counts as none for the QoS class.
-    cpu = bool(sizes.cpu_limit) and sizes.cpu_request in (None, sizes.cpu_limit)
-    memory = bool(sizes.memory_limit) and sizes.memory_request in (None, sizes.memory_limit)
-    return cpu and memory
-
-
-@dataclass(frozen=True, slots=True)
-class PodContainer:
-    """One container of a running pod, with what its last end was. `oom_killed_at` is in unix seconds."""
-
-    name: str
-    memory_limit: int | None
-    restarts: int = 0
-    oom_killed_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pod:
-    """A pod as the API server shows it now. `created_at` is in unix seconds; `owner` is None for a pod without controller."""
-
-    namespace: str
-    name: str
-    owner: OwnerRef | None
-    phase: str
-    created_at: float
-    containers: tuple[PodContainer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rightsizer.cluster.pod_json import parse_pod
 from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
 from rightsizer.cluster.workload_json import parse_workload
 from rightsizer.errors import ClusterRejected, InvalidQuantity
+from rightsizer.pod import PodContainer
 from rightsizer.ports import EventTarget, Recorded
 from rightsizer.status.naming import recommendation_name
 from rightsizer.workload import (
@@ -20,7 +21,6 @@ from rightsizer.workload import (
     Container,
     FieldPath,
     OwnerRef,
-    PodContainer,
     Role,
     RolloutPhase,
     ScalingMetric,
@@ -31,6 +31,7 @@ from tests.api_objects import app_container, deployment, managed, pod, template_
 
 MEBIBYTE = 1024 * 1024
 MORNING = datetime(2026, 1, 31, 8, tzinfo=UTC).timestamp()
+GIBIBYTE_LIMIT = Sizes(memory_limit=1024 * MEBIBYTE)
 APP = 'k:{"name":"app"}'
 APP_FIELDS: dict[str, Any] = {"f:resources": {"f:requests": {"f:cpu": {}, "f:memory": {}}, "f:limits": {"f:memory": {}}}}
 
@@ -185,7 +186,7 @@ def test_pod() -> None:
     parsed = parse_pod(pod())
     assert (parsed.namespace, parsed.name, parsed.owner) == ("shop", "web-7d4b9c6f5-x2x4z", OwnerRef("ReplicaSet", "web-7d4b9c6f5"))
     assert (parsed.phase, parsed.created_at) == ("Running", MORNING)
-    assert parsed.containers == (PodContainer("app", memory_limit=1024 * MEBIBYTE),)
+    assert parsed.containers == (PodContainer("app", 1024 * MEBIBYTE, sizes=GIBIBYTE_LIMIT, started_at=MORNING + 1, ready=True),)
 
 
 def test_pod_without_owner_and_status() -> None:
@@ -193,7 +194,7 @@ def test_pod_without_owner_and_status() -> None:
     del item["status"]
     parsed = parse_pod(item)
     assert (parsed.owner, parsed.phase) == (None, "Unknown")
-    assert parsed.containers == (PodContainer("app", memory_limit=1024 * MEBIBYTE),)
+    assert parsed.containers == (PodContainer("app", memory_limit=1024 * MEBIBYTE, sizes=GIBIBYTE_LIMIT),)
 
 
 def test_owner_that_does_not_control_is_none() -> None:
@@ -222,7 +223,8 @@ WAITING = {"waiting": {"reason": "CrashLoopBackOff"}}
 def test_oom_kill_of_a_container(status: dict[str, Any], killed_at: float | None) -> None:
     item = pod()
     item["status"]["containerStatuses"] = [{"name": "app", "restartCount": 4, **status}]
-    assert parse_pod(item).containers == (PodContainer("app", 1024 * MEBIBYTE, restarts=4, oom_killed_at=killed_at),)
+    (found,) = parse_pod(item).containers
+    assert (found.memory_limit, found.restarts, found.oom_killed_at) == (1024 * MEBIBYTE, 4, killed_at)
 
 
 def test_memory_limit_that_the_kubelet_has_set_counts() -> None:
@@ -238,7 +240,7 @@ def test_native_sidecar_of_a_pod_is_seen_and_init_containers_are_not() -> None:
         {"name": "migrate", "restartCount": 1, "state": {}},
         {"name": "proxy", "restartCount": 2, "state": {}, "lastState": KILLED},
     ]
-    assert parse_pod(item).containers[1:] == (PodContainer("proxy", None, restarts=2, oom_killed_at=MORNING),)
+    assert parse_pod(item).containers[1:] == (PodContainer("proxy", None, restarts=2, oom_killed_at=MORNING, role=Role.SIDECAR),)
 
 
 def test_autoscaler_keeps_the_metrics_that_depend_on_requests() -> None:

@@ -19,6 +19,7 @@ MANIFESTS = ROOT / "manifests"
 APPLY = MANIFESTS
 RECOMMEND_ONLY = MANIFESTS / "recommend-only"
 ON_CREATE = MANIFESTS / "on-create"
+IN_PLACE = MANIFESTS / "in-place"
 EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
 
 Manifest = dict[str, Any]
@@ -124,6 +125,11 @@ def test_on_create_grants_its_own_objects_and_a_look_at_the_policies() -> None:
     (role,) = of_kind(installed(ON_CREATE), "ClusterRole")
     policies = {identity(one).split("/")[1] for one in of_kind(installed(ON_CREATE), "MutatingAdmissionPolicy")}
     assert [set(rule["resourceNames"]) for rule in role["rules"] if "resourceNames" in rule] == [policies]
+
+
+def test_in_place_grants_resizes_and_nothing_else_of_pods() -> None:
+    assert grants(IN_PLACE) == {("", "pods/resize", "patch")}
+    assert grants(IN_PLACE) & (grants(APPLY) | grants(ON_CREATE)) == set()
 
 
 @pytest.mark.parametrize("kind", ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"])

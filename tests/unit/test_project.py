@@ -16,6 +16,7 @@ import pytest
 import rightsizer
 from rightsizer.checks.facts import Reason
 from rightsizer.cli.exits import ExitCode
+from rightsizer.errors import ResizeReason
 from rightsizer.metrics import OperatorMetrics
 from rightsizer.settings import PREFIX, Settings
 
@@ -126,6 +127,10 @@ def test_the_readme_has_every_exit_code() -> None:
 
 def test_the_readme_explains_every_reason_of_a_check() -> None:
     assert [str(reason) for reason in Reason if f"`{reason}`" not in README] == []
+
+
+def test_the_readme_explains_why_a_pod_is_not_resized() -> None:
+    assert [str(reason) for reason in ResizeReason if f"`{reason}`" not in README] == []
 
 
 def test_the_readme_has_every_metric_of_the_operator() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from rightsizer.cycle import Cycle, CycleReport, Measuring
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.history import SLOT_SECONDS, History, PodSeries
+from rightsizer.pod import Pod, PodContainer
 from rightsizer.ports import OomSeries
-from rightsizer.workload import Container, OwnerRef, Pod, PodContainer, RolloutPhase, Sizes, Workload, WorkloadRef
+from rightsizer.workload import Container, OwnerRef, RolloutPhase, Sizes, Workload, WorkloadRef
 from tests.fakes import FakeClock, FakeCluster, FakeUsageSource, PodUsage
 from tests.unit.builders import DAY, MI, NOW, WIDE, workload
 
@@ -22,6 +23,7 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock(NOW + 60)
         self.cluster = FakeCluster()
+        self.cluster.kubelet_time = self.clock.now
         self.source = FakeUsageSource()
         self.progress: list[float] = []
         self.history_folder: Path | None = None
@@ -41,7 +43,7 @@ class World:
             progress=self._progress,
         )
         # One at a time, so that what happens has an order.
-        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once)
+        self.cycle = Cycle(self.cluster, self.measuring, self.clock, writes_at_once=self.writes_at_once, rollouts_per_namespace=100)
 
     def new_history(self, slots: int) -> History:
         return History(slots=slots, folder=self.history_folder)
@@ -70,7 +72,9 @@ class World:
     def apply_profile(
         self, name: str = "all", *, namespace: str = "shop", mode: str = "Apply", created: str = "2025-01-01", **spec: Any
     ) -> None:
-        """As `kubectl apply` of a ResourceProfile: a new one, or another generation of it."""
+        """As `kubectl apply` of a ResourceProfile: a new one, or another generation of it. Unless it says so, changes are not watched, and
+        any number may be made at a time."""
+        spec["apply"] = {"verify": {"period": "0m"}, "maxConcurrent": 100, "pauseAfterFailure": "0m", **spec.get("apply", {})}
         before = self.cluster.manifests.get((namespace, name), {"metadata": {"generation": 0}})
         metadata = {
             "name": name,
@@ -121,11 +125,17 @@ class World:
     def own(self, pod: str, owner: OwnerRef, *, namespace: str = "shop") -> None:
         """kube-state-metrics and the API tell the owner of the pod."""
         self.source.owners[namespace, pod] = owner
-        self.cluster.stored_pods.append(Pod(namespace, pod, owner, "Running", self.clock.time, (PodContainer("app", 2048 * MI),)))
+        self.cluster.stored_pods.append(self._pod(pod, owner, namespace=namespace))
         if owner.kind == "ReplicaSet":
             deployment = OwnerRef("Deployment", owner.name.rpartition("-")[0])
             self.source.replica_sets[namespace, owner.name] = deployment
             self.cluster.stored_replica_sets[namespace, owner.name] = deployment
+
+    def _pod(self, name: str, owner: OwnerRef, *, namespace: str) -> Pod:
+        """Ready since now, with one container `app` of the sizes WIDE that the kubelet has set."""
+        sized = PodContainer("app", 2048 * MI, sizes=WIDE, actual=WIDE, allocated=WIDE, started_at=self.clock.time, ready=True)
+        pod = Pod(namespace, name, owner, "Running", self.clock.time, (sized,), uid=f"pod-{namespace}-{name}", resource_version="1")
+        return replace(pod, generation=1, observed_generation=1, ready=True, qos_class="Burstable")
 
     def change_usage(self, *, cpu: float | None = None, memory: float | None = None) -> None:
         """From the next slot on, every container uses so much."""

@@ -11,21 +11,27 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from rightsizer.checks.creation import admission_policy_missing, needs_rollout, pod_sizes_full, qos_class_would_change, quota_exceeded
+from rightsizer.checks.creation import (
+    admission_policy_missing,
+    memory_in_use,
+    needs_rollout,
+    pod_sizes_full,
+    qos_class_would_change,
+    quota_exceeded,
+)
 from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
 from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
 from rightsizer.checks.moment import moment
+from rightsizer.checks.pressure import relieves
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
 from rightsizer.methods.pace import RAISE_CHANGES, Pace, pace_of
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.risk import conduct_of, worth_it
-from rightsizer.profile import LEARNED, LimitPolicy
+from rightsizer.profile import ALWAYS, AT_CREATION, LEARNED, NEVER, LimitPolicy
 from rightsizer.quantities import format_cpu, format_duration, format_memory, format_percentage
 from rightsizer.workload import PAUSED_ANNOTATION, Autoscaler, FieldPath, RolloutPhase, ScalingMetric
-
-WAIT_AFTER_FAILURE_SECONDS = 3_600
 
 PEOPLES_TOOLS = ("kubectl", "helm", "before-first-apply")
 """Field managers that only act when a person does begin with one of these. Any other may be a controller that takes back."""
@@ -76,23 +82,58 @@ def rollout_in_progress(facts: CheckFacts) -> Objection | None:
     return Objection(Reason.ROLLOUT_IN_PROGRESS, f"a rollout {state}{words}")
 
 
-def backing_off(facts: CheckFacts) -> Objection | None:
-    """The newest change failed a short while ago: the same again would most likely fail again."""
-    if facts.last_failed is None or facts.now - facts.last_failed >= WAIT_AFTER_FAILURE_SECONDS:
+def verifying(facts: CheckFacts) -> Objection | None:
+    """The newest change is being watched: another on top would hide which one did harm. What restarts nothing may still be raised, and
+    memory that is too little always."""
+    if not facts.verifying:
         return None
-    again = moment(facts.last_failed + WAIT_AFTER_FAILURE_SECONDS)
-    words = f" ({facts.failure})" if facts.failure else ""
-    return Objection(Reason.BACKING_OFF, f"the change of {moment(facts.last_failed)} failed{words}; the next try is not before {again}")
+    held = frozenset(change.path for change in facts.changes if not _raises_all_the_same(facts, change))
+    return Objection(Reason.VERIFYING, "the newest change is being watched", held) if held else None
+
+
+def backing_off(facts: CheckFacts) -> Objection | None:
+    """The newest change failed a while ago: the same again would most likely fail again. Memory that is too little is still raised, unless
+    raising it is what failed."""
+    failure = facts.failure
+    if failure is None or facts.now - failure.at >= failure.wait_seconds:
+        return None
+    relieving = {change.path for change in facts.changes if relieves(facts.recommendations, change)}
+    held = frozenset(change.path for change in facts.changes) - (relieving - failure.raised)
+    if not held:
+        return None
+    words = f" ({failure.message})" if failure.message else ""
+    again = moment(failure.at + failure.wait_seconds)
+    return Objection(Reason.BACKING_OFF, f"the change of {moment(failure.at)} failed{words}; the next try is not before {again}", held)
+
+
+def reverted_by_other(facts: CheckFacts) -> Objection | None:
+    """Somebody put the values of before back: they are left so for as long as they stand."""
+    undone = facts.undone
+    if undone is None:
+        return None
+    held = frozenset(change.path for change in facts.changes if undone.values.get(change.path, -1) == change.before)
+    if not held:
+        return None
+    message = f"{undone.by or 'somebody'} put the values from before the change of {moment(undone.at)} back; they are left as they are"
+    return Objection(Reason.REVERTED_BY_OTHER, message, held)
 
 
 def owned_by_gitops(facts: CheckFacts) -> Objection | None:
     """Fields that a controller holds would be taken back by it; those of a person's tool (kubectl, Helm) may be taken over."""
-    owners = {change.path: manager for change in facts.changes if _takes_back(manager := facts.workload.managers.get(change.path, ""))}
-    if not owners:
+    rule = facts.profile.apply.take_ownership
+    if rule == ALWAYS:
         return None
-    path, manager = min(owners.items())
-    message = f"{path} belongs to field manager {manager}, which would set it back: change it where {manager} reads it"
-    return Objection(Reason.OWNED_BY_GITOPS, message, frozenset(owners))
+    held = {change.path: manager for change in facts.changes if (manager := facts.workload.managers.get(change.path, ""))}
+    controlled = {path: manager for path, manager in held.items() if _takes_back(manager)}
+    if controlled:
+        path, manager = min(controlled.items())
+        message = f"{path} belongs to field manager {manager}, which would set it back: change it where {manager} reads it, or use InPlace"
+        return Objection(Reason.OWNED_BY_GITOPS, message, frozenset(controlled))
+    if held and rule == NEVER:
+        path, manager = min(held.items())
+        message = f"{path} belongs to field manager {manager}, and apply.takeOwnership is {NEVER}"
+        return Objection(Reason.OWNED_BY_OTHER, message, frozenset(held))
+    return None
 
 
 def hpa_on_same_resource(facts: CheckFacts) -> Objection | None:
@@ -146,7 +187,9 @@ CHAIN: Sequence[Check] = (
     admission_policy_missing,
     pod_sizes_full,
     rollout_in_progress,
+    verifying,
     backing_off,
+    reverted_by_other,
     stale_metrics,
     not_enough_history,
     no_evidence,
@@ -157,6 +200,7 @@ CHAIN: Sequence[Check] = (
     owned_by_gitops,
     needs_rollout,
     qos_class_would_change,
+    memory_in_use,
     cooling_down,
     change_too_small,
 )
@@ -206,6 +250,12 @@ def _within_ratios(facts: CheckFacts, change: FieldChange) -> bool:
         return False
     request = container.sizes.request(path.resource)
     return bool(request and change.before) and limit.ratio <= (change.before or 0) / (request or 1) <= limit.max_ratio
+
+
+def _raises_all_the_same(facts: CheckFacts, change: FieldChange) -> bool:
+    if change.direction is not Direction.RAISE:
+        return False
+    return facts.profile.apply.strategy in AT_CREATION or relieves(facts.recommendations, change)
 
 
 def _takes_back(manager: str) -> bool:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from rightsizer.checks.confines import Amount, Quota
 from rightsizer.checks.differences import effective, sizes_after
-from rightsizer.checks.facts import CheckFacts, FieldChange, Objection, Reason
-from rightsizer.profile import ON_CREATE
+from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason
+from rightsizer.profile import AT_CREATION, IN_PLACE
 from rightsizer.quantities import format_cpu, format_memory
 from rightsizer.workload import RESOURCES, Container, FieldPath, SizeField, Sizes, Workload
 
@@ -20,6 +20,9 @@ _FIELDS: tuple[SizeField, SizeField] = ("request", "limit")
 
 MOST_ENTRIES = 3_000
 """As many workloads does the definition of PodSizes allow: objects of the API have a size that they cannot be above."""
+
+ROOM_ABOVE_PEAK = 1.2
+"""A memory limit that is in force is not lowered below so many times the peak."""
 
 SURGE = 0.25
 """The share of pods that a Deployment has in excess while it replaces them, by default; rounded up."""
@@ -88,6 +91,28 @@ def quota_exceeded(facts: CheckFacts) -> Objection | None:
     return Objection(Reason.QUOTA_EXCEEDED, message, frozenset(found))
 
 
+def memory_in_use(facts: CheckFacts) -> Objection | None:
+    """The memory limit of a running container is not lowered to where its peak was: the kernel kills what is above, or keeps the limit."""
+    if facts.profile.apply.strategy != IN_PLACE:
+        return None
+    held = {
+        change.path: least
+        for change in facts.changes
+        if change.path.resource == "memory" and change.path.field == "limit" and change.direction is Direction.LOWER
+        if (least := _least_limit(facts, change)) > (change.after or 0)
+    }
+    if not held:
+        return None
+    path, least = min(held.items())
+    message = f"{path} stays at {format_memory(least)} or more while the container runs, {ROOM_ABOVE_PEAK} x its peak"
+    return Objection(Reason.MEMORY_IN_USE, message, frozenset(held))
+
+
+def _least_limit(facts: CheckFacts, change: FieldChange) -> int:
+    explained = facts.recommendations[change.path.container].memory
+    return 0 if explained is None else math.ceil(explained.measurement.peak * ROOM_ABOVE_PEAK)
+
+
 def beyond_template(template: Workload, sizes: Mapping[str, Sizes]) -> dict[Amount, int]:
     """What all pods of a workload would ask for beyond the template, where its containers have these sizes; only what is more than 0."""
     found: dict[Amount, int] = {}
@@ -109,7 +134,7 @@ def pods_of(workload: Workload) -> int:
 
 
 def _at_creation(facts: CheckFacts) -> bool:
-    return facts.profile.apply.strategy == ON_CREATE
+    return facts.profile.apply.strategy in AT_CREATION
 
 
 def _guaranteed(containers: Iterable[Container]) -> bool:

@@ -20,7 +20,9 @@ class Reason(StrEnum):
     ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
     POD_SIZES_FULL = "PodSizesFull"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    VERIFYING = "Verifying"
     BACKING_OFF = "BackingOff"
+    REVERTED_BY_OTHER = "RevertedByOther"
     STALE_METRICS = "StaleMetrics"
     NOT_ENOUGH_HISTORY = "NotEnoughHistory"
     NO_EVIDENCE = "NoEvidence"
@@ -29,10 +31,14 @@ class Reason(StrEnum):
     LIMIT_RANGE_FORBIDS = "LimitRangeForbids"
     QUOTA_EXCEEDED = "QuotaExceeded"
     OWNED_BY_GITOPS = "OwnedByGitOps"
+    OWNED_BY_OTHER = "OwnedByOther"
     NEEDS_ROLLOUT = "NeedsRollout"
     QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"
+    MEMORY_IN_USE = "MemoryInUse"
     COOLING_DOWN = "CoolingDown"
     CHANGE_TOO_SMALL = "ChangeTooSmall"
+    QUEUE_STOPPED = "QueueStopped"
+    ANOTHER_ROLLOUT_RUNNING = "AnotherRolloutRunning"
 
 
 class Direction(StrEnum):
@@ -67,11 +73,32 @@ NO_CONFINES = Confines()
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A change that came to nothing or was taken back `at` a time (unix seconds), and for how long the like is not tried again. `raised`:
+    what it had given more of."""
+
+    at: float
+    message: str
+    wait_seconds: int
+    raised: frozenset[FieldPath] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Somebody put former values back: who (the field manager, if that is known), of the change of which time, and the values."""
+
+    by: str
+    at: float
+    values: Mapping[FieldPath, int | None]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckFacts:
     """All that the chain looks at for one workload. Times in unix seconds.
 
     `changes` are the numbers in which the recommendation differs from the template. `last_lowered`: when it was last lowered, if ever.
-    `last_failed`: when the newest change of it failed, if it did, and `failure` why. `history_read`: whether the whole window of its
+    `failure`: of the newest change, where it came to nothing or was taken back; `undone`: where others took it back; `verifying`: it is
+    being watched. `history_read`: whether the whole window of its
     namespace has been read from the usage source; while it has not, more may have been used than is known. `evidence`: by container, of
     those whose past was replayed; `replay_troubles`: why a plug-in left it, or a part of it, out. `last_raised`: when the newest change of
     it raised something, if it did. `confines`: what its namespace and the API server allow its pods.
@@ -84,8 +111,9 @@ class CheckFacts:
     changes: tuple[FieldChange, ...]
     autoscalers: tuple[Autoscaler, ...] = ()
     last_lowered: float | None = None
-    last_failed: float | None = None
-    failure: str = ""
+    failure: Failure | None = None
+    undone: Undone | None = None
+    verifying: bool = False
     history_read: bool = True
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     last_raised: float | None = None

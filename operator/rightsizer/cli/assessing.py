@@ -12,8 +12,8 @@ from typing import Protocol
 
 from rightsizer.change import Change
 from rightsizer.cycle import Ruled, assign, recommend
+from rightsizer.cycle.case import Case, Proof, look
 from rightsizer.cycle.proving import prove_all
-from rightsizer.cycle.settling import look
 from rightsizer.errors import ClusterError
 from rightsizer.history import History, last_slot
 from rightsizer.methods.finding import Known
@@ -116,23 +116,19 @@ def assess(ruled: Iterable[Ruled], declared: Declared, usage: Usage) -> list[Ass
     autoscalers: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
     for autoscaler in declared.autoscalers:
         autoscalers[autoscaler.target] += (autoscaler,)
-    return [
-        Assessed(
-            one,
-            look(
-                one,
-                recommendations[one.workload.ref],
-                {},  # nothing is written, so no number has to stand still
-                evidence=proving.of(one.workload.ref, recommendations[one.workload.ref]),
-                autoscalers=autoscalers[one.workload.ref],
-                change=declared.changes.get(one.workload.ref),
-                trouble=usage.trouble.get(one.workload.ref.namespace),
-                replay_troubles=proving.troubles(one.workload.ref, recommendations[one.workload.ref]),
-                now=usage.now,
-            ),
+    cases = (
+        Case(
+            ruled=one,
+            recommendations=(found := recommendations[one.workload.ref]),
+            now=usage.now,
+            proof=Proof(evidence=proving.of(one.workload.ref, found), troubles=proving.troubles(one.workload.ref, found)),
+            autoscalers=autoscalers[one.workload.ref],
+            trouble=usage.trouble.get(one.workload.ref.namespace),
         )
         for one in present
-    ]
+    )
+    # Nothing is written, so no number has to stand still.
+    return [Assessed(case.ruled, look(case, declared.changes.get(case.workload.ref))) for case in cases]
 
 
 def _with_replicas(ruled: Ruled, replicas: Mapping[WorkloadRef, int]) -> Ruled:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from rightsizer.cluster.ownership import path_of
+from rightsizer.cluster.resize_refusal import RESIZE, resize_refused
 from rightsizer.errors import (
     ClusterBusy,
     ClusterError,
@@ -39,8 +40,11 @@ class Failure:
     passing: bool
 
 
-def failure_of(status: int, content: bytes, *, action: str) -> Failure:
-    """The error behind an HTTP status other than 2xx. `action` opens the message: what was asked of which path."""
+def failure_of(status: int, content: bytes, *, action: str, target: str = "") -> Failure:
+    """The error behind an HTTP status other than 2xx. `action` opens the message: what was asked of which path.
+
+    `target`: the plural of what was asked for, as RBAC names it. An answer to `pods/resize` is told apart further.
+    """
     reply = _status_object(content)
     message = str(reply.get("message") or content[:_LONGEST_TEXT].decode(errors="replace") or "no message")
     text = f"{action}: HTTP {status}: {message[:_LONGEST_TEXT]}"
@@ -48,6 +52,8 @@ def failure_of(status: int, content: bytes, *, action: str) -> Failure:
         return Failure(ClusterBusy(text), passing=True)
     if status >= 500 and not _malformed(message):
         return Failure(ClusterUnreachable(text), passing=True)
+    if target == RESIZE and (refused := resize_refused(status, reply, message=message, text=text)) is not None:
+        return Failure(refused, passing=False)
     return Failure(_final(status, text, message, _causes(reply)), passing=False)
 
 

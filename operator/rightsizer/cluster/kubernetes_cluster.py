@@ -40,17 +40,22 @@ from rightsizer.cluster.service import Service, parse_service
 from rightsizer.cluster.transport import Limits, OnRequest, Transport, ignore_request
 from rightsizer.cluster.workload_json import parse_workload
 from rightsizer.cluster.writing import Writer
-from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected
+from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected, ClusterUnreachable
+from rightsizer.pod import Pod
 from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
 from rightsizer.profile import Profile, parse_profile
 from rightsizer.stopping import Stopping
 from rightsizer.strategies import on_create
+from rightsizer.strategies.in_place import ResizePatch
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import Autoscaler, OwnerRef, Pod, Workload
+from rightsizer.workload import Autoscaler, OwnerRef, Workload
 
 # An event is never worth a wait.
 _EVENT_READ_SECONDS = 5.0
+
+# Up to so many workloads, one list of the pods of each is cheaper than those of their namespaces.
+_FEW_WORKLOADS = 10
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +95,21 @@ class KubernetesCluster:
 
     def pods(self, namespaces: Sequence[str]) -> Listing[Pod]:
         return self._lister.of_namespaces(PODS, parse_pod, namespaces)
+
+    def pods_of(self, workloads: Sequence[Workload]) -> Listing[Pod]:
+        """By one list for each while they are few, else by lists of their namespaces, where others are among them."""
+        if len(workloads) > _FEW_WORKLOADS or not all(workload.pod_selector for workload in workloads):
+            return self.pods([workload.ref.namespace for workload in workloads])
+        items: list[Pod] = []
+        failed: dict[str, ClusterError] = {}
+        for workload in workloads:
+            try:
+                items += self._lister.whole(PODS, parse_pod, namespace=workload.ref.namespace, labels=workload.pod_selector)
+            except ClusterUnreachable:
+                raise
+            except ClusterError as error:
+                failed[workload.ref.namespace] = error
+        return Listing(tuple(items), failed)
 
     def replica_set_owners(self, namespaces: Sequence[str]) -> Mapping[tuple[str, str], OwnerRef]:
         """Owners by (namespace, ReplicaSet); those of a namespace that failed are missing."""
@@ -150,6 +170,9 @@ class KubernetesCluster:
         else:
             item = self._remove(endpoint, patch, patch.removal_body, force=force)
         return parse_workload(endpoint, item)
+
+    def resize(self, patch: ResizePatch) -> Pod:
+        return parse_pod(self._writer.merge(PODS, patch.body, namespace=patch.namespace, name=patch.pod, subresource="resize"))
 
     def write_recommendation(self, recorded: Recorded, workload: Workload, *, existing: Recorded | None = None) -> None:
         """Create or update it. The spec is sent only where `existing`, as it was last read, differs or is None."""

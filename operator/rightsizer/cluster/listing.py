@@ -34,16 +34,22 @@ class Lister:
         self._page_size = page_size
 
     def whole(
-        self, endpoint: Endpoint, parse: Callable[[Item], Parsed], *, namespace: str | None = None, accept: str = "application/json"
+        self,
+        endpoint: Endpoint,
+        parse: Callable[[Item], Parsed],
+        *,
+        namespace: str | None = None,
+        accept: str = "application/json",
+        labels: str = "",
     ) -> list[Parsed]:
-        """All items of one namespace, or of the cluster. Raises ClusterError.
+        """All items of one namespace, or of the cluster; of those `labels` only, where they are given. Raises ClusterError.
 
         The token of a listing lives for some minutes only; a listing that took longer is started again, once.
         """
         try:
-            return list(self._items(endpoint, parse, namespace, accept))
+            return list(self._items(endpoint, parse, namespace, accept, labels))
         except ClusterStale:
-            return list(self._items(endpoint, parse, namespace, accept))
+            return list(self._items(endpoint, parse, namespace, accept, labels))
 
     def of_namespaces(
         self, endpoint: Endpoint, parse: Callable[[Item], Parsed], namespaces: Collection[str], *, accept: str = "application/json"
@@ -78,10 +84,12 @@ class Lister:
                 failed[namespace] = error
         return Listing(tuple(items), failed)
 
-    def _items(self, endpoint: Endpoint, parse: Callable[[Item], Parsed], namespace: str | None, accept: str) -> Iterator[Parsed]:
-        token = ""
+    def _items(
+        self, endpoint: Endpoint, parse: Callable[[Item], Parsed], namespace: str | None, accept: str, labels: str
+    ) -> Iterator[Parsed]:
+        token, selected = "", {"labelSelector": labels} if labels else {}
         while True:
-            query = {"limit": str(self._page_size)} | ({"continue": token} if token else {})
+            query = {"limit": str(self._page_size)} | selected | ({"continue": token} if token else {})
             path = endpoint.path(namespace=namespace)
             page = self._transport.call(Request("GET", "list", endpoint.plural, path, query=query, accept=accept))
             yield from _parsed(page.get("items") or [], parse)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rightsizer.workload import OwnerRef
+from rightsizer.workload import ANNOTATION_PREFIX, OwnerRef
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -28,6 +28,12 @@ def annotations_of(item: Item) -> dict[str, str]:
     """The annotations without kubectl's copy of the whole manifest, which is larger than all else that is kept."""
     annotations = item["metadata"].get("annotations") or {}
     return {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
+
+
+def own_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Those of an object, or of a pod template, that are ours."""
+    annotations = metadata.get("annotations") or {}
+    return {name: value for name, value in annotations.items() if name.startswith(ANNOTATION_PREFIX)}
 
 
 def controller_of(item: Item) -> OwnerRef | None:

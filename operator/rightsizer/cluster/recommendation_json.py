@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rightsizer.cluster.endpoint import RECOMMENDATIONS
-from rightsizer.cluster.metadata import Item
+from rightsizer.cluster.metadata import Item, unix_seconds
 from rightsizer.ports import Recorded
-from rightsizer.workload import Workload, WorkloadRef
+from rightsizer.workload import REVERT_ANNOTATION, Workload, WorkloadRef
 
 PROFILE_LABEL = "rightsizer.dev/profile"
 
@@ -22,7 +22,16 @@ def parse_recommendation(item: Item) -> Recorded:
         name=metadata["name"],
         spec=spec,
         status=item.get("status") or {},
+        revert_asked=_time((metadata.get("annotations") or {}).get(REVERT_ANNOTATION)),
     )
+
+
+def _time(text: str | None) -> float | None:
+    try:
+        return None if text is None else unix_seconds(text)
+    except ValueError:
+        # Nothing that we wrote: nobody knows which change is meant.
+        return None
 
 
 def spec_body(recorded: Recorded, workload: Workload) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class Transport:
         answer = self._send(request, read_seconds=read_seconds)
         if 200 <= answer.status < 300:
             return _decoded(request, answer)
-        failure = failure_of(answer.status, answer.content, action=f"{request.verb} {request.path}")
+        failure = failure_of(answer.status, answer.content, action=f"{request.verb} {request.path}", target=request.target)
         if failure.passing:
             raise _Again(failure.error, answer.retry_after_seconds)
         raise failure.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rightsizer.cluster.endpoint import Endpoint
-from rightsizer.cluster.metadata import Item, annotations_of
+from rightsizer.cluster.metadata import Item, annotations_of, own_annotations
 from rightsizer.cluster.ownership import other_managers, owned_fields, sized_at
 from rightsizer.cluster.rollout import (
     Standing,
@@ -15,12 +15,19 @@ from rightsizer.cluster.rollout import (
     wanted_replicas,
 )
 from rightsizer.cluster.template import containers_of
-from rightsizer.workload import ANNOTATION_PREFIX, Workload, WorkloadRef
+from rightsizer.workload import Workload, WorkloadRef
 
 _STANDINGS: dict[str, Callable[[Item], Standing]] = {
     "Deployment": deployment_standing,
     "StatefulSet": stateful_set_standing,
     "DaemonSet": daemon_set_standing,
+}
+
+_EXPRESSIONS: dict[str, str] = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
 }
 
 
@@ -45,13 +52,20 @@ def parse_workload(endpoint: Endpoint, item: Item) -> Workload:
         owned=owned_fields(managed_fields),
         managers=other_managers(managed_fields),
         sized_at=sized_at(managed_fields),
-        pod_annotations=_own_annotations(spec["template"]),
+        pod_annotations=own_annotations(spec["template"].get("metadata") or {}),
+        pod_selector=label_query(spec.get("selector") or {}),
     )
 
 
-def _own_annotations(template: Item) -> dict[str, str]:
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    return {name: value for name, value in annotations.items() if name.startswith(ANNOTATION_PREFIX)}
+def label_query(selector: Item) -> str:
+    """A label selector as `labelSelector` of a list: app=web,tier in (a,b). Empty where it selects all, or says what is not known."""
+    terms = [f"{label}={value}" for label, value in (selector.get("matchLabels") or {}).items()]
+    for expression in selector.get("matchExpressions") or []:
+        written = _EXPRESSIONS.get(expression.get("operator", ""))
+        if written is None:
+            return ""
+        terms.append(written.format(key=expression["key"], values=",".join(expression.get("values") or [])))
+    return ",".join(terms)
 
 
 def _replicas(kind: str, item: Item) -> int:

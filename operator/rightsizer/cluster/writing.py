@@ -50,9 +50,9 @@ class Writer:
                 raise ClusterOwned(str(error), others) from None
         return self.apply(endpoint, body, namespace=namespace, name=name, force=True, dry_run=dry_run)
 
-    def merge(self, endpoint: Endpoint, body: Body, *, namespace: str, name: str) -> dict[str, Any]:
+    def merge(self, endpoint: Endpoint, body: Body, *, namespace: str, name: str, subresource: str | None = None) -> dict[str, Any]:
         """The object after a strategic merge patch, in which null removes a field whoever holds it."""
-        return self._patch(endpoint, body, namespace, name, None, STRATEGIC_MERGE, {})
+        return self._patch(endpoint, body, namespace, name, subresource, STRATEGIC_MERGE, {})
 
     def delete(self, endpoint: Endpoint, *, namespace: str, name: str) -> None:
         path = endpoint.path(namespace=namespace, name=name)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rightsizer.profile import EffectiveMode, Mode, Profile, effective_mode, select_profile
+from rightsizer.change import Change
+from rightsizer.profile import IN_PLACE, EffectiveMode, Mode, Profile, effective_mode, select_profile
 from rightsizer.workload import Workload, WorkloadRef
 
 
@@ -44,6 +45,17 @@ def assign(workloads: Iterable[Workload], profiles: Iterable[Profile], annotatio
         if selection.profile is not None:
             ruled[workload.ref] = Ruled(workload, selection.profile, _mode(selection.profile, workload, annotations))
     return Assignment(ruled, overruled)
+
+
+def fallen_back(ruled: Ruled, change: Change | None) -> Ruled:
+    """With the profile's fallback for its strategy, where that could not size the pods of the newest change, or the fallback did since."""
+    rule = ruled.profile.apply
+    if rule.fallback is None or rule.strategy != IN_PLACE or change is None:
+        return ruled
+    in_vain = change.strategy == rule.strategy and bool(change.left) and not change.in_hand
+    if not in_vain and change.strategy != rule.fallback:
+        return ruled
+    return replace(ruled, profile=replace(ruled.profile, apply=replace(rule, strategy=rule.fallback)))
 
 
 def _mode(profile: Profile, workload: Workload, annotations: Mapping[str, Mapping[str, str]]) -> EffectiveMode:

@@ -17,7 +17,7 @@ from rightsizer.checks.facts import FieldChange
 from rightsizer.cycle.assignment import Ruled
 from rightsizer.errors import ClusterError
 from rightsizer.ports import Cluster, Recorded
-from rightsizer.profile import ON_CREATE, Mode
+from rightsizer.profile import AT_CREATION, Mode
 from rightsizer.strategies.on_create import Entry, PodSizes, changed, fitting, sized
 from rightsizer.workload import Workload, WorkloadRef
 
@@ -31,7 +31,7 @@ Then = Callable[[ClusterError | None], None]
 
 def at_creation(ruled: Ruled) -> bool:
     """Whether the workload's pods are sized at their creation."""
-    return ruled.mode is Mode.APPLY and ruled.profile.apply.strategy == ON_CREATE
+    return ruled.mode is Mode.APPLY and ruled.profile.apply.strategy in AT_CREATION
 
 
 class Creating:

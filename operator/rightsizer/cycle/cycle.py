@@ -13,24 +13,30 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
 from rightsizer.checks.confines import LimitRange, Quota
 from rightsizer.cycle import telling
-from rightsizer.cycle.assignment import Assignment, assign
+from rightsizer.cycle.assignment import Assignment, Ruled, assign, fallen_back
+from rightsizer.cycle.case import Case, Proof, look, observed, of_this
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.queue import Queue, in_order
 from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.remembering import remembered
-from rightsizer.cycle.settling import Settled, Settling
+from rightsizer.cycle.resizing import Resizing
+from rightsizer.cycle.settling import Settled, Settling, to_be_changed
+from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
 from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import Mode, Profile, with_known_method
+from rightsizer.profile import IN_PLACE, Mode, Profile, with_known_method
 from rightsizer.status import profile as profile_status
+from rightsizer.status.change import change_from_status
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
@@ -106,15 +112,19 @@ class Cycle:
         clock: Clock,
         *,
         writes_at_once: int = WRITES_AT_ONCE,
+        rollouts_per_namespace: int = 1,
         methods: Mapping[str, Method] | None = None,
     ) -> None:
-        """`methods`: those that profiles may name; all that are installed now, where none are given."""
+        """`rollouts_per_namespace`: how many workloads of a namespace may be in a rollout of ours at a time. `methods`: those that profiles
+        may name; all that are installed now, where none are given."""
         self._methods = known_methods() if methods is None else methods
         self._cluster = cluster
         self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
-        self._settling = Settling(cluster)
+        self._resizing = Resizing(cluster)
+        self._settling = Settling(cluster, self._resizing)
+        self._rollouts_per_namespace = rollouts_per_namespace
         self._proving = Proving(methods=self._methods)
         self._recognising = Recognising()
         self._renewed_at = -math.inf
@@ -165,7 +175,10 @@ class Cycle:
         recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
         assignment = assign(present, profiles, annotations)
         creating = self._creating(assignment, limit_ranges.items, quotas.items)
-        ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in assignment.ruled.items()}
+        ruled = {
+            ref: creating.seen(fallen_back(one, _newest_change(one.workload, recorded.get(ref))), recorded.get(ref))
+            for ref, one in assignment.ruled.items()
+        }
         return _Seen(
             profiles=profiles,
             workloads=present,
@@ -231,28 +244,64 @@ class Cycle:
         patient = measured.unread and now - self._renewed_at < RENEWED_WHILE_READING_SECONDS
         if not patient:
             self._renewed_at = now
+        watching = self._watching(seen, now)
+        cases = [self._case(ruled, seen, measured, recommendations.get(ref, {}), watching, now) for ref, ruled in _active(seen)]
+        places = [(case, look(case, observed(case))) for case in cases]
+        watching.list_pods(case.workload for case, standing in places if to_be_changed(standing))
+        queue = Queue(((case.ruled, standing) for case, standing in places), per_namespace=self._rollouts_per_namespace, now=now)
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(
-                    ruled,
-                    recommendations.get(ref, {}),
-                    evidence=self._proving.of(ref, recommendations.get(ref, {})),
-                    autoscalers=seen.autoscalers.get(ref, ()),
-                    recorded=seen.recorded.get(ref),
-                    trouble=measured.trouble.get(ref.namespace),
-                    now=now,
-                    writing=writing,
-                    history_read=measured.read.get(ref.namespace, 0.0) >= 1,
-                    replay_troubles=self._proving.troubles(ref, recommendations.get(ref, {})),
-                    evidence_awaited=self._proving.awaits(ref, recommendations.get(ref, {})),
-                    patient=patient,
+                    case,
+                    standing,
+                    objection=queue.objection(case.ruled, standing) if to_be_changed(standing) else None,
                     creating=seen.creating,
+                    watching=watching,
+                    writing=writing,
+                    patient=patient,
                 )
-                for ref, ruled in seen.assignment.ruled.items()
-                if ruled.profile.mode is not Mode.IGNORE
+                for case, standing in in_order(places)
             ]
             seen.creating.write(self._cluster, left_alone=seen.failed_namespaces)
         return [one.result() for one in settled]
+
+    def _watching(self, seen: _Seen, now: float) -> Watching:
+        """With the pods of all workloads that have a change under way or watched."""
+        watching = Watching(
+            self._cluster, self._measuring.history, self._resizing, self._measuring.newest_kill, now=now, end=last_slot(now)
+        )
+        changed = [
+            ruled.workload
+            for ref, ruled in _active(seen)
+            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None and _pods_matter(change, ruled.workload, now)
+        ]
+        watching.list_pods(changed)
+        return watching
+
+    def _case(
+        self, ruled: Ruled, seen: _Seen, measured: MeasuringReport, recommendations: Recommendations, watching: Watching, now: float
+    ) -> Case:
+        ref = ruled.workload.ref
+        recorded = of_this(ruled.workload, seen.recorded.get(ref))
+        case = Case(
+            ruled=ruled,
+            recommendations=recommendations,
+            now=now,
+            proof=Proof(
+                evidence=self._proving.of(ref, recommendations),
+                troubles=self._proving.troubles(ref, recommendations),
+                awaited=self._proving.awaits(ref, recommendations),
+            ),
+            autoscalers=seen.autoscalers.get(ref, ()),
+            recorded=recorded,
+            trouble=measured.trouble.get(ref.namespace),
+            history_read=measured.read.get(ref.namespace, 0.0) >= 1,
+            confines=seen.creating.confines(ref),
+        )
+        change = case.change
+        if change is None or not _looked_at(change):
+            return case
+        return replace(case, watch=watching.watch(ruled, change), progress=watching.progress(ruled, change))
 
     def _delete_orphans(self, seen: _Seen) -> None:
         """Recommendations of workloads that no profile rules any more. Those of workloads that are gone, the API server deletes."""
@@ -286,6 +335,27 @@ class Cycle:
             return
         for event in telling.of_profile(profile, status):
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+
+def _active(seen: _Seen) -> Iterator[tuple[WorkloadRef, Ruled]]:
+    return ((ref, ruled) for ref, ruled in seen.assignment.ruled.items() if ruled.profile.mode is not Mode.IGNORE)
+
+
+def _newest_change(workload: Workload, recorded: Recorded | None) -> Change | None:
+    found = of_this(workload, recorded)
+    return None if found is None else change_from_status(found.status)
+
+
+def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
+    """Whether its pods are to be looked at: while they are resized, at the end of the watch, and when the workload tells of trouble."""
+    if change.in_hand:
+        return change.strategy == IN_PLACE or now - change.time >= NOT_READY_SECONDS
+    return change.outcome is Outcome.VERIFYING and (bool(workload.rollout_message) or now >= (change.watched_until or now))
+
+
+def _looked_at(change: Change) -> bool:
+    """Whether what the pods do can still matter to it."""
+    return not change.outcome.ended or (change.outcome is Outcome.SUCCEEDED and change.memory_watched_until is not None)
 
 
 def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:

@@ -29,6 +29,10 @@ class OomLessons:
         counting = {key: [kill for kill in kills if kill.at >= since(key)] for key, kills in self._kills.items()}
         return {key: max(_floors(kills)) for key, kills in counting.items() if kills}
 
+    def newest(self, key: ContainerKey) -> float | None:
+        """When it was last killed (unix seconds), as far as that is remembered."""
+        return max((kill.at for kill in self._kills.get(key, ())), default=None)
+
     def forget_before(self, time: float) -> None:
         kept = {key: {kill for kill in kills if kill.at >= time} for key, kills in self._kills.items()}
         self._kills = {key: kills for key, kills in kept.items() if kills}

@@ -163,6 +163,10 @@ class Measuring:
         """Bytes below which no memory request may fall, by container, from the OOM kills that are remembered, since a time of its own."""
         return self._oom.floors(since)
 
+    def newest_kill(self, key: ContainerKey) -> float | None:
+        """When a container was last killed for memory (unix seconds), as far as that is remembered."""
+        return self._oom.newest(key)
+
     def forget_all_but(self, keys: Collection[ContainerKey]) -> None:
         """Drop what is known of containers that are gone."""
         self.history.forget_all_but(keys)

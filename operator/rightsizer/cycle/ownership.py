@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rightsizer.errors import ClusterError
 from rightsizer.history import PodSeries, Span
+from rightsizer.pod import Pod
 from rightsizer.ports import Cluster, OwnerSource, PodOwners, UsageSource
-from rightsizer.workload import ContainerKey, OwnerRef, Pod, Workload, WorkloadRef, workload_by_pod_name, workload_of
+from rightsizer.workload import ContainerKey, OwnerRef, Workload, WorkloadRef, workload_by_pod_name, workload_of
 
 logger = logging.getLogger(__name__)
 

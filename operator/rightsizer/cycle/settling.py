@@ -1,37 +1,31 @@
-"""Settles one workload: looks at what became of its last change, asks the checks, acts when they agree, and writes down where it stands."""
+"""Settles one workload: looks at what became of its last change, takes it back or acts where the checks agree, and writes down where it
+stands."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rightsizer.change import Change, Outcome, made, observe, raises, start
-from rightsizer.checks.chain import judge
-from rightsizer.checks.confines import Confines
-from rightsizer.checks.differences import differences
-from rightsizer.checks.facts import NO_CONFINES, CheckFacts
-from rightsizer.checks.limit_range import within_bounds
+from rightsizer.change import Change, Outcome, Progress, made, observe, start, start_reversal, to_be_reverted
+from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.cycle import telling
-from rightsizer.cycle.acting import Acted, act, refused
-from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.acting import act, refused
+from rightsizer.cycle.case import Case, history_with, look, recorded_as
 from rightsizer.cycle.creating import Creating, at_creation
-from rightsizer.cycle.recommending import Recommendations
+from rightsizer.cycle.resizing import Resizing
+from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing, done, handed_on
 from rightsizer.errors import ClusterError, ClusterNotFound
-from rightsizer.evidence.proof import Evidence
 from rightsizer.ports import Cluster, Recorded
-from rightsizer.profile import ON_CREATE, Mode, Profile
-from rightsizer.status import recommendation as recommendation_status
-from rightsizer.status.change import change_figures, change_from_status
-from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name, hold, only_numbers_moved
-from rightsizer.status.naming import recommendation_name
+from rightsizer.profile import AT_CREATION, IN_PLACE, Mode, Profile
+from rightsizer.status.change import change_figures
+from rightsizer.status.dead_band import only_numbers_moved
 from rightsizer.status.standing import Standing, State, tell
-from rightsizer.workload import Autoscaler, Workload, WorkloadRef
+from rightsizer.workload import RolloutPhase, WorkloadRef
 
 logger = logging.getLogger(__name__)
 
@@ -51,173 +45,217 @@ class Settled:
     failed: bool
 
 
-class Settling:
-    """Remembers only which notes on annotations were told, so that each is told once."""
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A change that is to be made now: its numbers, from what stands."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    change: Change
+    fields: tuple[FieldChange, ...]
+
+
+class Settling:
+    """Remembers only which notes on annotations and which changes were told, so that each is told once."""
+
+    def __init__(self, cluster: Cluster, resizing: Resizing) -> None:
         self._cluster = cluster
+        self._resizing = resizing
         self._told_notes: dict[WorkloadRef, tuple[str, ...]] = {}
+        self._announced: dict[WorkloadRef, float] = {}
 
     def settle(
         self,
-        ruled: Ruled,
-        recommendations: Recommendations,
+        case: Case,
+        standing: Standing,
         *,
-        evidence: Mapping[str, Evidence],
-        autoscalers: tuple[Autoscaler, ...],
-        recorded: Recorded | None,
-        trouble: Trouble | None,
-        now: float,
+        objection: Objection | None,
+        creating: Creating,
+        watching: Watching,
         writing: Writing,
-        history_read: bool = True,
-        replay_troubles: Mapping[str, str] | None = None,
-        evidence_awaited: bool = False,
         patient: bool = False,
-        creating: Creating | None = None,
     ) -> Future[Settled]:
-        """Judges one workload and acts; what became of it is written by `writing`, for new pods once `creating` has written their sizes.
+        """Acts on where one workload stands; what became of it is written by `writing`, for new pods once `creating` has written their
+        sizes.
 
-        A trouble with the cluster is logged and counted, and leaves the next workload alone. `patient`: what is written is left alone
-        where nothing but its numbers moved.
+        `objection`: of the queue. A trouble with the cluster is logged and counted, and leaves the next workload alone. `patient`: what is
+        written is left alone where nothing but its numbers moved.
         """
-        recorded = _of_this(ruled.workload, recorded)
-        old: Mapping[str, Any] = recorded.status if recorded is not None else {}
-        before = change_from_status(old)
-        if trouble is not None:
-            recommendations = _not_written_yet(recommendations, old)
-
-        creating = Creating() if creating is None else creating
-
-        def look_again(change: Change | None, ruled: Ruled = ruled) -> Standing:
-            return look(
-                ruled,
-                recommendations,
-                old,
-                evidence=evidence,
-                autoscalers=autoscalers,
-                change=change,
-                trouble=trouble,
-                now=now,
-                history_read=history_read,
-                confines=confines,
-                replay_troubles=replay_troubles,
-                evidence_awaited=evidence_awaited,
-            )
-
-        confines = creating.confines(ruled.workload.ref)
-        standing = look_again(before)
-        settled = _settled(ruled, standing, changed_now=False, failed=False)
+        if to_be_changed(standing) and at_creation(case.ruled):
+            # What others were given in this cycle takes room in the quota.
+            case = replace(case, confines=creating.confines(case.workload.ref))
+            standing = look(case, standing.change)
+        if objection is not None:
+            standing = replace(standing, verdict=Verdict((), (objection, *standing.verdict.objections)))
+        settled = _settled(case, standing, changed_now=False, failed=False)
         try:
-            if _to_be_changed(standing) and at_creation(ruled):
-                return self._create(ruled, standing, recorded, before=before, now=now, look=look_again, writing=writing, creating=creating)
-            if _to_be_changed(standing):
-                acted = self._change(ruled, standing, recorded, before=before, now=now)
-                standing = replace(standing, workload=acted.workload, change=acted.change)
-                if acted.change.outcome.ended:
-                    # It was refused: what the checks say to that is told at once.
-                    standing = look_again(acted.change)
-                settled = _settled(ruled, standing, changed_now=acted.change.outcome is Outcome.IN_PROGRESS, failed=False)
+            intent = self._intent(case, standing, watching)
+            if intent is not None:
+                return self._make(case, standing, intent, creating=creating, watching=watching, writing=writing)
         except ClusterError as error:
-            return done(_unsettled(settled, ruled.workload.ref, error))
-        wanted = _recorded(ruled, standing, recorded, now=now)
-        if recorded is not None and wanted.spec == recorded.spec and _no_news(recorded.status, wanted.status, patient=patient):
-            self._tell_notes(ruled)
-            return done(settled)
-        return writing.later(partial(self._write, ruled, standing, wanted, recorded, before=before, settled=settled))
+            return done(_unsettled(settled, case.workload.ref, error))
+        standing = self._gone_on(case, standing, watching)
+        return self._told(case, standing, settled, writing, patient=patient)
 
-    def _change(self, ruled: Ruled, standing: Standing, recorded: Recorded | None, *, before: Change | None, now: float) -> Acted:
-        def record(change: Change) -> None:
-            intent = _recorded(ruled, replace(standing, change=change), recorded, now=now)
-            self._cluster.write_recommendation(intent, ruled.workload, existing=recorded)
-
-        return act(
-            self._cluster,
-            ruled.workload,
-            standing.verdict.allowed,
-            now=now,
-            last_lowered=ruled.workload.sized_at if standing.change is None else standing.change.last_lowered,
-            again=before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED),
-            record=record,
+    def _intent(self, case: Case, standing: Standing, watching: Watching) -> Intent | None:
+        """What is to be changed now, if anything: first what did harm is taken back."""
+        back = to_be_taken_back(case, standing)
+        if back and standing.change is not None:
+            cause = standing.change.message if standing.change.outcome is Outcome.FAILED else ASKED_FOR
+            return Intent(start_reversal(standing.change, case.workload, back, now=case.now, cause=cause), back)
+        if not to_be_changed(standing):
+            return None
+        change, allowed = standing.change, standing.verdict.allowed
+        return Intent(
+            start(
+                case.workload,
+                allowed,
+                now=case.now,
+                strategy=case.ruled.profile.apply.strategy,
+                last_lowered=case.workload.sized_at if change is None else change.last_lowered,
+                failures=0 if change is None else change.failures,
+                restless=watching.restless(case.workload.ref),
+            ),
+            allowed,
         )
 
-    def _create(
-        self,
-        ruled: Ruled,
-        standing: Standing,
-        recorded: Recorded | None,
-        *,
-        before: Change | None,
-        now: float,
-        look: Callable[[Change | None, Ruled], Standing],
-        writing: Writing,
-        creating: Creating,
+    def _make(
+        self, case: Case, standing: Standing, intent: Intent, *, creating: Creating, watching: Watching, writing: Writing
     ) -> Future[Settled]:
-        """Records the intent and has the sizes for new pods written with those of the whole namespace; then the outcome.
+        """Records the intent, makes the change, and writes what became of it. Raises ClusterError where the intent was not recorded."""
+        standing = replace(standing, change=intent.change, history=history_with(case, intent.change))
+        recorded = recorded_as(case, standing)
+        self._cluster.write_recommendation(recorded, case.workload, existing=case.recorded)
+        recording = replace(case, recorded=recorded)
+        if intent.change.strategy in AT_CREATION and at_creation(case.ruled):
+            return self._create(recording, standing, intent, before=case, creating=creating, watching=watching, writing=writing)
+        acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case))
+        if acted.change.outcome is Outcome.IN_PROGRESS:
+            # The record is right already: the next cycle writes how far it came, in the same stroke.
+            self._announce(case, acted.change)
+            return done(_settled(case, replace(standing, change=acted.change), changed_now=True, failed=False))
+        after = replace(recording, ruled=replace(case.ruled, workload=acted.workload))
+        return self._made(after, standing, acted.change, before=case, writing=writing)
 
-        Raises ClusterError only where the intent could not be recorded: then nothing is wanted.
-        """
-        last_lowered = ruled.workload.sized_at if standing.change is None else standing.change.last_lowered
-        allowed = standing.verdict.allowed
-        change = start(ruled.workload, allowed, now=now, strategy=ON_CREATE, last_lowered=last_lowered)
-        intent = _recorded(ruled, replace(standing, change=change), recorded, now=now)
-        self._cluster.write_recommendation(intent, ruled.workload, existing=recorded)
-        again = before is not None and before.outcome in (Outcome.STARTED, Outcome.ABANDONED)
+    def _create(
+        self, case: Case, standing: Standing, intent: Intent, *, before: Case, creating: Creating, watching: Watching, writing: Writing
+    ) -> Future[Settled]:
+        """Has the sizes for new pods written with those of the whole namespace; then begins with the pods that run."""
         settled: Future[Settled] = Future()
+        name = case.recorded.name if case.recorded is not None else ""
 
         def written(error: ClusterError | None) -> None:
-            after = made(change) if error is None else refused(change, error, last_lowered=last_lowered, again=again)
-            now_ruled = replace(ruled, workload=sized) if error is None else ruled
-            # One without an answer stays an intent, which the next cycle judges by what stands.
-            found = look(after, now_ruled) if after.outcome.ended else replace(standing, change=after)
-            wanted = _recorded(now_ruled, found, intent, now=now)
-            outcome = _settled(now_ruled, found, changed_now=error is None, failed=False)
-            write = partial(self._write, now_ruled, found, wanted, intent, before=before, settled=outcome)
-            handed_on(writing.later(write), settled)
+            if error is not None:
+                change = refused(intent.change, error, again=_again(before))
+                handed_on(self._made(case, standing, change, before=before, writing=writing), settled)
+                return
+            after = replace(case, ruled=replace(case.ruled, workload=sized))
+            change = self._reached(after, made(intent.change), watching)
+            handed_on(self._made(after, standing, change, before=before, writing=writing), settled)
 
-        sized = creating.want(ruled.workload.ref, allowed, recommendation=intent.name, since=change.time, then=written)
+        sized = creating.want(case.workload.ref, intent.fields, recommendation=name, since=intent.change.time, then=written)
         return settled
 
+    def _reached(self, case: Case, change: Change, watching: Watching) -> Change:
+        """The change after its first step to the pods: none where they are only sized at creation, one pod where they are resized."""
+        if change.strategy == IN_PLACE:
+            turn = watching.turn(case.workload.ref, change)
+            return change if turn is None else self._resizing.go_on(change, turn, now=case.now)
+        return observe(change, case.workload, Progress(RolloutPhase.COMPLETE), watching.watch(case.ruled, change))
+
+    def _made(self, case: Case, standing: Standing, change: Change, *, before: Case, writing: Writing) -> Future[Settled]:
+        """Writes what became of a change that was to be made, with what the checks say to that. One without an answer stays an intent,
+        which the next cycle judges by what stands."""
+        unanswered = change.outcome is Outcome.STARTED
+        found = replace(standing, change=change) if unanswered else look(case, change)
+        settled = _settled(case, found, changed_now=change.outcome in MADE, failed=False)
+        wanted = recorded_as(case, found)
+        return writing.later(partial(self._write, case, found, wanted, before=before.change, old=before.old, settled=settled))
+
+    def _gone_on(self, case: Case, standing: Standing, watching: Watching) -> Standing:
+        """With the next pod resized, where a change in place is under way."""
+        change = standing.change
+        if change is None or change.outcome is not Outcome.IN_PROGRESS or change.strategy != IN_PLACE or case.ruled.mode is not Mode.APPLY:
+            return standing
+        turn = watching.turn(case.workload.ref, change)
+        return standing if turn is None else replace(standing, change=self._resizing.go_on(change, turn, now=case.now))
+
+    def _told(self, case: Case, standing: Standing, settled: Settled, writing: Writing, *, patient: bool) -> Future[Settled]:
+        wanted = recorded_as(case, standing)
+        recorded = case.recorded
+        if recorded is not None and wanted.spec == recorded.spec and _no_news(recorded.status, wanted.status, patient=patient):
+            self._tell_notes(case)
+            return done(settled)
+        return writing.later(partial(self._write, case, standing, wanted, before=case.change, old=case.old, settled=settled))
+
     def _write(
-        self,
-        ruled: Ruled,
-        standing: Standing,
-        wanted: Recorded,
-        recorded: Recorded | None,
-        *,
-        before: Change | None,
-        settled: Settled,
+        self, case: Case, standing: Standing, wanted: Recorded, *, before: Change | None, old: Mapping[str, Any], settled: Settled
     ) -> Settled:
         """May run beside the writing of other workloads: nothing that they share is changed here."""
         try:
-            self._cluster.write_recommendation(wanted, standing.workload, existing=recorded)
+            self._cluster.write_recommendation(wanted, standing.workload, existing=case.recorded)
         except ClusterError as error:
-            return _unsettled(settled, ruled.workload.ref, error)
-        old: Mapping[str, Any] = recorded.status if recorded is not None else {}
+            return _unsettled(settled, case.workload.ref, error)
         events = [
-            *telling.of_change(
-                standing.workload, before, standing.change, written="" if standing.change is None else change_figures(standing.change)
-            ),
+            *self._unannounced(standing, before),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
             *telling.of_leaks(standing.workload, old, wanted.status),
         ]
         for event in events:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
-        self._tell_notes(ruled)
+        self._tell_notes(case)
         return settled
 
-    def _tell_notes(self, ruled: Ruled) -> None:
-        ref, notes = ruled.workload.ref, ruled.effective.notes
+    def _announce(self, case: Case, change: Change) -> None:
+        """That it was made."""
+        self._announced[case.workload.ref] = change.time
+        for event in telling.of_change(case.workload, case.change, change, written=change_figures(change)):
+            self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
+
+    def _unannounced(self, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
+        """What became of the change, but for what was announced when it was made."""
+        change = standing.change
+        if change is None or (change.outcome in MADE and self._announced.get(standing.workload.ref) == change.time):
+            return
+        yield from telling.of_change(standing.workload, before, change, written=change_figures(change))
+
+    def _tell_notes(self, case: Case) -> None:
+        ref, notes = case.workload.ref, case.ruled.effective.notes
         if self._told_notes.get(ref, ()) == notes:
             return
         self._told_notes[ref] = notes
-        for event in telling.of_notes(ruled.workload, notes):
+        for event in telling.of_notes(case.workload, notes):
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
-def _not_written_yet(recommendations: Recommendations, old: Mapping[str, Any]) -> Recommendations:
-    """Without those that are written: they stay as they are while usage cannot be read, for the window moves on and its values do not."""
-    entries = entries_by_name(old)
-    return {name: found for name, found in recommendations.items() if "recommended" not in entries.get(name, {})}
+MADE = (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED)
+
+ASKED_FOR = "somebody asked for it"
+
+
+def to_be_changed(standing: Standing) -> bool:
+    """Whether the checks let something be changed now. What is still being made comes first."""
+    # While usage cannot be read, an OOM kill could go unseen: nothing is changed, even on values that are not old yet.
+    in_hand = standing.change is not None and standing.change.in_hand
+    return standing.mode is Mode.APPLY and bool(standing.verdict.allowed) and standing.trouble is None and not in_hand
+
+
+def to_be_taken_back(case: Case, standing: Standing) -> tuple[FieldChange, ...]:
+    """What is to be put back: where the change did harm and the mode is still Apply, or where a person asked for it."""
+    change = standing.change
+    if change is None or any(objection.reason in HOLDS_ALL for objection in standing.verdict.objections):
+        return ()
+    asked = case.recorded is not None and case.recorded.revert_asked == change.time
+    if not asked and case.ruled.mode is not Mode.APPLY:
+        return ()
+    return to_be_reverted(change, case.workload, asked=asked)
+
+
+HOLDS_ALL = (Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
+"""Objections that also hold a reversal back: a person wants nothing to happen, or it would come to nothing."""
+
+
+def _again(case: Case) -> bool:
+    """Whether the try before came to nothing too."""
+    return case.change is not None and case.change.outcome in (Outcome.STARTED, Outcome.ABANDONED)
 
 
 def _unsettled(settled: Settled, ref: WorkloadRef, error: ClusterError) -> Settled:
@@ -232,100 +270,16 @@ def _no_news(old: Mapping[str, Any], new: Mapping[str, Any], *, patient: bool) -
     return old == new or (patient and only_numbers_moved(old, new))
 
 
-def _of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
-    """What is recorded, unless it is of a workload of the same name that was deleted since."""
-    if recorded is None or (recorded.spec.get("workloadRef") or {}).get("uid") != workload.uid:
-        return None
-    return recorded
-
-
-def look(
-    ruled: Ruled,
-    recommendations: Recommendations,
-    old: Mapping[str, Any],
-    *,
-    evidence: Mapping[str, Evidence],
-    autoscalers: tuple[Autoscaler, ...],
-    change: Change | None,
-    trouble: Trouble | None,
-    now: float,
-    history_read: bool = True,
-    confines: Confines = NO_CONFINES,
-    replay_troubles: Mapping[str, str] | None = None,
-    evidence_awaited: bool = False,
-) -> Standing:
-    """Where the workload stands before anything is done. Decided on the numbers that people have read, as `hold` gives them."""
-    workload, profile = ruled.workload, ruled.profile
-    observed = None if change is None else observe(change, workload)
-    failed = observed if observed is not None and observed.outcome is Outcome.FAILED else None
-    held = hold(old, recommendations, minimum_change=profile.apply.minimum_change)
-    changes = within_bounds(differences(held, workload), confines.limit_ranges)
-    facts = CheckFacts(
-        now=now,
-        workload=workload,
-        profile=profile,
-        recommendations=held,
-        changes=changes,
-        autoscalers=autoscalers,
-        # Without a record (its profile was deleted, say) the workload itself tells when it was last changed, perhaps lowered.
-        last_lowered=workload.sized_at if observed is None else observed.last_lowered,
-        last_failed=failed.time if failed is not None else None,
-        failure=failed.message if failed is not None else "",
-        history_read=history_read,
-        evidence=evidence,
-        replay_troubles=replay_troubles or {},
-        last_raised=observed.time if observed is not None and raises(observed) else None,
-        confines=confines,
-    )
-    return Standing(
-        workload=workload,
-        mode=ruled.mode,
-        minimum_change=profile.apply.minimum_change,
-        recommendations=recommendations,
-        changes=changes,
-        verdict=judge(facts),
-        change=observed,
-        trouble=trouble,
-        evidence=evidence,
-        replay_troubles=replay_troubles or {},
-        evidence_awaited=evidence_awaited,
-    )
-
-
-def _recorded(ruled: Ruled, standing: Standing, recorded: Recorded | None, *, now: float) -> Recorded:
-    workload = ruled.workload
-    spec = {
-        "workloadRef": {
-            "apiVersion": workload.api_version,
-            "kind": workload.ref.kind,
-            "name": workload.ref.name,
-            "uid": workload.uid,
-        },
-        "profileRef": {"kind": "ResourceProfile", "name": ruled.profile.name},
-    }
-    old: Mapping[str, Any] = recorded.status if recorded is not None else {}
-    return Recorded(workload.ref, recommendation_name(workload.ref), spec, recommendation_status.render(standing, old=old, now=now))
-
-
-def _settled(ruled: Ruled, standing: Standing, *, changed_now: bool, failed: bool) -> Settled:
+def _settled(case: Case, standing: Standing, *, changed_now: bool, failed: bool) -> Settled:
     told = tell(standing)
     return Settled(
-        profile=ruled.profile,
-        mode=ruled.mode,
+        profile=case.ruled.profile,
+        mode=case.ruled.mode,
         state=told.state,
         reason=told.reason,
-        container_names=tuple(container.name for container in ruled.workload.sizable),
+        container_names=tuple(container.name for container in case.workload.sizable),
         measured=standing.measured,
         changed_now=changed_now,
-        was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.SUCCEEDED),
+        was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
         failed=failed,
     )
-
-
-def _to_be_changed(standing: Standing) -> bool:
-    # While usage cannot be read, an OOM kill could go unseen: nothing is changed, even on values that are not old yet.
-    return standing.mode is Mode.APPLY and bool(standing.verdict.allowed) and standing.trouble is None and not _going_on(standing.change)
-
-
-def _going_on(change: Change | None) -> bool:
-    return change is not None and not change.outcome.ended

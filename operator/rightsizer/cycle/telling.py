@@ -18,11 +18,14 @@ API_VERSION = "rightsizer.dev/v1alpha1"
 
 _OUTCOMES: Mapping[Outcome, tuple[Literal["Normal", "Warning"], str]] = {
     Outcome.IN_PROGRESS: ("Normal", "Resizing"),
-    Outcome.SUCCEEDED: ("Normal", "Resized"),
+    Outcome.VERIFYING: ("Normal", "Resizing"),
+    Outcome.SUCCEEDED: ("Normal", "Resizing"),
     Outcome.FAILED: ("Warning", "ResizeFailed"),
     Outcome.SUPERSEDED: ("Warning", "ResizeSuperseded"),
+    Outcome.UNDONE: ("Warning", "ResizeUndone"),
     Outcome.ABANDONED: ("Warning", "ResizeAbandoned"),
 }
+_MADE = (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED)
 _HELD_BACK = ("Blocked", "Stale")
 
 
@@ -42,7 +45,12 @@ def of_change(workload: Workload, before: Change | None, after: Change | None, *
         return
     if before is not None and (before.time, before.outcome) == (after.time, after.outcome):
         return
+    if after.outcome in _MADE and before is not None and before.time == after.time and before.outcome in _MADE:
+        # That it was made was told; that it goes well needs nobody.
+        return
     kind, reason = _OUTCOMES[after.outcome]
+    if after.reverts and after.outcome in _MADE:
+        kind, reason = "Warning", "Reverting"
     yield Telling(_workload_target(workload), kind, reason, f"{written}: {after.message}" if written else after.message)
 
 

@@ -9,9 +9,14 @@ from __future__ import annotations
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
 from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
 from rightsizer.profile.rule import (
+    ALWAYS,
+    AT_CREATION,
     DAY_SECONDS,
     DEFAULT_RULE,
     DEFAULT_TIME_ABOVE_REQUEST,
+    FROM_TOOLS,
+    IN_PLACE,
+    NEVER,
     ON_CREATE,
     ROLLOUT,
     ApplyRule,
@@ -23,6 +28,7 @@ from rightsizer.profile.rule import (
     ResourceRule,
     RiskBudget,
     Statistic,
+    VerifyRule,
     half_life_of,
     lowest,
     parse_statistic,
@@ -31,14 +37,19 @@ from rightsizer.profile.selection import EffectiveMode, Selection, effective_mod
 from rightsizer.profile.selector import LabelSelector, Requirement
 
 __all__ = [
+    "ALWAYS",
     "API_VERSION",
+    "AT_CREATION",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
     "DEFAULT_METHOD",
     "DEFAULT_RULE",
     "DEFAULT_TIME_ABOVE_REQUEST",
+    "FROM_TOOLS",
+    "IN_PLACE",
     "KIND",
     "LEARNED",
+    "NEVER",
     "ON_CREATE",
     "ROLLOUT",
     "ApplyRule",
@@ -56,6 +67,7 @@ __all__ = [
     "RiskBudget",
     "Selection",
     "Statistic",
+    "VerifyRule",
     "effective_mode",
     "half_life_of",
     "load_profile",

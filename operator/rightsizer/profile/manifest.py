@@ -25,8 +25,11 @@ from rightsizer.profile.profile import (
 from rightsizer.profile.rule import (
     DEFAULT_RULE,
     DEFAULT_TIME_ABOVE_REQUEST,
+    IN_PLACE,
+    NEVER,
     ON_CREATE,
     ROLLOUT,
+    TAKE_OWNERSHIP,
     ApplyRule,
     ContainerRule,
     EvidenceRule,
@@ -35,6 +38,7 @@ from rightsizer.profile.rule import (
     Mode,
     ResourceRule,
     RiskBudget,
+    VerifyRule,
     half_life_of,
     lowest,
     parse_statistic,
@@ -257,13 +261,30 @@ def _risk(section: Section) -> RiskBudget:
 def _apply_rule(section: Section) -> tuple[ApplyRule, bool]:
     """The rule, and whether its strategy is known: one that is not may be wanted because it restarts nothing."""
     default = ApplyRule()
-    strategy = section.take("strategy", value.one_of(ROLLOUT, ON_CREATE), default.strategy, instead="")
+    strategy = section.take("strategy", value.one_of(ROLLOUT, IN_PLACE, ON_CREATE), default.strategy, instead="")
+    fallback = section.take("fallback", value.one_of(ROLLOUT), "", instead="")
     rule = ApplyRule(
         strategy=strategy or default.strategy,
         minimum_change=section.take("minimumChange", value.share(maximum=100), default.minimum_change),
         lower_at_most_every_seconds=section.take("lowerAtMostEvery", value.duration, default.lower_at_most_every_seconds),
+        fallback=fallback or None,
+        # Where it cannot be read, nobody's fields are taken.
+        take_ownership=section.take("takeOwnership", value.one_of(*TAKE_OWNERSHIP), default.take_ownership, instead=NEVER),
+        max_concurrent=section.take(
+            "maxConcurrent", value.count(maximum=value.MAX_CONCURRENT, minimum=1), default.max_concurrent, instead=1
+        ),
+        pause_after_failure_seconds=section.take("pauseAfterFailure", value.duration, default.pause_after_failure_seconds),
+        verify=_verify_rule(section.section("verify")),
     )
     return rule, bool(strategy)
+
+
+def _verify_rule(section: Section) -> VerifyRule:
+    default = VerifyRule()
+    return VerifyRule(
+        period_seconds=section.take("period", value.duration, default.period_seconds),
+        max_throttled=section.take("maxThrottled", value.share(maximum=100), default.max_throttled),
+    )
 
 
 def _evidence_rule(section: Section) -> EvidenceRule:

@@ -145,16 +145,44 @@ DEFAULT_RULE = ContainerRule(
 
 
 ROLLOUT = "Rollout"
+IN_PLACE = "InPlace"
 ON_CREATE = "OnCreate"
+AT_CREATION = (IN_PLACE, ON_CREATE)
+"""Strategies under which new pods are sized as they are created, and the template stays as it is."""
+
+FROM_TOOLS = "FromTools"
+ALWAYS = "Always"
+NEVER = "Never"
+TAKE_OWNERSHIP = (FROM_TOOLS, ALWAYS, NEVER)
+"""Whose fields the strategy Rollout takes over: those of tools that only act when a person does, those of anybody, or nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRule:
+    """How long a workload is watched after a change, in seconds (0: not at all), and in how much of the CPU periods of a container may be
+    throttled meanwhile, as a share."""
+
+    period_seconds: int = 30 * 60
+    max_throttled: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyRule:
-    """When a recommendation is applied. `minimum_change` is a share; times in seconds."""
+    """When a recommendation is applied. `minimum_change` is a share; times in seconds.
+
+    `fallback`: the strategy for what cannot be resized in place; None: it is left. `take_ownership`: whose fields are taken over, one of
+    FROM_TOOLS, ALWAYS, NEVER. `max_concurrent`: how many workloads of the profile may be in a rollout at a time; after one that was taken
+    back, nothing is lowered in the others for `pause_after_failure_seconds`.
+    """
 
     strategy: str = ROLLOUT
     minimum_change: float = 0.10
     lower_at_most_every_seconds: int = DAY_SECONDS
+    fallback: str | None = None
+    take_ownership: str = FROM_TOOLS
+    max_concurrent: int = 1
+    pause_after_failure_seconds: int = 3_600
+    verify: VerifyRule = VerifyRule()
 
 
 @dataclass(frozen=True, slots=True)

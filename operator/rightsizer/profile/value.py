@@ -20,6 +20,7 @@ HOUR_SECONDS = 3_600
 LONGEST_SECONDS = 30 * DAY_SECONDS
 MAX_RATIO = 100
 MAX_OOM_KILLS = 1_000
+MAX_CONCURRENT = 100
 METHOD_NAME = "the name of a method, such as Measured: up to 63 letters, digits, '-', '_' and '.', beginning with a letter"
 MAX_KILLS = 1000
 
@@ -56,13 +57,13 @@ def whole_number(value: object) -> int:
     return value
 
 
-def count(*, maximum: int) -> Callable[[object], int]:
-    """A whole number from 0 to `maximum`."""
+def count(*, maximum: int, minimum: int = 0) -> Callable[[object], int]:
+    """A whole number from `minimum` to `maximum`."""
 
     def read(value: object) -> int:
         number = whole_number(value)
-        if not 0 <= number <= maximum:
-            raise _Unexpected(value, f"a whole number from 0 to {maximum:,}")
+        if not minimum <= number <= maximum:
+            raise _Unexpected(value, f"a whole number from {minimum} to {maximum:,}")
         return number
 
     return read

@@ -10,9 +10,20 @@ from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
 from rightsizer.status.times import rfc3339, unix_seconds
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
 
+_TIMES = {
+    "last_lowered": "lastLowered",
+    "lowered_before": "loweredBefore",
+    "watched_until": "watchedUntil",
+    "memory_watched_until": "memoryWatchedUntil",
+}
+_WORDS = {"reverts": "reverts", "undone_by": "undoneBy"}
+
+KEPT = 10
+"""So many changes of a workload are kept in its status."""
+
 
 def change_status(change: Change) -> dict[str, Any]:
-    """`status.lastChange` of this change."""
+    """`status.lastChange` of this change, and one item of `status.history`."""
     status: dict[str, Any] = {
         "time": rfc3339(change.time),
         "strategy": change.strategy,
@@ -21,8 +32,14 @@ def change_status(change: Change) -> dict[str, Any]:
         "previous": _containers(change.previous),
         "applied": _containers(change.applied),
     }
-    if change.last_lowered is not None:
-        status["lastLowered"] = rfc3339(change.last_lowered)
+    status |= {told: rfc3339(at) for name, told in _TIMES.items() if (at := getattr(change, name)) is not None}
+    status |= {told: word for name, told in _WORDS.items() if (word := getattr(change, name))}
+    if change.failures:
+        status["failures"] = change.failures
+    if change.restless:
+        status["restless"] = list(change.restless)
+    if change.left:
+        status["left"] = [{"pod": pod, "message": why} for pod, why in sorted(change.left.items())]
     return status
 
 
@@ -38,7 +55,17 @@ def change_figures(change: Change) -> str:
 
 def change_from_status(status: Mapping[str, Any]) -> Change | None:
     """The last change that a recommendation's status tells of; None where there is none, or none that can be read."""
-    recorded = status.get("lastChange")
+    return _readable(status.get("lastChange"))
+
+
+def history_from_status(status: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The changes before the last one that a recommendation's status tells of, newest first."""
+    recorded = status.get("history")
+    found = (_readable(one) for one in recorded) if isinstance(recorded, list) else ()
+    return tuple(change for change in found if change is not None)
+
+
+def _readable(recorded: object) -> Change | None:
     if not isinstance(recorded, Mapping):
         return None
     try:
@@ -49,15 +76,20 @@ def change_from_status(status: Mapping[str, Any]) -> Change | None:
 
 
 def _change(recorded: Mapping[str, Any]) -> Change:
-    last_lowered = recorded.get("lastLowered")
+    times = {name: None if told not in recorded else unix_seconds(recorded[told]) for name, told in _TIMES.items()}
     return Change(
         time=unix_seconds(recorded["time"]),
         strategy=recorded["strategy"],
         outcome=Outcome(recorded["outcome"]),
         previous=_sizes(recorded.get("previous", [])),
         applied=_sizes(recorded.get("applied", [])),
-        last_lowered=None if last_lowered is None else unix_seconds(last_lowered),
         message=recorded.get("message", ""),
+        failures=int(recorded.get("failures", 0)),
+        restless=tuple(recorded.get("restless", ())),
+        left={one["pod"]: one["message"] for one in recorded.get("left", ())},
+        reverts=recorded.get("reverts", ""),
+        undone_by=recorded.get("undoneBy", ""),
+        **times,
     )
 
 

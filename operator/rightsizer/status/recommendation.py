@@ -49,6 +49,8 @@ def render(standing: Standing, *, old: Mapping[str, Any], now: float) -> dict[st
         status["measuredAt"] = measured_at
     if standing.change is not None:
         status["lastChange"] = change_status(standing.change)
+    if standing.history:
+        status["history"] = [change_status(change) for change in standing.history]
     status = _without_empty(status)
     return dict(old) if _no_news(status, old) else status
 

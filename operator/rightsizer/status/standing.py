@@ -22,14 +22,16 @@ class State(StrEnum):
     """The word that `kubectl get` shows.
 
     WAITING: for more history, or for the replay of it. RECOMMENDED: there is something to change. APPLIED: the workload has what is
-    recommended, or nearly.
-    ROLLING_OUT: our change is on its way to the pods. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
+    recommended, or nearly. ROLLING_OUT: our change is on its way to the pods. VERIFYING: it is there, and watched. REVERTING: it did harm
+    and is taken back. BLOCKED: a check holds the change back. STALE: usage cannot be measured now.
     """
 
     WAITING = "Waiting"
     RECOMMENDED = "Recommended"
     APPLIED = "Applied"
     ROLLING_OUT = "RollingOut"
+    VERIFYING = "Verifying"
+    REVERTING = "Reverting"
     BLOCKED = "Blocked"
     IGNORED = "Ignored"
     STALE = "Stale"
@@ -52,9 +54,9 @@ class Standing:
     """What a workload's status is rendered from.
 
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
-    newest change that was made. `trouble`: why usage could not be measured this time. `minimum_change` is a share. `evidence`: by
-    container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed since the operator's start;
-    `replay_troubles`: why a plug-in left it out, by container.
+    newest change that was made; `history`: those before it, newest first. `trouble`: why usage could not be measured this time.
+    `minimum_change` is a share. `evidence`: by container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed
+    since the operator's start; `replay_troubles`: why a plug-in left it out, by container.
     """
 
     workload: Workload
@@ -68,6 +70,7 @@ class Standing:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
     evidence_awaited: bool = False
     replay_troubles: Mapping[str, str] = field(default_factory=dict)
+    history: tuple[Change, ...] = ()
 
     @property
     def measured(self) -> bool:
@@ -113,8 +116,11 @@ def _going_on(standing: Standing) -> Told | None:
     change = standing.change
     if change is None:
         return None
-    if not change.outcome.ended:
-        return Told(State.ROLLING_OUT, str(Reason.ROLLOUT_IN_PROGRESS), change.message)
+    if change.outcome is Outcome.VERIFYING:
+        return Told(State.VERIFYING, str(Reason.VERIFYING), change.message)
+    if change.in_hand:
+        state = State.REVERTING if change.reverts else State.ROLLING_OUT
+        return Told(state, str(Reason.ROLLOUT_IN_PROGRESS), change.message)
     if change.outcome is Outcome.FAILED and standing.workload.rollout is RolloutPhase.FAILED:
         return Told(State.BLOCKED, ROLLOUT_FAILED, change.message)
     return None

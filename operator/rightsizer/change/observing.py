@@ -1,0 +1,163 @@
+"""What became of a change, judged by the workload, its pods and what they suffered: the step from one outcome to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
+from rightsizer.change.signs import Sign, SignKind, blamed
+from rightsizer.checks.facts import FieldChange
+from rightsizer.profile import ON_CREATE
+from rightsizer.workload import FieldPath, RolloutPhase, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a change is watched.
+
+    `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
+    at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
+    of how they are.
+    """
+
+    now: float = 0.0
+    period_seconds: int = 0
+    memory_peak_at: float | None = None
+    signs: tuple[Sign, ...] = ()
+    blind: bool = False
+
+
+def observe(change: Change, workload: Workload, progress: Progress, watch: Watch) -> Change:
+    """What became of the change, judged by the sizes that are in force, how far they came to the pods, and what the pods suffered.
+
+        before        in force      pods           after
+        STARTED       other         any            ABANDONED
+        STARTED       as applied    any            as IN_PROGRESS
+        IN_PROGRESS,
+        VERIFYING     other         any            SUPERSEDED, or UNDONE where the former values are back
+        IN_PROGRESS,
+        VERIFYING     as applied    harmed         FAILED
+        IN_PROGRESS   as applied    InProgress     IN_PROGRESS
+        IN_PROGRESS   as applied    Complete       VERIFYING, or SUCCEEDED where it is not watched
+        IN_PROGRESS   as applied    Failed         FAILED
+        VERIFYING     as applied    well           SUCCEEDED once it was watched long enough
+        SUCCEEDED     former        any            UNDONE
+        SUCCEEDED     as applied    OOM kill       FAILED until the memory was seen at its peak
+
+    Other changes that ended are returned as they are. A change that takes another one back is not watched.
+    """
+    if change.outcome is Outcome.STARTED:
+        if _differing(change, workload):
+            return _abandoned(change)
+        change = made(change)
+    if change.outcome not in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED):
+        return change
+    differing = _differing(change, workload)
+    if differing:
+        return _overwritten(change, workload, differing)
+    if change.outcome is Outcome.SUCCEEDED:
+        return _after_success(change, watch)
+    harm = _harm(change, watch.signs)
+    if harm is not None and not change.reverts:
+        return replace(change, outcome=Outcome.FAILED, message=harm.message)
+    if change.outcome is Outcome.VERIFYING:
+        # What nobody saw is not verified.
+        return _verified(change) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
+    return _by_progress(change, progress, watch)
+
+
+def watched_from_now(change: Change, watch: Watch) -> Change:
+    """The change after it came to its pods."""
+    if change.reverts or not watch.period_seconds:
+        return _verified(change)
+    # Whole minutes would be enough; whole seconds are what the record keeps.
+    until = float(int(watch.now + watch.period_seconds))
+    lowered_memory = any(_lowers_memory(one) for one in change.fields())
+    peak = watch.memory_peak_at if lowered_memory and watch.memory_peak_at is not None and watch.memory_peak_at > until else None
+    return replace(
+        change,
+        outcome=Outcome.VERIFYING,
+        message=f"{_where(change)}; watched until {_moment(until)}",
+        watched_until=until,
+        memory_watched_until=peak,
+    )
+
+
+def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
+    if progress.phase is RolloutPhase.FAILED:
+        return replace(change, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
+    if progress.phase is RolloutPhase.COMPLETE:
+        return watched_from_now(change, watch)
+    return replace(change, outcome=Outcome.IN_PROGRESS, message=progress.message or "the pods are being replaced")
+
+
+def _after_success(change: Change, watch: Watch) -> Change:
+    until = change.memory_watched_until
+    if until is None or change.reverts:
+        return change
+    harm = _harm(change, (sign for sign in watch.signs if sign.kind is SignKind.OOM_KILL and sign.at <= until))
+    if harm is not None:
+        return replace(change, outcome=Outcome.FAILED, message=harm.message, memory_watched_until=None)
+    return replace(change, memory_watched_until=None) if watch.now > until else change
+
+
+def _verified(change: Change) -> Change:
+    failures = change.failures if change.reverts else 0
+    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change), watched_until=None, failures=failures)
+
+
+def _where(change: Change) -> str:
+    if change.reverts:
+        return f"the former values are back: {change.reverts}"
+    return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
+
+
+def _harm(change: Change, signs: Iterable[Sign]) -> Sign | None:
+    return next((sign for sign in signs if blamed(change, sign)), None)
+
+
+def _lowers_memory(one: FieldChange) -> bool:
+    return one.path.resource == "memory" and one.direction == "Lower"
+
+
+def _overwritten(change: Change, workload: Workload, paths: tuple[FieldPath, ...]) -> Change:
+    undone = _as_before(change, workload, paths)
+    if change.outcome is Outcome.SUCCEEDED and not undone:
+        return change
+    manager = next((workload.managers[path] for path in sorted(paths) if path in workload.managers), "")
+    who = manager or "somebody else"
+    first = f"container {min(paths).container} (it is gone)" if workload.container(min(paths).container) is None else str(min(paths))
+    if undone and not change.reverts:
+        return replace(
+            change, outcome=Outcome.UNDONE, undone_by=manager, message=f"{who} put the former value of {first} back", watched_until=None
+        )
+    return replace(change, outcome=Outcome.SUPERSEDED, message=f"{who} changed {first} since", watched_until=None)
+
+
+def _as_before(change: Change, workload: Workload, paths: Iterable[FieldPath]) -> bool:
+    return all(
+        (container := workload.container(path.container)) is not None
+        and container.sizes.get(path.resource, path.field) == change.previous[path.container].get(path.resource, path.field)
+        for path in paths
+    )
+
+
+def _abandoned(change: Change) -> Change:
+    return replace(not_lowered(change), outcome=Outcome.ABANDONED, message="recorded, but not made")
+
+
+def _differing(change: Change, workload: Workload) -> tuple[FieldPath, ...]:
+    """The numbers that are not as the change left them, those of a container that is gone among them."""
+    containers = {name: workload.container(name) for name in change.applied}
+
+    def now(path: FieldPath) -> int | None:
+        container = containers[path.container]
+        return None if container is None else container.sizes.get(path.resource, path.field)
+
+    return tuple(one.path for one in change.numbers() if containers[one.path.container] is None or now(one.path) != one.after)
+
+
+def _moment(time: float) -> str:
+    return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,105 @@
+"""Whose turn it is when the pods of a workload are resized in place: one at a time, each ready and settled before the next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rightsizer.change import Progress
+from rightsizer.errors import ResizeReason
+from rightsizer.pod import Pod, ResizeState
+from rightsizer.strategies.in_place import asks_for, resizable
+from rightsizer.workload import RolloutPhase, Sizes
+
+DEFERRED_SECONDS = 3_600
+"""So long is waited for room on the node of a pod."""
+
+TAKEN_SECONDS = 600
+"""So long may a kubelet take for a resize, or for one that failed to be tried again."""
+
+_PASSING = (ResizeReason.POD_NOT_RUNNING, ResizeReason.POD_NOT_READY)
+_ENDED = ("Succeeded", "Failed")
+
+AskedAt = Callable[[Pod], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What comes next. `pod`: the one to be resized now, if any. `left`: pods that are given up now, and why."""
+
+    progress: Progress
+    pod: Pod | None = None
+    left: Mapping[Pod, str] = field(default_factory=dict)
+
+
+def next_turn(
+    pods: Iterable[Pod],
+    wanted: Mapping[str, Sizes],
+    *,
+    left: Mapping[str, str],
+    asked_at: AskedAt,
+    memory_peaks: Mapping[str, float],
+    now: float,
+) -> Turn:
+    """What comes next for these pods.
+
+    `wanted`: sizes by container. `left`: by name of a pod, why it was given up before. `asked_at`: since when a pod is known to ask for
+    these sizes. `memory_peaks`: see `resizable`.
+    """
+    pods = sorted((pod for pod in pods if not pod.deleting and pod.phase not in _ENDED), key=lambda pod: pod.name)
+    given_up: dict[Pod, str] = {}
+    waiting: list[str] = []
+    candidates: list[Pod] = []
+    done = 0
+    for pod in pods:
+        if pod.name in left:
+            continue
+        if asks_for(pod, wanted):
+            why, hopeless = _asked(pod, asked_at=asked_at, now=now)
+        else:
+            why, hopeless = _not_asked(pod, wanted, memory_peaks)
+            if not why:
+                candidates.append(pod)
+                continue
+        if hopeless:
+            given_up[pod] = why
+        elif why:
+            waiting.append(why)
+        else:
+            done += 1
+    reasons = [*left.values(), *given_up.values()] if pods else []
+    progress = _progress(done, len(pods), reasons, waiting or [f"pod {pod.name} is next" for pod in candidates[:1]])
+    return Turn(progress, None if waiting or not candidates else candidates[0], given_up)
+
+
+def _asked(pod: Pod, *, asked_at: AskedAt, now: float) -> tuple[str, bool]:
+    """Why a pod that asks for its sizes is not done with it, and whether there is no hope."""
+    state, told = pod.resize_state, f": {pod.resize_message}" if pod.resize_message else ""
+    if state is ResizeState.SETTLED:
+        return ("" if pod.ready or pod.phase != "Running" else f"pod {pod.name} is not ready"), False
+    if state is ResizeState.UNSUPPORTED:
+        return f"the kubelet of pod {pod.name} cannot resize it", True
+    if state is ResizeState.INFEASIBLE:
+        return f"the resize of pod {pod.name} is Infeasible{told}", True
+    if state is ResizeState.DEFERRED:
+        since = pod.pending.since if pod.pending is not None else asked_at(pod)
+        return f"the resize of pod {pod.name} is Deferred{told}", now - since >= DEFERRED_SECONDS
+    if pod.phase != "Running":
+        return "", False
+    return f"the resize of pod {pod.name} is {state}{told}", now - asked_at(pod) >= TAKEN_SECONDS
+
+
+def _not_asked(pod: Pod, wanted: Mapping[str, Sizes], memory_peaks: Mapping[str, float]) -> tuple[str, bool]:
+    refusal = resizable(pod, wanted, memory_peaks=memory_peaks)
+    if refusal is None:
+        return "", False
+    return refusal.message, refusal.reason not in _PASSING
+
+
+def _progress(done: int, count: int, reasons: Sequence[str], waiting: Sequence[str]) -> Progress:
+    so_far = f"{done} of {count} pods are resized"
+    if waiting:
+        return Progress(RolloutPhase.IN_PROGRESS, f"{so_far}; {waiting[0]}")
+    if reasons and not done:
+        return Progress(RolloutPhase.FAILED, f"no pod could be resized: {reasons[0]}")
+    return Progress(RolloutPhase.COMPLETE, f"{so_far}; {'; '.join(reasons)}" if reasons else "")
