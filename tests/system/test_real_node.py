@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.operator_process import install, running
+from tests.operator_process import install, install_in_place, install_on_create, running
 from tests.realnode import IMAGE, ContainerCgroup, RealNode, why_not
 from tests.realnode.cgroups import trees
 from tests.realnode.programs import NoPackages, built_programs
@@ -62,6 +61,8 @@ def node(bed: Testbed) -> Iterator[RealNode]:
     with RealNode.start(bed) as node:
         bed.start_prometheus(extra={"scrape_configs": [node.scrape_config(interval_seconds=2)]})
         install(bed)
+        install_on_create(bed)
+        install_in_place(bed)
         yield node
 
 
@@ -245,14 +246,6 @@ def test_killed_container_gets_more_memory_in_the_next_cycle_and_stays_up(stage:
     assert status_of(only_pod(stage, "hungry"))["restartCount"] == 0
 
 
-def strategies() -> list[str]:
-    """Those that a profile may name."""
-    crd = yaml.safe_load((ROOT / "crds" / "resourceprofiles.yaml").read_text())
-    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-    return list(spec["apply"]["properties"]["strategy"]["enum"])
-
-
-@pytest.mark.skipif("InPlace" not in strategies(), reason="the strategy InPlace cannot be named in a profile yet")
 @pytest.mark.usefixtures("slot")
 def test_container_whose_need_grows_is_resized_in_place(stage: Stage, node: RealNode) -> None:
     deployment(stage, node, "growing", holding(58, after_seconds=5))
