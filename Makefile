@@ -20,7 +20,7 @@ PROMETHEUS_TESTS := $(wildcard $(addprefix tests/system/test_,prometheus*.py ope
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system test-prometheus-2 test-realnode static testbed format lock picture clean bench-measure bench-create bench-evidence accuracy
+.PHONY: help demo test check unit system test-prometheus-2 test-realnode static testbed format lock picture clean chaos bench-measure bench-create bench-evidence accuracy
 
 help: ## print this
 	@echo "make TARGET, one of:"
@@ -74,6 +74,9 @@ format: $(READY) ## format the code and sort its imports
 
 bench-measure: $(READY) testbed ## what measuring costs, beside other ways to ask (SIZES="1000 3000"); the whole run writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.measure --docs
+
+chaos: $(READY) testbed ## the operator killed again and again in the middle of 200 changes (KILLS=100); writes build/chaos.json
+	@$(BIN)/python -m tests.chaos --kills $(or $(KILLS),100)
 
 bench-create: $(READY) testbed ## what sizing pods at their creation costs: pods per second by number of entries; writes docs/benchmarks.md
 	@$(BIN)/python -m tests.bench.create --docs

@@ -47,6 +47,11 @@ def install_on_create(bed: Testbed) -> None:
     bed.kubectl("apply", "--server-side", "--force-conflicts", "-k", str((ROOT / "manifests" / "on-create").resolve()))
 
 
+def install_in_place(bed: Testbed) -> None:
+    """What `kubectl apply -k manifests/in-place/` adds."""
+    bed.kubectl("apply", "--server-side", "--force-conflicts", "-k", str((ROOT / "manifests" / "in-place").resolve()))
+
+
 class OperatorProcess:
     """`rightsizer run` against a testbed. `settings` are RIGHTSIZER_ variables without the prefix, such as CYCLE_SECONDS.
 

@@ -147,6 +147,9 @@ def manifests(usages: Sequence[WorkloadUsage]) -> list[Manifest]:
 
 
 def profile(in_namespace: str, mode: str = "Apply", *, name: str = "all", **spec: Any) -> Manifest:
+    """Unless it says so, changes are not watched, and any number may be made at a time."""
+    if mode == "Apply":
+        spec["apply"] = {"verify": {"period": "0m"}, "maxConcurrent": 100, "pauseAfterFailure": "0m", **spec.get("apply", {})}
     return {
         "apiVersion": "rightsizer.dev/v1alpha1",
         "kind": "ResourceProfile",
@@ -171,7 +174,7 @@ class Stage:
             self.bed,
             log=self.folder / f"operator-{next(self._numbers)}.log",
             prometheus_url=prometheus_url or self.bed.prometheus_url,
-            settings={"CYCLE_SECONDS": "1", **settings},
+            settings={"CYCLE_SECONDS": "1", "ROLLOUTS_PER_NAMESPACE": "100", **settings},
             clock=clock,
             account=account,
         )

@@ -131,6 +131,7 @@ class Loop:
                 workloads=report.states,
                 reasons=report.reasons,
                 changes=report.changed,
+                reversals=report.reverted,
                 failed_workloads=report.failed,
                 troubled_namespaces=report.troubled_namespaces,
                 history_containers=len(history),
@@ -201,7 +202,7 @@ def run(settings: Settings, *, kubeconfig: str | None = None) -> None:
         stopping=stopping.is_set,
         sleep=stopping.wait,
     )
-    cycle = Cycle(cluster, measuring, SystemClock())
+    cycle = Cycle(cluster, measuring, SystemClock(), rollouts_per_namespace=settings.rollouts_per_namespace)
     loop = Loop(cycle, measuring, metrics, health, cycle_seconds=settings.cycle_seconds, stopping=stopping)
     server = HealthServer(metrics.registry, health, address=settings.http_address, port=settings.http_port)
     server.start()

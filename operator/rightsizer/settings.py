@@ -77,6 +77,7 @@ class Settings:
     `stalled_after_seconds`: the health endpoint fails when no cycle ended for so long; a first one may take as long as it makes progress.
     `history_folder`: where the usage history survives a restart; without one it is in memory and read anew.
     `prometheus_queries_at_once`: how many questions may be under way at a time.
+    `rollouts_per_namespace`: how many workloads of a namespace may be in a rollout of ours at a time, whatever its profiles allow.
     `http_address`, `http_port`: where `/healthz` and `/metrics` are served; port 0 takes a free one.
     `log_level`: debug, info, warning or error.
     """
@@ -97,6 +98,7 @@ class Settings:
     prometheus_verify: bool = _setting(_flag, True)
     prometheus_queries_at_once: int = _setting(_whole_number, 2)
     history_folder: Path | None = _setting(Path, None)
+    rollouts_per_namespace: int = _setting(_whole_number, 1)
     cycle_seconds: float = _setting(_number, 60.0)
     stalled_after_seconds: float = _setting(_number, 900.0)
     http_address: str = _setting(str, "0.0.0.0")
@@ -116,6 +118,7 @@ class Settings:
         encrypted = self.prometheus_client_certificate_file is None or self.prometheus_url.startswith("https://")
         _check(encrypted, certificate, "a client certificate is only shown to a URL that begins with https://")
         _check(self.history_folder is None or self.history_folder.is_absolute(), "history_folder", "write an absolute path")
+        _check(1 <= self.rollouts_per_namespace <= 100, "rollouts_per_namespace", "write 1 to 100")
         _check(self.cycle_seconds >= 1, "cycle_seconds", "a cycle starts at most once a second")
         _check(self.stalled_after_seconds > self.cycle_seconds, "stalled_after_seconds", "it must be longer than cycle_seconds")
         _check(0 <= self.http_port <= 65_535, "http_port", "a port is 0 to 65535")

@@ -13,39 +13,12 @@ import pytest
 
 from tests.operator_process import OperatorProcess, running
 from tests.prometheus_server import Asked, PrometheusServer, Reply, forwarded
-from tests.scenario import ALIKE, WORKED_EXAMPLE, WRITING_VERBS, Manifest, Stage, profile, staged, steady
-from tests.testbed import Testbed
+from tests.scenario import ALIKE, WORKED_EXAMPLE, Manifest, Stage, profile, staged, steady
+from tests.system.writes_seen import WritesSeen
 
 pytestmark = pytest.mark.system
 
 KILLS = 12
-LONGEST_WAIT_SECONDS = 4.0
-
-
-class WritesSeen:
-    """Counts what a user writes from now on, by reading on in the audit log: a kill has to hit a moment, not a second."""
-
-    def __init__(self, bed: Testbed, user: str) -> None:
-        self._log = (bed.directory / "audit.log").open("rb")
-        self._log.seek(0, 2)
-        self._user = f'"username":"{user}"'.encode()
-        self._verbs = [f'"verb":"{verb}"'.encode() for verb in WRITING_VERBS]
-        self._half = b""
-        self.count = 0
-
-    def close(self) -> None:
-        self._log.close()
-
-    def look(self) -> int:
-        *lines, self._half = (self._half + self._log.read()).split(b"\n")
-        self.count += sum(self._user in line and any(verb in line for verb in self._verbs) for line in lines)
-        return self.count
-
-    def wait(self, count: int) -> None:
-        """Until so many were seen, or for the longest wait."""
-        end = time.monotonic() + LONGEST_WAIT_SECONDS
-        while self.look() < count and time.monotonic() < end:
-            time.sleep(0.002)
 
 
 def references(in_namespace: str) -> list[str]:

@@ -19,6 +19,7 @@ from rightsizer.cli.exits import EPILOG, CommandLine, ExitCode
 from rightsizer.cli.options import (
     FILE,
     RULE_NAMES,
+    cluster_options,
     debug_option,
     duration,
     kubeconfig_option,
@@ -36,7 +37,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Measures what the containers of Kubernetes workloads use and says what they should request and be limited to.
 
-    `recommend`, `explain` and `backtest` read only: they never write to a cluster. `run` is the operator itself, as it runs in a cluster.
+    `recommend`, `explain`, `backtest` and `history` read only: they never write to a cluster. `revert` asks the operator to take a change
+    back. `run` is the operator itself, as it runs in a cluster.
     With kubectl-rightsizer on the PATH, each is also `kubectl rightsizer COMMAND`.
     """
 
@@ -52,7 +54,8 @@ def run(kubeconfig: Path | None, **options: Any) -> None:
     three are called otherwise: RIGHTSIZER_PROMETHEUS_TIMEOUT_SECONDS, RIGHTSIZER_PROMETHEUS_HEADERS, and
     RIGHTSIZER_PROMETHEUS_VERIFY=false for --prometheus-insecure. Options go before. More settings exist only there:
     RIGHTSIZER_PROMETHEUS_RETRIES, RIGHTSIZER_PROMETHEUS_QUERIES_AT_ONCE, RIGHTSIZER_HISTORY_FOLDER, RIGHTSIZER_CYCLE_SECONDS,
-    RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
+    RIGHTSIZER_STALLED_AFTER_SECONDS, RIGHTSIZER_ROLLOUTS_PER_NAMESPACE, RIGHTSIZER_HTTP_ADDRESS, RIGHTSIZER_HTTP_PORT,
+    RIGHTSIZER_LOG_LEVEL.
     """
     from rightsizer import handlers
     from rightsizer.cli.allocator import give_memory_back
@@ -178,6 +181,50 @@ def backtest(more: tuple[Path, ...], **options: Any) -> None:
 
     with _logging():
         _end(backtest_all({**options, "history": (*options["history"], *more)}))
+
+
+@main.command(epilog=EPILOG, short_help="Show what was changed, newest first.")
+@click.argument("workload", metavar="[KIND/NAME]", required=False)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="The form of the answer.")
+@cluster_options(several_namespaces=True)
+def history(workload: str | None, **options: Any) -> None:
+    """Show the last ten changes of each workload, newest first, with what became of them.
+
+    \b
+      rightsizer history -n shop
+      rightsizer history deploy/web -n shop -o json
+    """
+    from rightsizer.cli.changes import show_history
+
+    with _logging():
+        _end(show_history(workload, options))
+
+
+@main.command(epilog=EPILOG, short_help="Have the newest change of a workload taken back.")
+@click.argument("workload", metavar="KIND/NAME")
+@click.option(
+    "--wait",
+    metavar="DURATION",
+    default="3m",
+    show_default=True,
+    callback=duration,
+    help="How long to wait for the operator; 0m not at all.",
+)
+@cluster_options(several_namespaces=False)
+def revert(workload: str, **options: Any) -> None:
+    """Have the newest change of a workload taken back.
+
+    The values from before it are put back by the operator, in its next cycle and by the same strategy; it then leaves the workload as it is
+    for a day, two days after the second time in a row, seven after each further one. To keep it off for good, set the annotation
+    rightsizer.dev/mode: Recommend on the workload. It needs the right to patch resourcerecommendations.
+
+    \b
+      rightsizer revert deploy/web -n shop
+    """
+    from rightsizer.cli.changes import revert as take_back
+
+    with _logging():
+        _end(take_back(workload, options))
 
 
 def _end(code: ExitCode) -> None:

@@ -102,20 +102,31 @@ def prometheus_options(*, looked_for: bool = False) -> Decorator:
     )
 
 
+def cluster_options(*, several_namespaces: bool) -> Decorator:
+    """Which cluster and namespaces, without any usage."""
+    options = [_namespace_option(several_namespaces=several_namespaces)]
+    if several_namespaces:
+        options.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
+    context = click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]")
+    return _together(*options, kubeconfig_option(), context, debug_option())
+
+
+def _namespace_option(*, several_namespaces: bool, default: str = "that of the context") -> Decorator:
+    may_repeat = "; may be repeated" if several_namespaces else ""
+    return click.option(
+        "-n",
+        "--namespace",
+        "namespaces",
+        metavar="NAME",
+        multiple=True,
+        callback=_namespaces if several_namespaces else _at_most_one,
+        help=f"The namespace{may_repeat}. [default: {default}]",
+    )
+
+
 def origin_options(*, several_namespaces: bool, replayed: bool = False) -> Decorator:
     """Everything that says where values come from. `replayed`: also from files of series."""
-    may_repeat = "; may be repeated" if several_namespaces else ""
-    namespaces = [
-        click.option(
-            "-n",
-            "--namespace",
-            "namespaces",
-            metavar="NAME",
-            multiple=True,
-            callback=_namespaces if several_namespaces else _at_most_one,
-            help=f"The namespace{may_repeat}. [default: that of the context; all with --manifests]",
-        )
-    ]
+    namespaces = [_namespace_option(several_namespaces=several_namespaces, default="that of the context; all with --manifests")]
     if several_namespaces:
         namespaces.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
     return _together(

@@ -44,12 +44,13 @@ from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected, Cl
 from rightsizer.pod import Pod
 from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
 from rightsizer.profile import Profile, parse_profile
+from rightsizer.status.times import rfc3339
 from rightsizer.stopping import Stopping
 from rightsizer.strategies import on_create
 from rightsizer.strategies.in_place import ResizePatch
 from rightsizer.strategies.on_create import PodSizes
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import Autoscaler, OwnerRef, Workload
+from rightsizer.workload import REVERT_ANNOTATION, Autoscaler, OwnerRef, Workload
 
 # An event is never worth a wait.
 _EVENT_READ_SECONDS = 5.0
@@ -186,6 +187,11 @@ class KubernetesCluster:
             # Somebody deleted it since it was read.
             self._write_spec(recorded, workload)
             self._write_status(recorded)
+
+    def ask_to_revert(self, recorded: Recorded, *, change_time: float) -> None:
+        """Have the operator take back the change of this time (unix seconds)."""
+        body = {"metadata": {"annotations": {REVERT_ANNOTATION: rfc3339(change_time)}}}
+        self._writer.annotate(RECOMMENDATIONS, body, namespace=recorded.workload.namespace, name=recorded.name)
 
     def delete_recommendation(self, recorded: Recorded) -> None:
         try:

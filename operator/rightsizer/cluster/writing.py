@@ -11,6 +11,7 @@ from rightsizer.cluster.transport import Request, Transport
 from rightsizer.errors import ClusterOwned
 
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
 
 Body = Mapping[str, Any]
@@ -53,6 +54,10 @@ class Writer:
     def merge(self, endpoint: Endpoint, body: Body, *, namespace: str, name: str, subresource: str | None = None) -> dict[str, Any]:
         """The object after a strategic merge patch, in which null removes a field whoever holds it."""
         return self._patch(endpoint, body, namespace, name, subresource, STRATEGIC_MERGE, {})
+
+    def annotate(self, endpoint: Endpoint, body: Body, *, namespace: str, name: str) -> None:
+        """Add annotations, whoever holds the others. Works for custom resources too, which know no strategic merge."""
+        self._patch(endpoint, body, namespace, name, None, MERGE, {})
 
     def delete(self, endpoint: Endpoint, *, namespace: str, name: str) -> None:
         path = endpoint.path(namespace=namespace, name=name)

@@ -77,6 +77,7 @@ class CycleReport:
     states: Mapping[tuple[str, str], int]
     reasons: Mapping[str, int]
     changed: int
+    reverted: int
     unfinished: int
     failed: int
     troubled_namespaces: int
@@ -421,8 +422,9 @@ def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settl
         containers=sum(len(one.container_names) for one in settled),
         states=states,
         reasons=reasons,
-        changed=sum(one.changed_now for one in settled),
-        unfinished=sum(one.state is State.ROLLING_OUT for one in settled),
+        changed=sum(one.changed_now and not one.reverting for one in settled),
+        reverted=sum(one.changed_now and one.reverting for one in settled),
+        unfinished=sum(one.state in (State.ROLLING_OUT, State.REVERTING) for one in settled),
         failed=sum(one.failed for one in settled),
         troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
         read=sum(measured.read.values()) / len(measured.read) if measured.read else 1.0,

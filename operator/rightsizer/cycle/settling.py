@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written."""
+    """Where a workload stands after the cycle. `changed_now`: in this cycle; `was_changed`: by its newest change; `failed`: not written;
+    `reverting`: its newest change takes another one back."""
 
     profile: Profile
     mode: Mode
@@ -43,6 +44,7 @@ class Settled:
     changed_now: bool
     was_changed: bool
     failed: bool
+    reverting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ class Settling:
         except ClusterError as error:
             return _unsettled(settled, case.workload.ref, error)
         events = [
-            *self._unannounced(standing, before),
+            *self._unannounced(case, standing, before),
             *telling.of_state(standing.workload, standing.mode, old, wanted.status),
             *telling.of_leaks(standing.workload, old, wanted.status),
         ]
@@ -207,15 +209,19 @@ class Settling:
     def _announce(self, case: Case, change: Change) -> None:
         """That it was made."""
         self._announced[case.workload.ref] = change.time
+        _log(case, change)
         for event in telling.of_change(case.workload, case.change, change, written=change_figures(change)):
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
-    def _unannounced(self, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
+    def _unannounced(self, case: Case, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
         """What became of the change, but for what was announced when it was made."""
         change = standing.change
         if change is None or (change.outcome in MADE and self._announced.get(standing.workload.ref) == change.time):
             return
-        yield from telling.of_change(standing.workload, before, change, written=change_figures(change))
+        told = list(telling.of_change(standing.workload, before, change, written=change_figures(change)))
+        if told:
+            _log(case, change)
+        yield from told
 
     def _tell_notes(self, case: Case) -> None:
         ref, notes = case.workload.ref, case.ruled.effective.notes
@@ -253,6 +259,23 @@ HOLDS_ALL = (Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)
 """Objections that also hold a reversal back: a person wants nothing to happen, or it would come to nothing."""
 
 
+def _log(case: Case, change: Change) -> None:
+    """One line for each turn of a change, to be searched for by its words."""
+    ref = case.workload.ref
+    logger.info(
+        "change namespace=%s workload=%s profile=%s strategy=%s outcome=%s reverts=%r time=%d figures=%r message=%r",
+        ref.namespace,
+        ref,
+        case.ruled.profile.name,
+        change.strategy,
+        change.outcome,
+        change.reverts,
+        change.time,
+        change_figures(change),
+        change.message,
+    )
+
+
 def _again(case: Case) -> bool:
     """Whether the try before came to nothing too."""
     return case.change is not None and case.change.outcome in (Outcome.STARTED, Outcome.ABANDONED)
@@ -282,4 +305,5 @@ def _settled(case: Case, standing: Standing, *, changed_now: bool, failed: bool)
         changed_now=changed_now,
         was_changed=standing.change is not None and standing.change.outcome in (Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED),
         failed=failed,
+        reverting=standing.change is not None and bool(standing.change.reverts),
     )

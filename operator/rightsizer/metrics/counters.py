@@ -21,6 +21,7 @@ class CycleFigures:
     workloads: Mapping[tuple[str, str], int]
     reasons: Mapping[str, int]
     changes: int
+    reversals: int
     failed_workloads: int
     troubled_namespaces: int
     history_containers: int
@@ -48,6 +49,7 @@ class OperatorMetrics:
         self._workloads = Gauge("rightsizer_workloads", "Workloads by mode and state.", ["mode", "state"], registry=self.registry)
         self._reasons = Gauge("rightsizer_workload_reasons", "Workloads by the reason told.", ["reason"], registry=self.registry)
         self._changes = Counter("rightsizer_changes", "Changes of workloads that were made.", registry=self.registry)
+        self._reversals = Counter("rightsizer_reversals", "Changes of workloads that were taken back.", registry=self.registry)
         self._failed = Gauge("rightsizer_failed_workloads", "Workloads that the last cycle could not settle.", registry=self.registry)
         self._troubled = Gauge("rightsizer_troubled_namespaces", "Namespaces that could not be measured.", registry=self.registry)
         self._containers = Gauge("rightsizer_history_containers", "Containers in the usage history.", registry=self.registry)
@@ -72,6 +74,7 @@ class OperatorMetrics:
         self._seconds.observe(figures.seconds)
         self._last.set(figures.at)
         self._changes.inc(figures.changes)
+        self._reversals.inc(figures.reversals)
         self._failed.set(figures.failed_workloads)
         self._troubled.set(figures.troubled_namespaces)
         self._containers.set(figures.history_containers)

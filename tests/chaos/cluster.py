@@ -1,0 +1,78 @@
+"""The cluster that the operator is killed in: 2,000 workloads, a tenth of which is to be changed, and some that must not be.
+
+Of each namespace's workloads the first ten are due; three more are under the same profile, and each has a reason to be left alone. All
+others are only recommended for. Strategies go round with the namespaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.scenario import container, profile, steady
+from tests.usage import WorkloadUsage
+from tests.usage.manifest import horizontal_pod_autoscaler
+
+Manifest = dict[str, Any]
+
+DUE_OF_EACH = 10
+STRATEGIES = ("Rollout", "Rollout", "Rollout", "InPlace", "OnCreate")
+ROLLOUTS_AT_ONCE = 2
+FORBIDDEN = ("paused", "scaled", "owned")
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosCluster:
+    """`due`: references (`place/Deployment/name`) by strategy. `forbidden`: those that must stay as they are."""
+
+    usages: tuple[WorkloadUsage, ...]
+    extra: tuple[Manifest, ...]
+    profiles: tuple[Manifest, ...]
+    due: dict[str, list[str]]
+    forbidden: tuple[str, ...]
+    namespaces: tuple[str, ...]
+
+
+def chaos_cluster(workloads: int, *, of_each: int = 100) -> ChaosCluster:
+    """So many workloads, in namespaces of `of_each`."""
+    places = tuple(f"chaos-{number:02d}" for number in range(max(workloads // of_each, 1)))
+    of_each = min(of_each, workloads)
+    due: dict[str, list[str]] = {}
+    for place, strategy in _with_strategies(places):
+        due.setdefault(strategy, []).extend(f"{place}/Deployment/due-{number}" for number in range(DUE_OF_EACH))
+    return ChaosCluster(
+        usages=tuple(usage for place in places for usage in _usages(place, of_each)),
+        extra=tuple(_autoscaler(place) for place in places),
+        profiles=tuple(one for place, strategy in _with_strategies(places) for one in _profiles(place, strategy)),
+        due=due,
+        forbidden=tuple(f"{place}/Deployment/{name}" for place in places for name in FORBIDDEN),
+        namespaces=places,
+    )
+
+
+def _with_strategies(places: Sequence[str]) -> list[tuple[str, str]]:
+    return [(place, STRATEGIES[number % len(STRATEGIES)]) for number, place in enumerate(places)]
+
+
+def _usages(place: str, count: int) -> list[WorkloadUsage]:
+    names = [f"due-{number}" for number in range(DUE_OF_EACH)] + list(FORBIDDEN)
+    names += [f"other-{number}" for number in range(count - len(names))]
+    return [steady(place, name, container()) for name in names]
+
+
+def _autoscaler(place: str) -> Manifest:
+    found = horizontal_pod_autoscaler(place, "scaled", min_replicas=1, max_replicas=1, cpu_percent=70)
+    memory = {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 70}}
+    found["spec"]["metrics"].append({"type": "Resource", "resource": memory})
+    return found
+
+
+def _profiles(place: str, strategy: str) -> list[Manifest]:
+    names = [f"due-{number}" for number in range(DUE_OF_EACH)] + list(FORBIDDEN)
+    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": names}]}
+    rule = {"strategy": strategy, "verify": {"period": "1m"}, "maxConcurrent": ROLLOUTS_AT_ONCE}
+    return [
+        profile(place, "Apply", name="apply", workloads={"selector": selector}, apply=rule),
+        profile(place, "Recommend", name="recommend"),
+    ]

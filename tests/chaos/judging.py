@@ -1,0 +1,128 @@
+"""What became of it, as the cluster and its audit log tell: changes that were lost, made twice, or forbidden.
+
+The operator's own word counts for nothing but the record that it keeps in the recommendations.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tests.chaos.cluster import ROLLOUTS_AT_ONCE, ChaosCluster
+from tests.scenario import WORKED_EXAMPLE, Manifest, Stage, resources_of
+
+
+def lost(stage: Stage, cluster: ChaosCluster) -> list[str]:
+    """Those whose sizes in force, pods or record are not as they have to be in the end."""
+    found = []
+    for strategy, references in cluster.due.items():
+        templates = workloads(stage, cluster)
+        records = recommendations(stage, cluster)
+        sizes = pod_sizes(stage, cluster)
+        pods = pods_of(stage, cluster) if strategy != "OnCreate" else {}
+        for reference in references:
+            in_force = resources_of(templates[reference]) if strategy == "Rollout" else sizes.get(reference, {})
+            there = strategy == "OnCreate" or all(resources == WORKED_EXAMPLE for resources in pods.get(reference, [{}]))
+            outcome = records.get(reference, {}).get("lastChange", {}).get("outcome")
+            if in_force != WORKED_EXAMPLE or not there or outcome != "Succeeded":
+                found.append(f"{reference} ({strategy}): {in_force}, pods as wanted: {there}, {outcome}")
+    return found
+
+
+def doubled(stage: Stage, cluster: ChaosCluster) -> list[str]:
+    """Those that were changed more than once: a second generation too many, or more than one change on record that was made."""
+    templates, records = workloads(stage, cluster), recommendations(stage, cluster)
+    found = []
+    for strategy, references in cluster.due.items():
+        most = 2 if strategy == "Rollout" else 1
+        for reference in references:
+            generation = templates[reference]["metadata"]["generation"]
+            record = records.get(reference, {})
+            changes = [one for one in (record.get("lastChange", {}), *record.get("history", [])) if one.get("outcome") != "Abandoned"]
+            if generation > most or len(changes) != 1:
+                found.append(f"{reference} ({strategy}): generation {generation}, {len(changes)} changes")
+    return found
+
+
+def forbidden(stage: Stage, cluster: ChaosCluster, rollouts: Mapping[str, int]) -> list[str]:
+    """Those that were changed although a check forbids it, and namespaces where more rollouts were seen at a time than allowed."""
+    templates, sizes = workloads(stage, cluster), pod_sizes(stage, cluster)
+    found = [name for name in cluster.forbidden if templates[name]["metadata"]["generation"] > 1 or name in sizes]
+    return found + [f"{place}: {count} rollouts at a time" for place, count in rollouts.items() if count > ROLLOUTS_AT_ONCE]
+
+
+def requests_for_changes(events: Iterable[Manifest], references: Sequence[str]) -> Counter[str]:
+    """The requests of the operator that changes cost, by what they were: to the changed workloads, their records and events, their pods."""
+    names = {reference.split("/")[2] for reference in references}
+    places = {reference.split("/")[0] for reference in references}
+    counted: Counter[str] = Counter()
+    for event in events:
+        target = event.get("objectRef") or {}
+        resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
+        name = str(target.get("name", ""))
+        if resource in ("pods", "podsizes") and event["verb"] != "list" and target.get("namespace") in places:
+            counted[f"{event['verb']} {resource}"] += 1
+        elif resource == "pods" and event["verb"] == "list":
+            counted["list pods"] += 1
+        elif resource == "events" and target.get("namespace") in places:
+            counted["create events"] += 1
+        elif resource == "pods/resize" and target.get("namespace") in places:
+            counted["patch pods/resize"] += 1
+        elif target.get("namespace") in places and event["verb"] == "patch" and name.removeprefix("deployment-") in names:
+            counted[f"patch {resource}"] += 1
+    return counted
+
+
+def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
+    """How many workloads are in a rollout of their template, by namespace."""
+    found: Counter[str] = Counter()
+    for item in stage.bed.kubectl.items("deployments", selector=f"app in ({','.join(_due_names(cluster))})"):
+        if item["metadata"]["generation"] > 1 and not _complete(item):
+            found[item["metadata"]["namespace"]] += 1
+    return found
+
+
+def workloads(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
+    places = set(cluster.namespaces)
+    items = stage.bed.kubectl.items("deployments")
+    return {reference(item, "Deployment"): item for item in items if item["metadata"]["namespace"] in places}
+
+
+def recommendations(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
+    """The status of each recommendation, by workload."""
+    items = stage.bed.kubectl.items("resourcerecommendations")
+    return {f"{item['metadata']['namespace']}/Deployment/{item['spec']['workloadRef']['name']}": item.get("status", {}) for item in items}
+
+
+def pod_sizes(stage: Stage, cluster: ChaosCluster) -> dict[str, Any]:
+    """What new pods get, by workload."""
+    return {
+        f"{item['metadata']['namespace']}/{name}": entry["containers"]["app"]
+        for item in stage.bed.kubectl.items("podsizes")
+        for name, entry in item["spec"]["workloads"].items()
+    }
+
+
+def pods_of(stage: Stage, cluster: ChaosCluster) -> dict[str, list[Any]]:
+    """The resources of each running pod of the due workloads, by workload."""
+    found: dict[str, list[Any]] = {}
+    for item in stage.bed.kubectl.items("pods", selector=f"app in ({','.join(_due_names(cluster))})"):
+        if "deletionTimestamp" not in item["metadata"]:
+            name = f"{item['metadata']['namespace']}/Deployment/{item['metadata']['labels']['app']}"
+            found.setdefault(name, []).append(item["spec"]["containers"][0]["resources"])
+    return found
+
+
+def reference(item: Manifest, kind: str) -> str:
+    return f"{item['metadata']['namespace']}/{kind}/{item['metadata']['name']}"
+
+
+def _due_names(cluster: ChaosCluster) -> list[str]:
+    return sorted({name.split("/")[2] for references in cluster.due.values() for name in references})
+
+
+def _complete(item: Manifest) -> bool:
+    status, wanted = item.get("status", {}), item["spec"]["replicas"]
+    seen = status.get("observedGeneration", 0) >= item["metadata"]["generation"]
+    return bool(seen and status.get("updatedReplicas") == wanted == status.get("replicas") == status.get("availableReplicas"))

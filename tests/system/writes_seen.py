@@ -1,0 +1,34 @@
+"""Counts what the operator writes, while it does."""
+
+from __future__ import annotations
+
+import time
+
+from tests.scenario import WRITING_VERBS
+from tests.testbed import Testbed
+
+
+class WritesSeen:
+    """Counts what a user writes from now on, by reading on in the audit log: a kill has to hit a moment, not a second."""
+
+    def __init__(self, bed: Testbed, user: str) -> None:
+        self._log = (bed.directory / "audit.log").open("rb")
+        self._log.seek(0, 2)
+        self._user = f'"username":"{user}"'.encode()
+        self._verbs = [f'"verb":"{verb}"'.encode() for verb in WRITING_VERBS]
+        self._half = b""
+        self.count = 0
+
+    def close(self) -> None:
+        self._log.close()
+
+    def look(self) -> int:
+        *lines, self._half = (self._half + self._log.read()).split(b"\n")
+        self.count += sum(self._user in line and any(verb in line for verb in self._verbs) for line in lines)
+        return self.count
+
+    def wait(self, count: int, *, longest_seconds: float = 4.0) -> None:
+        """Until so many were seen, or for the longest wait."""
+        end = time.monotonic() + longest_seconds
+        while self.look() < count and time.monotonic() < end:
+            time.sleep(0.002)
