@@ -74,6 +74,14 @@ def of_container(name: str, container_id: str, root: Path = ROOT) -> ContainerCg
     )
 
 
+def cpu_seconds(name: str, container_id: str, root: Path = ROOT) -> float:
+    """The processor time of a container below `name` so far; FileNotFoundError when it has no group."""
+    if is_unified(root):
+        fields = (_folder_of(root / name, container_id) / "cpu.stat").read_text().split()
+        return int(fields[fields.index("usage_usec") + 1]) / 1e6
+    return _number(_folder_of(root / "cpuacct" / name, container_id) / "cpuacct.usage") / 1e9
+
+
 def _unified(folder: Path) -> ContainerCgroup:
     quota, _, period = (folder / "cpu.max").read_text().strip().partition(" ")
     limit = (folder / "memory.max").read_text().strip()

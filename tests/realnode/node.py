@@ -92,10 +92,11 @@ class RealNode:
 
     def cgroup(self, pod: Manifest, container: str) -> ContainerCgroup:
         """What the kernel holds this container of a pod to now; TestbedError while it has no id, FileNotFoundError when it does not run."""
-        for status in pod.get("status", {}).get("containerStatuses", []):
-            if status["name"] == container and status.get("containerID"):
-                return cgroups.of_container(self.directory.name, str(status["containerID"]).rpartition("/")[2])
-        raise TestbedError(f"container {container} of pod {pod['metadata']['name']} has not started")
+        return cgroups.of_container(self.directory.name, _container_id(pod, container))
+
+    def cpu_seconds(self, pod: Manifest, container: str) -> float:
+        """The processor time that the kernel counted for this container so far. Raises as `cgroup`."""
+        return cgroups.cpu_seconds(self.directory.name, _container_id(pod, container))
 
     def scrape_config(self, *, interval_seconds: int = 5) -> dict[str, Any]:
         """The entry for `scrape_configs` of Prometheus: what the kubelet says of its containers, by its own cAdvisor."""
@@ -215,3 +216,10 @@ class RealNode:
             lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
             texts.append("\n".join([f"{log.name}:", *lines[-LINES_OF_LOG_IN_ERRORS:]]))
         return "\n".join(texts)
+
+
+def _container_id(pod: Manifest, container: str) -> str:
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        if status["name"] == container and status.get("containerID"):
+            return str(status["containerID"]).rpartition("/")[2]
+    raise TestbedError(f"container {container} of pod {pod['metadata']['name']} has not started")

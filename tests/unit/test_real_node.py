@@ -46,6 +46,12 @@ def test_limits_are_read_from_the_one_tree_of_version_2(tmp_path: Path) -> None:
     assert cgroups.of_container("node", "abc", root) == ContainerCgroup(cpu_limit=None, memory_limit=None)
 
 
+def test_processor_time_is_read_in_both_versions(tmp_path: Path) -> None:
+    one = tree(tmp_path / "1", {"cpuacct/node/pod1/abc/cpuacct.usage": "1500000000\n"})
+    two = tree(tmp_path / "2", {"cgroup.controllers": "cpu\n", "node/pod1/abc/cpu.stat": "usage_usec 1500000\nuser_usec 1\n"})
+    assert [cgroups.cpu_seconds("node", "abc", root) for root in (one, two)] == [1.5, 1.5]
+
+
 def test_container_without_a_group_is_named(tmp_path: Path) -> None:
     root = tree(tmp_path, {"cgroup.controllers": "cpu memory\n", "node/cpu.max": "max 100000\n"})
     with pytest.raises(FileNotFoundError, match="no control group of container abc"):
