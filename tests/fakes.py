@@ -142,6 +142,7 @@ class FakeUsageSource(Faults):
         self.usages: list[PodUsage] = []
         self.owners: dict[tuple[str, str], OwnerRef] = {}
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
+        self.jobs: dict[tuple[str, str], OwnerRef | None] = {}
         self.kills: list[OomSeries] = []
         self.hidden: set[ResourceName] = set()
         self.narrowed_by = ""
@@ -184,7 +185,7 @@ class FakeUsageSource(Faults):
         self.called("pod_owners", namespaces, f"{span.start}..{span.end}")
         if not self.kube_state_metrics:
             return PodOwners({}, {})
-        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces))
+        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces), self.jobs)
 
     def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
         self.called("oom_kills", namespaces)
@@ -436,7 +437,8 @@ def _copied(recorded: Recorded) -> Recorded:
 
 def _sent(body: Mapping[str, Any]) -> Iterator[tuple[FieldPath, int | None]]:
     """The fields of a patch; None for one that is to go."""
-    yield from sent_sizes(body["spec"]["template"]["spec"])
+    spec = body["spec"]
+    yield from sent_sizes(spec.get("jobTemplate", {}).get("spec", spec)["template"]["spec"])
 
 
 def _changed(patch: Patch, workload: Workload) -> dict[FieldPath, int | None]:
@@ -452,6 +454,7 @@ def _patched(patch: Patch, before: Workload) -> Workload:
     if not changed:
         return replace(before, owned=owned)
     containers = tuple(_with(container, changed) for container in before.containers)
+    rolls = bool(before.replicas) and before.ref.steady
     return replace(
         before,
         containers=containers,
@@ -459,8 +462,8 @@ def _patched(patch: Patch, before: Workload) -> Workload:
         managers=managers,
         generation=before.generation + 1,
         resource_version=next_version(before.resource_version),
-        rollout=RolloutPhase.IN_PROGRESS if before.replicas else RolloutPhase.COMPLETE,
-        rollout_message="the controller has not seen the newest template yet" if before.replicas else "",
+        rollout=RolloutPhase.IN_PROGRESS if rolls else RolloutPhase.COMPLETE,
+        rollout_message="the controller has not seen the newest template yet" if rolls else "",
     )
 
 

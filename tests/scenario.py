@@ -91,6 +91,21 @@ def steady(
     )
 
 
+def now_and_then(in_namespace: str, name: str) -> WorkloadUsage:
+    """A CronJob with a run of 20 minutes every 72, of one container `app` that uses the same in each."""
+    return WorkloadUsage(
+        namespace=in_namespace,
+        kind="CronJob",
+        name=name,
+        containers=(container(),),
+        replicas=1,
+        replaced_every_days=0.05,
+        active_minutes=20.0,
+        variation=0.0,
+        cgroup_series=True,
+    )
+
+
 def workloads() -> tuple[WorkloadUsage, ...]:
     """All of them, each namespace for one test or one group of tests."""
     return (
@@ -323,7 +338,8 @@ def _scraped(exporter: LiveExporter) -> Manifest:
 def wait_rolled_out(stage: Stage, usages: Sequence[WorkloadUsage]) -> None:
     """Until every pod runs: an operator leaves a workload alone whose rollout goes on."""
     for name in dict.fromkeys(usage.namespace for usage in usages):
-        kinds = {usage.kind.lower() for usage in usages if usage.namespace == name}
+        # A CronJob has nothing that rolls out.
+        kinds = {usage.kind.lower() for usage in usages if usage.namespace == name and usage.kind != "CronJob"}
         for kind in sorted(kinds):
             stage.bed.kubectl("rollout", "status", kind, "--namespace", name, "--timeout=60s", "--selector=app")
 

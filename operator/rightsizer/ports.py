@@ -29,10 +29,14 @@ class OwnerSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodOwners:
-    """Controllers of pods, past ones included: (namespace, pod) -> owner, and (namespace, ReplicaSet) -> its owner."""
+    """Controllers of pods, past ones included: (namespace, pod) -> owner, and (namespace, ReplicaSet) -> its owner.
+
+    `jobs`: (namespace, Job) -> its owner, None for one that was made by hand; empty where that is not told, or no pod is of a Job.
+    """
 
     pods: Mapping[tuple[str, str], OwnerRef]
     replica_sets: Mapping[tuple[str, str], OwnerRef]
+    jobs: Mapping[tuple[str, str], OwnerRef | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

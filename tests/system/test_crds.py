@@ -147,7 +147,7 @@ REFUSED = [
     ({"method": "Best guess"}, "spec.method", "the name of a method, such as Measured"),
     ({"method": "m" * 64}, "spec.method", "63"),
     ({"apply": {"strategy": "InPlace"}}, "spec.apply.strategy", '"Rollout"'),
-    ({"workloads": {"kinds": ["CronJob"]}}, "spec.workloads.kinds[0]", '"Deployment", "StatefulSet", "DaemonSet"'),
+    ({"workloads": {"kinds": ["Job"]}}, "spec.workloads.kinds[0]", '"DaemonSet", "CronJob", "Rollout"'),
     ({"workloads": {"kinds": []}}, "spec.workloads.kinds", "at least 1 items"),
     ({"workloads": {"kinds": ["Deployment", "Deployment"]}}, "spec.workloads.kinds[1]", "Duplicate value"),
     ({"containers": [APP | {"mode": "Apply"}]}, "spec.containers[0].mode", '"Ignore"'),

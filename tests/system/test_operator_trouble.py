@@ -278,6 +278,7 @@ def narrow_account(namespaces: tuple[str, ...]) -> list[Manifest]:
     ]
     looking = [
         ("apps", ["deployments", "statefulsets", "daemonsets", "replicasets"], ["list"]),
+        ("batch", ["cronjobs"], ["list"]),
         ("autoscaling", ["horizontalpodautoscalers"], ["list"]),
         ("", ["pods"], ["list"]),
     ]

@@ -155,7 +155,7 @@ def test_explain_takes_kinds_as_kubectl_does(web: Files, reference: str) -> None
         ("deploy/wab", 5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n"),
         ("sts/web", 5, "error: there is no StatefulSet/web in namespace shop; near it: Deployment/web\n"),
         ("deploy/entirely-else", 5, "error: there is no Deployment/entirely-else in namespace shop; there is: Deployment/web\n"),
-        ("pod/web", 2, "error: 'pod' is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)"),
+        ("pod/web", 2, "error: 'pod' is no kind that can be sized: write one of Deployment (deploy), StatefulSet (sts), DaemonSet (ds), "),
         ("web", 2, "error: 'web': write KIND/NAME, such as Deployment/web"),
         ("deploy/a/b", 2, "error: 'deploy/a/b': write KIND/NAME"),
     ],
@@ -405,7 +405,7 @@ def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: py
 def test_no_workload_is_exit_code_5(web: Files) -> None:
     result = run("recommend", *web.options, "-n", "bank")
     assert result.exit_code == 5
-    assert "no Deployment, StatefulSet or DaemonSet of namespace bank in it" in result.stderr
+    assert "no workload of namespace bank in it (Deployment, StatefulSet, DaemonSet, CronJob, Rollout)" in result.stderr
 
 
 @pytest.mark.parametrize("debug", [False, True])

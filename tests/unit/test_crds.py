@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 RATIO_LIMIT = {"policy": "Ratio", "ratio": 2.0}
 SPEC_DEFAULTS = {
     "mode": "Recommend",
-    "workloads": {"kinds": ["Deployment", "StatefulSet", "DaemonSet"]},
+    "workloads": {"kinds": ["Deployment", "StatefulSet", "DaemonSet", "CronJob"]},
     "method": "Measured",
     "window": "14d",
     "minimumHistory": {"raise": "24h", "lower": "7d"},

@@ -42,6 +42,8 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("apps", "statefulsets", "list"),
     ("apps", "daemonsets", "list"),
     ("apps", "replicasets", "list"),
+    ("batch", "cronjobs", "list"),
+    ("argoproj.io", "rollouts", "list"),
     ("autoscaling", "horizontalpodautoscalers", "list"),
     ("", "pods", "list"),
     ("", "namespaces", "list"),
@@ -57,6 +59,8 @@ APPLY_GRANTS: set[Grant] = {
     ("apps", "deployments", "patch"),
     ("apps", "statefulsets", "patch"),
     ("apps", "daemonsets", "patch"),
+    ("batch", "cronjobs", "patch"),
+    ("argoproj.io", "rollouts", "patch"),
 }
 
 

@@ -19,7 +19,7 @@ class Watch:
 
     `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
     at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
-    of how they are.
+    of how they are. `steady`: see `rightsizer.workload.WorkloadRef.steady`.
     """
 
     now: float = 0.0
@@ -27,6 +27,7 @@ class Watch:
     memory_peak_at: float | None = None
     signs: tuple[Sign, ...] = ()
     blind: bool = False
+    steady: bool = True
 
 
 def observe(change: Change, workload: Workload, progress: Progress, watch: Watch) -> Change:
@@ -64,14 +65,14 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
         return replace(change, outcome=Outcome.FAILED, message=harm.message)
     if change.outcome is Outcome.VERIFYING:
         # What nobody saw is not verified.
-        return _verified(change) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
+        return _verified(change, watch) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
     return _by_progress(change, progress, watch)
 
 
 def watched_from_now(change: Change, watch: Watch) -> Change:
     """The change after it came to its pods."""
     if change.reverts or not watch.period_seconds:
-        return _verified(change)
+        return _verified(change, watch)
     # Whole minutes would be enough; whole seconds are what the record keeps.
     until = float(int(watch.now + watch.period_seconds))
     lowered_memory = any(_lowers_memory(one) for one in change.fields())
@@ -79,7 +80,7 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
     return replace(
         change,
         outcome=Outcome.VERIFYING,
-        message=f"{_where(change)}; watched until {_moment(until)}",
+        message=f"{_where(change, watch)}; watched until {_moment(until)}",
         watched_until=until,
         memory_watched_until=peak,
     )
@@ -103,14 +104,16 @@ def _after_success(change: Change, watch: Watch) -> Change:
     return replace(change, memory_watched_until=None) if watch.now > until else change
 
 
-def _verified(change: Change) -> Change:
+def _verified(change: Change, watch: Watch) -> Change:
     failures = change.failures if change.reverts else 0
-    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change), watched_until=None, failures=failures)
+    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None, failures=failures)
 
 
-def _where(change: Change) -> str:
+def _where(change: Change, watch: Watch) -> str:
     if change.reverts:
         return f"the former values are back: {change.reverts}"
+    if not watch.steady:
+        return "in force from its next run on; Jobs that run keep theirs"
     return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
 
 

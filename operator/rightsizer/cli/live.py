@@ -18,13 +18,12 @@ from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
 from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
-from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.remembering import remembered
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
 from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
-from rightsizer.profile import ON_CREATE, Profile, with_known_method
+from rightsizer.profile import DEFAULT_KINDS, ON_CREATE, Profile, kinds_to_list, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
@@ -74,13 +73,15 @@ class Live:
     def declared(self) -> Declared:
         annotations, notes = self._annotations()
         namespaces = sorted(annotations) if self._asked is ALL_NAMESPACES else self._asked
-        workloads = self._cluster.workloads(KINDS, namespaces)
+        profiles, profile_notes = self._profiles(namespaces)
+        # What no profile rules is told by the defaults.
+        kinds = kinds_to_list([Profile("", "", kinds=DEFAULT_KINDS), *profiles])
+        workloads = self._cluster.workloads(kinds, namespaces)
         if not workloads.items:
             _raise_first(workloads.failed)
             where = "the cluster" if self._asked is ALL_NAMESPACES else f"namespace {', '.join(namespaces)}"
-            raise NothingMatched(f"no Deployment, StatefulSet or DaemonSet in {where} (name others with -n, or all with -A)")
+            raise NothingMatched(f"no workload ({', '.join(kinds)}) in {where} (name others with -n, or all with -A)")
         places = sorted({workload.ref.namespace for workload in workloads.items})
-        profiles, profile_notes = self._profiles(places)
         recorded = self._recorded(workloads.items, places)
         autoscalers = self._cluster.autoscalers(places)
         _raise_first(autoscalers.failed)

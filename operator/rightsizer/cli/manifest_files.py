@@ -14,10 +14,9 @@ from rightsizer.cli.profile_file import profile_of, read_documents
 from rightsizer.cluster.autoscaler_json import parse_autoscaler
 from rightsizer.cluster.endpoint import workload_endpoint
 from rightsizer.cluster.metadata import annotations_of
-from rightsizer.cluster.workload_json import parse_workload
-from rightsizer.cycle.cycle import KINDS
+from rightsizer.cluster.workload_json import parse_workload, sized_elsewhere
 from rightsizer.errors import InvalidInput, InvalidQuantity
-from rightsizer.profile import KIND, Profile
+from rightsizer.profile import KIND, KINDS, Profile
 from rightsizer.workload import Autoscaler, RolloutPhase, Workload, WorkloadRef
 
 SUFFIXES = (".yaml", ".yml")
@@ -39,7 +38,7 @@ class Manifests:
     def add(self, manifest: Manifest, path: Path) -> None:
         """Take one object; a kind that is of no use here is passed over. Raises InvalidInput."""
         kind, group = manifest.get("kind"), str(manifest.get("apiVersion", "")).partition("/")[0]
-        if kind in KINDS and group == "apps":
+        if kind in KINDS and group == _group(kind) and not sized_elsewhere(workload_endpoint(kind), manifest):
             self._add_workload(_read(parse_workload_manifest, manifest, path), manifest, path)
         elif kind == "HorizontalPodAutoscaler" and group == "autoscaling":
             self.autoscalers.append(_read(parse_autoscaler_manifest, manifest, path))
@@ -92,6 +91,10 @@ def parse_autoscaler_manifest(manifest: Manifest) -> Autoscaler:
         metric = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization"}}}
         manifest = {**manifest, "spec": {**spec, "metrics": [metric]}}
     return parse_autoscaler(manifest)
+
+
+def _group(kind: str) -> str:
+    return workload_endpoint(kind).api_version.partition("/")[0]
 
 
 def _objects(document: Any) -> Iterator[Manifest]:

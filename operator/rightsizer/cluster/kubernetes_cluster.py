@@ -38,7 +38,7 @@ from rightsizer.cluster.pod_json import parse_pod
 from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
 from rightsizer.cluster.service import Service, parse_service
 from rightsizer.cluster.transport import Limits, OnRequest, Transport, ignore_request
-from rightsizer.cluster.workload_json import parse_workload
+from rightsizer.cluster.workload_json import parse_workload, sized_elsewhere
 from rightsizer.cluster.writing import Writer
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected, ClusterUnreachable
 from rightsizer.pod import Pod
@@ -55,6 +55,9 @@ from rightsizer.workload import REVERT_ANNOTATION, Autoscaler, OwnerRef, Workloa
 # An event is never worth a wait.
 _EVENT_READ_SECONDS = 5.0
 
+ABSENT_SECONDS = 600.0
+"""A kind that the cluster does not know is asked for again so late: somebody may install it."""
+
 # Up to so many workloads, one list of the pods of each is cheaper than those of their namespaces.
 _FEW_WORKLOADS = 10
 
@@ -69,6 +72,7 @@ class KubernetesCluster:
         self._lister = Lister(transport, page_size=page_size)
         self._writer = Writer(transport)
         self._now = now
+        self._absent: dict[str, float] = {}
 
     def profiles(self) -> tuple[Profile, ...]:
         return tuple(self._lister.whole(PROFILES, parse_profile))
@@ -88,11 +92,24 @@ class KubernetesCluster:
         items: list[Workload] = []
         failed: dict[str, ClusterError] = {}
         for kind in kinds:
-            endpoint = workload_endpoint(kind)
-            listing = self._lister.of_namespaces(endpoint, partial(parse_workload, endpoint), namespaces)
+            listing = self._workloads(workload_endpoint(kind), namespaces)
             items += listing.items
             failed |= listing.failed
         return Listing(tuple(items), failed)
+
+    def _workloads(self, endpoint: Endpoint, namespaces: Sequence[str]) -> Listing[Workload]:
+        """Empty where the cluster does not know the kind."""
+        now = self._now()
+        if now < self._absent.get(endpoint.kind, 0.0):
+            return Listing(())
+        try:
+            listing = self._lister.of_namespaces(endpoint, partial(_sized_itself, endpoint), namespaces)
+        except ClusterNotFound as error:
+            listing = Listing((), dict.fromkeys(namespaces, error))
+        if any(isinstance(error, ClusterNotFound) for error in listing.failed.values()):
+            self._absent[endpoint.kind] = now + ABSENT_SECONDS
+            return Listing(())
+        return Listing(tuple(workload for workload in listing.items if workload is not None), listing.failed)
 
     def pods(self, namespaces: Sequence[str]) -> Listing[Pod]:
         return self._lister.of_namespaces(PODS, parse_pod, namespaces)
@@ -265,6 +282,10 @@ def connect(
     wire = ApiConnection(configuration(kubeconfig, context), stopping)
     transport = Transport(wire, limits=limits, on_request=on_request, stopping=stopping, sleep=sleep)
     return KubernetesCluster(transport, page_size=page_size)
+
+
+def _sized_itself(endpoint: Endpoint, item: Item) -> Workload | None:
+    return None if sized_elsewhere(endpoint, item) else parse_workload(endpoint, item)
 
 
 def _namespace(item: Item) -> Namespace:

@@ -34,7 +34,7 @@ from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
 from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import IN_PLACE, Mode, Profile, with_known_method
+from rightsizer.profile import IN_PLACE, Mode, Profile, kinds_to_list, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.change import change_from_status
 from rightsizer.status.conditions import Trouble
@@ -60,8 +60,6 @@ server: with 10 ms more for a request, 600 first writes take 6 s instead of 20 s
 
 POLICIES_SEEN_FOR_SECONDS = 300
 """Where pods are sized at their creation, the policies that do it are looked for so often; as long as one is missing, in each cycle."""
-
-KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class Cycle:
         active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
         places = sorted({profile.namespace for profile in active})
         annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}
-        workloads = self._cluster.workloads(KINDS, places)
+        workloads = self._cluster.workloads(kinds_to_list(active), places)
         autoscalers = self._cluster.autoscalers([place for place in places if place not in workloads.failed])
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.

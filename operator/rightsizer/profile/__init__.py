@@ -7,7 +7,17 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
+from rightsizer.profile.profile import (
+    DEFAULT_KINDS,
+    DEFAULT_METHOD,
+    KINDS,
+    LEARNED,
+    Problem,
+    Profile,
+    kinds_to_list,
+    unknown_method,
+    with_known_method,
+)
 from rightsizer.profile.rule import (
     ALWAYS,
     AT_CREATION,
@@ -48,6 +58,7 @@ __all__ = [
     "FROM_TOOLS",
     "IN_PLACE",
     "KIND",
+    "KINDS",
     "LEARNED",
     "NEVER",
     "ON_CREATE",
@@ -70,6 +81,7 @@ __all__ = [
     "VerifyRule",
     "effective_mode",
     "half_life_of",
+    "kinds_to_list",
     "load_profile",
     "lowest",
     "parse_profile",

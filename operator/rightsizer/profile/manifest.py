@@ -19,6 +19,7 @@ from rightsizer.profile.profile import (
     DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
+    KINDS,
     LEARNED,
     Profile,
 )
@@ -130,12 +131,12 @@ def _kinds(workloads: Section) -> tuple[str, ...]:
     if kinds is None:
         return DEFAULT_KINDS
     if not isinstance(kinds, list) or not kinds:
-        workloads.note("kinds", f"must be a list of at least one of {', '.join(DEFAULT_KINDS)}, is {kinds!r}")
+        workloads.note("kinds", f"must be a list of at least one of {', '.join(KINDS)}, is {kinds!r}")
         return ()
     for index, kind in enumerate(kinds):
-        if kind not in DEFAULT_KINDS:
-            workloads.note(f"kinds[{index}]", f"must be one of {', '.join(DEFAULT_KINDS)}, is {kind!r}")
-    return tuple(kind for kind in DEFAULT_KINDS if kind in kinds)
+        if kind not in KINDS:
+            workloads.note(f"kinds[{index}]", f"must be one of {', '.join(KINDS)}, is {kind!r}")
+    return tuple(kind for kind in KINDS if kind in kinds)
 
 
 def _selector(workloads: Section, findings: Findings) -> LabelSelector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,12 @@ from rightsizer.profile.rule import DAY_SECONDS, DEFAULT_RULE, ApplyRule, Contai
 from rightsizer.profile.selector import LabelSelector
 
 NO_RISK_BUDGET = RiskBudget()
-DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+DEFAULT_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
+KINDS = (*DEFAULT_KINDS, "Rollout")
+"""All that can be sized, in the order in which they are listed. Argo Rollouts are where a profile names the kind: few clusters have it."""
+
+_SAME_NAMES = ("Deployment", "StatefulSet", "DaemonSet")
+
 DEFAULT_WINDOW_SECONDS = 14 * DAY_SECONDS
 DEFAULT_METHOD = "Measured"
 LEARNED = "Learned"
@@ -77,3 +82,9 @@ def with_known_method(profile: Profile, known: Collection[str]) -> Profile:
         return profile
     told = replace(problem, message=f"{problem.message}; nothing is changed")
     return replace(profile, method=DEFAULT_METHOD, mode=lowest(profile.mode, Mode.RECOMMEND), problems=(*profile.problems, told))
+
+
+def kinds_to_list(profiles: Iterable[Profile]) -> tuple[str, ...]:
+    """The kinds that these profiles name; those of the group apps always, since by its name a pod may be of any of them."""
+    named = {kind for profile in profiles for kind in profile.kinds}
+    return tuple(kind for kind in KINDS if kind in _SAME_NAMES or kind in named)
