@@ -21,6 +21,7 @@ from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
 from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.quantities import format_percentage
+from rightsizer.strategies.in_place import asks_for
 from rightsizer.strategies.turns import Turn
 from rightsizer.workload import ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
 
@@ -117,7 +118,7 @@ class Watching:
 
     def _signs(self, ruled: Ruled, change: Change, *, max_throttled: float) -> Iterator[Sign]:
         ref = ruled.workload.ref
-        reached = [pod for pod in self.pods(ref) or () if change.strategy == IN_PLACE or pod.created_at >= change.time]
+        reached = [pod for pod in self.pods(ref) or () if _reached(pod, change)]
         yield from signs_of(reached, since=change.time, now=self._now, restless=change.restless)
         for name in change.applied:
             key = ContainerKey(ref, name)
@@ -152,3 +153,8 @@ class Watching:
         hours = {int(hour) for hour in (ends[high] - SLOT_SECONDS) // HOUR_SECONDS % 24}
         this = int(self._now // HOUR_SECONDS)
         return float(min(hour for hour in range(this, this + 24) if hour % 24 in hours) + 1) * HOUR_SECONDS
+
+
+def _reached(pod: Pod, change: Change) -> bool:
+    """Whether the change can have harmed it."""
+    return pod.created_at >= change.time or (change.strategy == IN_PLACE and asks_for(pod, change.applied))
