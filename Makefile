@@ -20,7 +20,7 @@ PROMETHEUS_TESTS := $(wildcard $(addprefix tests/system/test_,prometheus*.py ope
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system test-prometheus-2 static testbed format lock picture clean chaos bench-measure bench-create bench-evidence accuracy
+.PHONY: help demo test check unit system test-prometheus-2 static testbed format lock picture clean chaos bench-measure bench-create bench-evidence accuracy crds
 
 help: ## print this
 	@echo "make TARGET, one of:"
@@ -83,6 +83,9 @@ bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, o
 
 accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage, else what was made of it stays)
 	@$(BIN)/python -m tests.accuracy.page
+
+crds: $(READY) ## write the definition of ClusterResourceProfile, which has the spec of ResourceProfile
+	@$(BIN)/python -m tests.cluster_profile_definition
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
 	@CI=true $(BIN)/python -m demo

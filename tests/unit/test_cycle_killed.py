@@ -1,4 +1,4 @@
-"""The operator is killed before and after each call that changes something, in every step of a change; in the end nothing is lost or doubled.
+"""The operator is killed before and after each call that changes something, in every step of a change: nothing is lost or doubled.
 
 What it reads between two such calls changes nothing: whoever is killed there was killed after the one before.
 """

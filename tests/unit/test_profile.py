@@ -70,7 +70,7 @@ def test_an_empty_spec_is_a_complete_profile() -> None:
     profile = parse_profile(manifest())
     assert profile == Profile(namespace="shop", name="web")
     assert profile.mode is Mode.RECOMMEND
-    assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet")
+    assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (14 * 86400, 86400, 7 * 86400)
     assert profile.apply == ApplyRule(strategy="Rollout", minimum_change=0.1, lower_at_most_every_seconds=86400)
     assert profile.evidence == EvidenceRule(max_oom_kills=0, max_time_above_request=0.01)
@@ -293,7 +293,7 @@ def test_a_selector_that_cannot_be_read_matches_nothing(selector: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kinds", "left", "field"),
-    [(["Deployment", "CronJob"], ("Deployment",), "kinds[1]"), ([], (), "kinds"), ("Deployment", (), "kinds"), ([["x"]], (), "kinds[0]")],
+    [(["Deployment", "Job"], ("Deployment",), "kinds[1]"), ([], (), "kinds"), ("Deployment", (), "kinds"), ([["x"]], (), "kinds[0]")],
 )
 def test_kinds_that_cannot_be_read_are_left_out(kinds: Any, left: tuple[str, ...], field: str) -> None:
     profile = parse_profile(manifest(workloads={"kinds": kinds}))

@@ -19,7 +19,7 @@ class Watch:
 
     `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
     at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
-    of how they are.
+    of how they are. `steady`: see `rightsizer.workload.WorkloadRef.steady`.
     """
 
     now: float = 0.0
@@ -27,6 +27,7 @@ class Watch:
     memory_peak_at: float | None = None
     signs: tuple[Sign, ...] = ()
     blind: bool = False
+    steady: bool = True
 
 
 def observe(change: Change, workload: Workload, progress: Progress, watch: Watch) -> Change:
@@ -65,14 +66,14 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
         return replace(change, outcome=Outcome.FAILED, message=harm.message, left={})
     if change.outcome is Outcome.VERIFYING:
         # What nobody saw is not verified.
-        return _verified(change) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
+        return _verified(change, watch) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
     return _by_progress(change, progress, watch)
 
 
 def watched_from_now(change: Change, watch: Watch) -> Change:
     """The change after it came to its pods."""
     if change.reverts or not watch.period_seconds:
-        return _verified(change)
+        return _verified(change, watch)
     # Whole minutes would be enough; whole seconds are what the record keeps.
     until = float(int(watch.now + watch.period_seconds))
     lowered_memory = any(_lowers_memory(one) for one in change.fields())
@@ -80,7 +81,7 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
     return replace(
         change,
         outcome=Outcome.VERIFYING,
-        message=f"{_where(change)}; watched until {_moment(until)}",
+        message=f"{_where(change, watch)}; watched until {_moment(until)}",
         watched_until=until,
         memory_watched_until=peak,
     )
@@ -94,8 +95,9 @@ def dropped(change: Change, workload: Workload) -> Change:
         return change
     message = f"the profile sizes nothing by {change.strategy} any more: new pods are as the template says"
     # A fallback goes on with the same numbers, where not all pods got them.
+    ended = not_lowered(change) if change.left else change
     return replace(
-        not_lowered(change) if change.left else change,
+        ended,
         outcome=Outcome.SUPERSEDED,
         message=message,
         watched_until=None,
@@ -107,7 +109,7 @@ def cut_short(change: Change) -> Change:
     """The change as it is remembered where the next one came while it was being watched."""
     if change.outcome is not Outcome.VERIFYING:
         return change
-    message = f"{_where(change)}; the next change came before its watch ended"
+    message = f"{_where(change, watch)}; the next change came before its watch ended"
     return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
 
 
@@ -131,20 +133,22 @@ def _after_success(change: Change, watch: Watch) -> Change:
     return replace(change, memory_watched_until=None, failures=0) if watch.now > until else change
 
 
-def _verified(change: Change) -> Change:
+def _verified(change: Change, watch: Watch) -> Change:
     # What only gave more proves nothing about what failed, and what is still watched nothing at all.
     unproved = change.reverts or change.memory_watched_until is not None or not _lowers(change)
     failures = change.failures if unproved else 0
-    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change), watched_until=None, failures=failures)
+    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None, failures=failures)
 
 
 def _lowers(change: Change) -> bool:
     return any(one.direction is Direction.LOWER for one in change.fields())
 
 
-def _where(change: Change) -> str:
+def _where(change: Change, watch: Watch) -> str:
     if change.reverts:
         return f"the former values are back: {change.reverts}"
+    if not watch.steady:
+        return "in force from its next run on; Jobs that run keep theirs"
     return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
 
 

@@ -23,6 +23,7 @@ from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objection, Reason, Verdict
 from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
+from rightsizer.checks.merging import not_mergeable
 from rightsizer.checks.moment import moment
 from rightsizer.checks.pressure import relieves
 from rightsizer.checks.proving import evidence_too_weak, no_evidence
@@ -198,6 +199,7 @@ CHAIN: Sequence[Check] = (
     limit_range_forbids,
     quota_exceeded,
     owned_by_gitops,
+    not_mergeable,
     needs_rollout,
     qos_class_would_change,
     memory_in_use,

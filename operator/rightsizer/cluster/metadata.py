@@ -30,6 +30,10 @@ def annotations_of(item: Item) -> dict[str, str]:
     return {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
 
 
+def labels_of(item: Item) -> dict[str, str]:
+    return dict(item["metadata"].get("labels") or {})
+
+
 def own_annotations(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Those of an object, or of a pod template, that are ours."""
     annotations = metadata.get("annotations") or {}

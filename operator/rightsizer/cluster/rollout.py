@@ -77,6 +77,28 @@ def daemon_set_standing(item: Mapping[str, Any]) -> Standing:
     return RolloutPhase.IN_PROGRESS, f"{updated} of {wanted} pods are updated, {available} are available"
 
 
+def cron_job_standing(item: Mapping[str, Any]) -> Standing:
+    """Always complete: a new template is in force from the next run on, and Jobs that run are not replaced."""
+    return _COMPLETE
+
+
+def argo_rollout_standing(item: Mapping[str, Any]) -> Standing:
+    """As Argo's controller tells it in `status.phase`: Healthy, Progressing, Paused or Degraded.
+
+    Paused at a step of a canary, or before a promotion, the new template has not reached every pod. The observed generation is a text.
+    """
+    status = item.get("status") or {}
+    if wanted_replicas(item) == 0:
+        return _COMPLETE
+    if str(status.get("observedGeneration", "")) != str(item["metadata"].get("generation", 0)):
+        return _NOT_SEEN
+    phase, message = status.get("phase", ""), status.get("message") or ""
+    if phase == "Healthy":
+        return _COMPLETE
+    words = f"{phase}: {message}" if message else phase
+    return (RolloutPhase.FAILED if phase == "Degraded" else RolloutPhase.IN_PROGRESS), words
+
+
 def wanted_replicas(item: Mapping[str, Any]) -> int:
     """`spec.replicas`, which is 1 where it is left out."""
     replicas = (item.get("spec") or {}).get("replicas")

@@ -173,7 +173,7 @@ def recorded_as(case: Case, standing: Standing) -> Recorded:
             "name": workload.ref.name,
             "uid": workload.uid,
         },
-        "profileRef": {"kind": "ResourceProfile", "name": case.ruled.profile.name},
+        "profileRef": {"kind": case.ruled.profile.kind, "name": case.ruled.profile.name},
     }
     status = recommendation_status.render(standing, old=case.old, now=case.now)
     return Recorded(workload.ref, recommendation_name(workload.ref), spec, status)

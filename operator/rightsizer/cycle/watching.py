@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.quantities import format_percentage
 from rightsizer.strategies.in_place import asks_for
 from rightsizer.strategies.turns import Turn
-from rightsizer.workload import ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
+from rightsizer.workload import ARGO_ROLLOUT, ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,9 @@ class Watching:
         for pod in listing.items:
             owner = workload_of(pod.namespace, pod.owner)
             if owner is not None:
-                found[owner].append(pod)
+                # The name of a ReplicaSet does not tell whether it is that of a Deployment.
+                argo = replace(owner, kind=ARGO_ROLLOUT)
+                found[argo if owner not in wanted and argo in wanted else owner].append(pod)
         self._pods |= {ref: found[ref] for ref in wanted if ref.namespace not in self._unseen}
 
     def pods(self, ref: WorkloadRef) -> Sequence[Pod] | None:
@@ -90,6 +93,7 @@ class Watching:
             period_seconds=verify.period_seconds,
             memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.in_hand else None,
             signs=tuple(self._signs(ruled, change, max_throttled=verify.max_throttled)),
+            steady=ruled.workload.ref.steady,
             blind=change.outcome is not Outcome.SUCCEEDED and self.pods(ruled.workload.ref) is None,
         )
 
@@ -119,7 +123,9 @@ class Watching:
     def _signs(self, ruled: Ruled, change: Change, *, max_throttled: float) -> Iterator[Sign]:
         ref = ruled.workload.ref
         reached = [pod for pod in self.pods(ref) or () if _reached(pod, change)]
-        yield from signs_of(reached, since=change.time, now=self._now, restless=change.restless)
+        signs = signs_of(reached, since=change.time, now=self._now, restless=change.restless)
+        # The container of a Job ends, and is not started again, because that is what it is for.
+        yield from (sign for sign in signs if ref.steady or sign.kind is not SignKind.RESTART)
         for name in change.applied:
             key = ContainerKey(ref, name)
             killed = self._newest_kill(key)
