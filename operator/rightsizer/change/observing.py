@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
 from rightsizer.checks.facts import Direction, FieldChange
-from rightsizer.profile import ON_CREATE
+from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.workload import FieldPath, RolloutPhase, Workload
 
 
@@ -62,7 +62,8 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
         return _after_success(change, watch)
     harm = _harm(change, watch.signs)
     if harm is not None and not change.reverts:
-        return replace(change, outcome=Outcome.FAILED, message=harm.message)
+        # Which pods could not be resized is told no more: only where that is why it failed, another strategy may do better.
+        return replace(change, outcome=Outcome.FAILED, message=harm.message, left={})
     if change.outcome is Outcome.VERIFYING:
         # What nobody saw is not verified.
         return _verified(change, watch) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
@@ -93,7 +94,15 @@ def dropped(change: Change, workload: Workload) -> Change:
     if not _differing(change, workload):
         return change
     message = f"the profile sizes nothing by {change.strategy} any more: new pods are as the template says"
-    return replace(change, outcome=Outcome.SUPERSEDED, message=message, watched_until=None, memory_watched_until=None)
+    # A fallback goes on with the same numbers, where not all pods got them.
+    ended = not_lowered(change) if change.left else change
+    return replace(
+        ended,
+        outcome=Outcome.SUPERSEDED,
+        message=message,
+        watched_until=None,
+        memory_watched_until=None,
+    )
 
 
 def cut_short(change: Change) -> Change:
@@ -106,7 +115,9 @@ def cut_short(change: Change) -> Change:
 
 def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
     if progress.phase is RolloutPhase.FAILED:
-        return replace(change, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
+        # Where no pod was resized, none was lowered.
+        ended = not_lowered(change) if change.strategy == IN_PLACE and not change.reverts else change
+        return replace(ended, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
     if progress.phase is RolloutPhase.COMPLETE:
         return watched_from_now(change, watch)
     return replace(change, outcome=Outcome.IN_PROGRESS, message=progress.message or "the pods are being replaced")

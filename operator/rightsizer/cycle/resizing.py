@@ -13,13 +13,10 @@ from rightsizer.change import Change
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterStale, ResizeReason, ResizeRefused
 from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
-from rightsizer.strategies.in_place import render
-from rightsizer.strategies.turns import Turn, next_turn
+from rightsizer.strategies.in_place import asks_for, render
+from rightsizer.strategies.turns import MOST_LEFT, Turn, next_turn
 
 logger = logging.getLogger(__name__)
-
-MOST_LEFT = 20
-"""So many pods that were given up are kept in the record by name."""
 
 _PASSING = (ResizeReason.POD_NOT_RUNNING, ResizeReason.POD_NOT_READY)
 
@@ -73,7 +70,8 @@ class Resizing:
         if len(left) < MOST_LEFT:
             left[pod.name] = why
         patch = render(pod, change.previous)
-        if patch is None:
+        if patch is None or not asks_for(pod, change.applied):
+            # It was never asked for them, and may have other sizes for its own reasons.
             return
         try:
             self._cluster.resize(patch)

@@ -14,6 +14,7 @@ from rightsizer.change import Change, Outcome, Progress, made, observe, start, s
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.cycle import telling
 from rightsizer.cycle.acting import act, refused
+from rightsizer.cycle.assignment import fallen_back
 from rightsizer.cycle.case import WAIT_AFTER_REFUSAL_SECONDS, Case, history_with, look, recorded_as
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.resizing import Resizing
@@ -257,6 +258,9 @@ def to_be_taken_back(case: Case, standing: Standing) -> tuple[FieldChange, ...]:
     """What is to be put back: where the change did harm and the mode is still Apply, or where a person asked for it."""
     change = standing.change
     if change is None or any(objection.reason in HOLDS_ALL for objection in standing.verdict.objections):
+        return ()
+    if change.outcome is Outcome.FAILED and fallen_back(case.ruled, change) is not case.ruled:
+        # The fallback goes on from here; what stands for new pods goes with the strategy.
         return ()
     asked = _asked(case, standing, change)
     if not asked and case.ruled.mode is not Mode.APPLY:

@@ -22,6 +22,7 @@ from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
 from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.quantities import format_percentage
+from rightsizer.strategies.in_place import asks_for
 from rightsizer.strategies.turns import Turn
 from rightsizer.workload import ARGO_ROLLOUT, ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
 
@@ -121,7 +122,7 @@ class Watching:
 
     def _signs(self, ruled: Ruled, change: Change, *, max_throttled: float) -> Iterator[Sign]:
         ref = ruled.workload.ref
-        reached = [pod for pod in self.pods(ref) or () if change.strategy == IN_PLACE or pod.created_at >= change.time]
+        reached = [pod for pod in self.pods(ref) or () if _reached(pod, change)]
         signs = signs_of(reached, since=change.time, now=self._now, restless=change.restless)
         # The container of a Job ends, and is not started again, because that is what it is for.
         yield from (sign for sign in signs if ref.steady or sign.kind is not SignKind.RESTART)
@@ -158,3 +159,8 @@ class Watching:
         hours = {int(hour) for hour in (ends[high] - SLOT_SECONDS) // HOUR_SECONDS % 24}
         this = int(self._now // HOUR_SECONDS)
         return float(min(hour for hour in range(this, this + 24) if hour % 24 in hours) + 1) * HOUR_SECONDS
+
+
+def _reached(pod: Pod, change: Change) -> bool:
+    """Whether the change can have harmed it."""
+    return pod.created_at >= change.time or (change.strategy == IN_PLACE and asks_for(pod, change.applied))
