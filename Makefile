@@ -20,7 +20,7 @@ PROMETHEUS_TESTS := $(wildcard $(addprefix tests/system/test_,prometheus*.py ope
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit system test-prometheus-2 static testbed format lock picture clean chaos bench-measure bench-create bench-evidence accuracy
+.PHONY: help demo test check unit system test-prometheus-2 test-realnode static testbed format lock picture clean chaos bench-measure bench-create bench-evidence accuracy crds
 
 help: ## print this
 	@echo "make TARGET, one of:"
@@ -55,6 +55,9 @@ test-prometheus-2: $(COMPILED) ## the tests of what is asked of Prometheus, agai
 	@folder=$$($(BIN)/python -m tests.testbed.build --prometheus-2) && $$folder/prometheus --version | head -n 1 && \
 	  RIGHTSIZER_TESTBED_ASSETS=$$folder $(BIN)/pytest $(PROMETHEUS_TESTS) -k "not victoria_metrics" --timeout=$(SYSTEM_TIMEOUT)
 
+test-realnode: $(COMPILED) testbed ## the tests on a real kubelet only (Linux as root, with Debian's packages; else skipped with the reason)
+	@$(BIN)/pytest -m realnode --timeout=$(SYSTEM_TIMEOUT)
+
 static: $(READY) ## lint, format, types, direction of imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make format" >&2; exit 1; }
@@ -63,6 +66,7 @@ static: $(READY) ## lint, format, types, direction of imports
 
 testbed: $(READY) ## build the testbed: etcd, Kubernetes, kwok, Prometheus, VictoriaMetrics (once, about 15 minutes)
 	@$(BIN)/python -m tests.testbed.build >/dev/null
+	@$(BIN)/python -m tests.realnode.build
 
 format: $(READY) ## format the code and sort its imports
 	@$(BIN)/ruff check --quiet --fix --select I .
@@ -83,6 +87,9 @@ bench-evidence: $(READY) ## what replaying 14 days of 10,000 containers costs, o
 
 accuracy: $(READY) ## how good every rule is on recorded usage, by source; writes docs/accuracy.md (RIGHTSIZER_TRACES=DIR: more usage, else what was made of it stays)
 	@$(BIN)/python -m tests.accuracy.page
+
+crds: $(READY) ## write the definition of ClusterResourceProfile, which has the spec of ResourceProfile
+	@$(BIN)/python -m tests.cluster_profile_definition
 
 picture: $(READY) ## run the demo and draw the pictures of docs/demo from what it printed
 	@CI=true $(BIN)/python -m demo

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from demo import building, cluster, clusterless, results
+from demo import building, cluster, clusterless, results, strategies
 from demo.ending import check, look_around
 from demo.places import OPERATOR_LOG, TRANSCRIPT, from_root
 from demo.screen import DemoFailed, Screen
@@ -54,8 +54,9 @@ def _play(screen: Screen, *, ends_by_itself: bool) -> int:
         scene, backfill = wait_for_results(stage, meter, screen)
         show_results(stage, scene, before, screen)
         measuring = show_cost(meter, backfill, scene, screen)
+        changed = strategies.show(bed, screen)
         if ends_by_itself:
-            return check(scene, before, measuring, screen)
+            return check(scene, before, measuring, changed, screen)
         return look_around(bed, screen)
 
 

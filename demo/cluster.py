@@ -22,6 +22,7 @@ from tests.usage.exporter import LiveExporter
 HISTORY_DAYS = 15
 SCRAPE_SECONDS = 5
 CYCLE_SECONDS = 2
+ROLLOUTS_AT_ONCE = 3
 POD_SECONDS = 60.0
 OPERATOR = "operator"
 NAMESPACE = "rightsizer"
@@ -33,7 +34,7 @@ def start(stack: ExitStack, screen: Screen) -> Testbed:
     screen.heading("A real cluster on this machine")
     with screen.step("etcd, API server, controllers, scheduler; kwok plays nodes and kubelets"):
         bed = stack.enter_context(Testbed.start())
-    with screen.step("13 workloads in the namespaces shop and batch"):
+    with screen.step("16 workloads in the namespaces shop, batch and live"):
         bed.apply(*demo_scenario.manifests())
         kind, name = "deployment", PAUSED[1]
         bed.kubectl("annotate", kind, name, "-n", PAUSED[0], "rightsizer.dev/paused=true")
@@ -49,7 +50,11 @@ def _wait_for_pods(bed: Testbed) -> None:
 
 
 def _ready_pods(bed: Testbed) -> int:
-    pods = [pod for namespace in (demo_scenario.SHOP, demo_scenario.BATCH) for pod in bed.kubectl.items("pods", namespace=namespace)]
+    pods = [
+        pod
+        for namespace in (demo_scenario.SHOP, demo_scenario.BATCH, demo_scenario.LIVE)
+        for pod in bed.kubectl.items("pods", namespace=namespace)
+    ]
     return sum(pod.get("status", {}).get("phase") == "Running" for pod in pods)
 
 
@@ -86,7 +91,8 @@ def start_operator(bed: Testbed, screen: Screen) -> Meter:
     screen.say(
         "kwok only pretends to run containers, so the operator runs as a process of this machine, under its own",
         "ServiceAccount, with the settings of its ConfigMap; other are the address of Prometheus, the folder of its usage",
-        f"history, which is empty and goes with the demo, and the pace (a cycle every {CYCLE_SECONDS} s instead of 60 s).",
+        f"history, which is empty and goes with the demo, and the pace (a cycle every {CYCLE_SECONDS} s instead of 60 s, and up to",
+        f"{ROLLOUTS_AT_ONCE} rollouts at a time in a namespace instead of one).",
     )
     return meter
 
@@ -103,6 +109,7 @@ def _settings(bed: Testbed) -> dict[str, str]:
         # Of this run alone, and gone with it: what another one left would be joined, and nothing of the past be read.
         "RIGHTSIZER_HISTORY_FOLDER": str(bed.directory / "usage-history"),
         "RIGHTSIZER_CYCLE_SECONDS": str(CYCLE_SECONDS),
+        "RIGHTSIZER_ROLLOUTS_PER_NAMESPACE": str(ROLLOUTS_AT_ONCE),
         "RIGHTSIZER_HTTP_ADDRESS": "127.0.0.1",
         "RIGHTSIZER_HTTP_PORT": str(free_ports(1)[0]),
     }

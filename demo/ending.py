@@ -6,21 +6,22 @@ import signal
 import time
 from collections.abc import Mapping
 
-from demo import cost
+from demo import cost, strategies
 from demo.cluster import OPERATOR
 from demo.cost import Cost
 from demo.places import OPERATOR_LOG, RIGHTSIZER, from_root
 from demo.results import Key, Manifest, Scene, findings
 from demo.screen import Screen
+from demo.strategies import Changed
 from tests.testbed import Testbed, TestbedError
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-def check(scene: Scene, before: Mapping[Key, Manifest], measuring: Cost, screen: Screen) -> int:
+def check(scene: Scene, before: Mapping[Key, Manifest], measuring: Cost, changed: Changed, screen: Screen) -> int:
     """Tells each promise and whether it was kept; 0 when all were, else 1."""
     screen.heading("Is it what it should be?")
-    found = [*findings(scene, before), *cost.findings(measuring, scene.recommendations)]
+    found = [*findings(scene, before), *cost.findings(measuring, scene.recommendations), *strategies.findings(changed)]
     for finding in found:
         screen.verdict(finding.text, good=finding.holds)
     return 0 if all(finding.holds for finding in found) else 1
@@ -50,8 +51,9 @@ def look_around(bed: Testbed, screen: Screen) -> int:
         "# the rule beside others over the past of every container, as a page for a browser",
         f"rightsizer backtest -A --prometheus-url {bed.prometheus_url} --rule vpa --rule p95+20 -o html > page.html",
         "",
-        "# what a change did, and the values before it",
-        "kubectl get rr deployment-web -n shop -o yaml",
+        "# what a change did, and the values before it; and have it taken back",
+        "rightsizer history deploy/web -n shop",
+        "rightsizer revert deploy/web -n shop",
     )
     code = _wait(bed, screen)
     screen.line()

@@ -12,6 +12,7 @@ HISTORY = BUILD / "history.csv.gz"
 OPERATOR_LOG = BUILD / "operator.log"
 TRANSCRIPT = BUILD / "transcript.txt"
 PROFILES = ROOT / "demo" / "profiles"
+LIVE_PROFILES = ROOT / "demo" / "live" / "profiles.yaml"
 
 RIGHTSIZER = Path(sys.executable).with_name("rightsizer")
 

@@ -82,8 +82,8 @@ def _became(recommendation: Manifest) -> str:
     status = recommendation["status"]
     summary, change = status["summary"], status.get("lastChange", {})
     wanted = ", ".join(figure for resource in ("cpu", "memory") if (figure := _moves(resource, summary)))
-    if change.get("outcome") == "Succeeded":
-        held = "" if summary["state"] == "Applied" else f"; {wanted} held back: {summary['reason']}"
+    if change.get("outcome") in ("Verifying", "Succeeded"):
+        held = "" if summary["state"] in ("Verifying", "Applied") else f"; {wanted} held back: {summary['reason']}"
         return f"rolled out: {_changed(change)}{held}"
     if summary["state"] == "Recommended":
         return f"recommended: {wanted}{_told(status)}"

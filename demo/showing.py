@@ -103,7 +103,7 @@ def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], scr
     _rightsizer(stage.bed, screen, "backtest", "-n", results.RECOMMENDING, "--rule", "current", "--rule", "vpa", "--rule", "p95+20")
     screen.heading("The rollouts that it made")
     _kubectl(stage.bed, screen, "get", "deployments", "-n", namespace, "-o", _columns(_ROLLOUT_COLUMNS))
-    resized = ("get", "events", "-n", namespace, "--field-selector", "reason=Resized")
+    resized = ("get", "events", "-n", namespace, "--field-selector", "reason=Resizing")
     _kubectl(stage.bed, screen, *resized, "-o", _columns(_EVENT_COLUMNS))
     screen.heading("What each workload shows")
     for workload, shows, became in results.lines(scene):

@@ -143,6 +143,7 @@ class FakeUsageSource(Faults):
         self.usages: list[PodUsage] = []
         self.owners: dict[tuple[str, str], OwnerRef] = {}
         self.replica_sets: dict[tuple[str, str], OwnerRef] = {}
+        self.jobs: dict[tuple[str, str], OwnerRef | None] = {}
         self.kills: list[OomSeries] = []
         self.hidden: set[ResourceName] = set()
         self.narrowed_by = ""
@@ -185,7 +186,7 @@ class FakeUsageSource(Faults):
         self.called("pod_owners", namespaces, f"{span.start}..{span.end}")
         if not self.kube_state_metrics:
             return PodOwners({}, {})
-        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces))
+        return PodOwners(_of_namespaces(self.owners, namespaces), _of_namespaces(self.replica_sets, namespaces), self.jobs)
 
     def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
         self.called("oom_kills", namespaces)
@@ -226,7 +227,9 @@ class FakeCluster(Faults):
     def __init__(self) -> None:
         super().__init__()
         self.manifests: dict[tuple[str, str], dict[str, Any]] = {}
+        """Profiles by (namespace, name); the namespace of cluster-wide ones is ""."""
         self.namespace_annotations: dict[str, dict[str, str]] = {}
+        self.namespace_labels: dict[str, dict[str, str]] = {}
         self.stored_workloads: dict[WorkloadRef, Workload] = {}
         self.stored_pods: list[Pod] = []
         self.stored_replica_sets: dict[tuple[str, str], OwnerRef] = {}
@@ -262,8 +265,9 @@ class FakeCluster(Faults):
     def namespaces(self) -> tuple[Namespace, ...]:
         self.called("namespaces")
         names = {namespace for namespace, _ in self.manifests} | {ref.namespace for ref in self.stored_workloads}
-        names |= set(self.namespace_annotations)
-        return tuple(Namespace(name, self.namespace_annotations.get(name, {})) for name in sorted(names))
+        names |= {*self.namespace_annotations, *self.namespace_labels}
+        annotations, labels = self.namespace_annotations, self.namespace_labels
+        return tuple(Namespace(name, annotations.get(name, {}), labels.get(name, {})) for name in sorted(names - {""}))
 
     def workloads(self, kinds: Sequence[str], namespaces: Sequence[str]) -> Listing[Workload]:
         there = [workload for ref, workload in self.stored_workloads.items() if ref.kind in kinds]
@@ -461,7 +465,8 @@ def _copied(recorded: Recorded) -> Recorded:
 
 def _sent(body: Mapping[str, Any]) -> Iterator[tuple[FieldPath, int | None]]:
     """The fields of a patch; None for one that is to go."""
-    yield from sent_sizes(body["spec"]["template"]["spec"])
+    spec = body["spec"]
+    yield from sent_sizes(spec.get("jobTemplate", {}).get("spec", spec)["template"]["spec"])
 
 
 def _changed(patch: Patch, workload: Workload) -> dict[FieldPath, int | None]:
@@ -477,6 +482,7 @@ def _patched(patch: Patch, before: Workload) -> Workload:
     if not changed:
         return replace(before, owned=owned)
     containers = tuple(_with(container, changed) for container in before.containers)
+    rolls = bool(before.replicas) and before.ref.steady
     return replace(
         before,
         containers=containers,
@@ -484,8 +490,8 @@ def _patched(patch: Patch, before: Workload) -> Workload:
         managers=managers,
         generation=before.generation + 1,
         resource_version=next_version(before.resource_version),
-        rollout=RolloutPhase.IN_PROGRESS if before.replicas else RolloutPhase.COMPLETE,
-        rollout_message="the controller has not seen the newest template yet" if before.replicas else "",
+        rollout=RolloutPhase.IN_PROGRESS if rolls else RolloutPhase.COMPLETE,
+        rollout_message="the controller has not seen the newest template yet" if rolls else "",
     )
 
 

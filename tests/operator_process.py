@@ -38,7 +38,7 @@ def install(bed: Testbed, *, recommend_only: bool = False) -> None:
     folder = ROOT / "manifests" / ("recommend-only" if recommend_only else ".")
     bed.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(folder.resolve()))
     bed.kubectl("scale", "deployment/rightsizer", "--namespace", NAMESPACE, "--replicas=0")
-    for plural in ("resourceprofiles", "resourcerecommendations", "podsizes"):
+    for plural in ("resourceprofiles", "clusterresourceprofiles", "resourcerecommendations", "podsizes"):
         bed.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.rightsizer.dev")
 
 

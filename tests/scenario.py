@@ -91,6 +91,21 @@ def steady(
     )
 
 
+def now_and_then(in_namespace: str, name: str) -> WorkloadUsage:
+    """A CronJob with a run of 20 minutes every 72, of one container `app` that uses the same in each."""
+    return WorkloadUsage(
+        namespace=in_namespace,
+        kind="CronJob",
+        name=name,
+        containers=(container(),),
+        replicas=1,
+        replaced_every_days=0.05,
+        active_minutes=20.0,
+        variation=0.0,
+        cgroup_series=True,
+    )
+
+
 def workloads() -> tuple[WorkloadUsage, ...]:
     """All of them, each namespace for one test or one group of tests."""
     return (
@@ -146,14 +161,29 @@ def manifests(usages: Sequence[WorkloadUsage]) -> list[Manifest]:
     ]
 
 
+AT_ONCE = {"verify": {"period": "0m"}, "maxConcurrent": 100, "pauseAfterFailure": "0m"}
+
+
 def profile(in_namespace: str, mode: str = "Apply", *, name: str = "all", **spec: Any) -> Manifest:
     """Unless it says so, changes are not watched, and any number may be made at a time."""
     if mode == "Apply":
-        spec["apply"] = {"verify": {"period": "0m"}, "maxConcurrent": 100, "pauseAfterFailure": "0m", **spec.get("apply", {})}
+        spec["apply"] = {**AT_ONCE, **spec.get("apply", {})}
     return {
         "apiVersion": "rightsizer.dev/v1alpha1",
         "kind": "ResourceProfile",
         "metadata": {"name": name, "namespace": in_namespace},
+        "spec": {"mode": mode, **spec},
+    }
+
+
+def cluster_profile(mode: str = "Apply", *, name: str = "everywhere", **spec: Any) -> Manifest:
+    """As `profile`."""
+    if mode == "Apply":
+        spec["apply"] = {**AT_ONCE, **spec.get("apply", {})}
+    return {
+        "apiVersion": "rightsizer.dev/v1alpha1",
+        "kind": "ClusterResourceProfile",
+        "metadata": {"name": name},
         "spec": {"mode": mode, **spec},
     }
 
@@ -191,7 +221,10 @@ class Stage:
         try:
             yield
         finally:
-            for name in {one["metadata"]["namespace"] for one in profiles}:
+            if any(one["kind"] == "ClusterResourceProfile" for one in profiles):
+                self.bed.kubectl("delete", "clusterresourceprofiles", "--all")
+                self.bed.kubectl("delete", "resourcerecommendations", "--all", "--all-namespaces")
+            for name in {one["metadata"]["namespace"] for one in profiles if one["kind"] == "ResourceProfile"}:
                 self.bed.kubectl("delete", "resourceprofiles,resourcerecommendations", "--all", "--namespace", name)
 
     # What is there
@@ -227,6 +260,15 @@ class Stage:
         found = self.bed.get("resourceprofile", name, namespace=in_namespace) or {}
         conditions = found.get("status", {}).get("conditions", [])
         return next((dict(one) for one in conditions if one["type"] == kind), {})
+
+    def cluster_status(self, *, name: str = "everywhere") -> Manifest:
+        """The status of a cluster-wide profile; empty while there is none."""
+        found = self.bed.get("clusterresourceprofile", name) or {}
+        return dict(found.get("status", {}))
+
+    def cluster_condition(self, kind: str, *, name: str = "everywhere") -> Manifest:
+        """A condition of a cluster-wide profile; empty while there is none."""
+        return next((dict(one) for one in self.cluster_status(name=name).get("conditions", []) if one["type"] == kind), {})
 
     def owned(self, kind: str, reference: str) -> list[Manifest]:
         """The objects of a kind that this workload controls."""
@@ -323,7 +365,8 @@ def _scraped(exporter: LiveExporter) -> Manifest:
 def wait_rolled_out(stage: Stage, usages: Sequence[WorkloadUsage]) -> None:
     """Until every pod runs: an operator leaves a workload alone whose rollout goes on."""
     for name in dict.fromkeys(usage.namespace for usage in usages):
-        kinds = {usage.kind.lower() for usage in usages if usage.namespace == name}
+        # A CronJob has nothing that rolls out.
+        kinds = {usage.kind.lower() for usage in usages if usage.namespace == name and usage.kind != "CronJob"}
         for kind in sorted(kinds):
             stage.bed.kubectl("rollout", "status", kind, "--namespace", name, "--timeout=60s", "--selector=app")
 

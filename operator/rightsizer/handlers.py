@@ -28,7 +28,8 @@ from rightsizer.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
-GROUP, VERSION, PLURAL = "rightsizer.dev", "v1alpha1", "resourceprofiles"
+GROUP, VERSION = "rightsizer.dev", "v1alpha1"
+PLURALS = ("resourceprofiles", "clusterresourceprofiles")
 
 QUIET_SECONDS = 0.5
 """After a profile changed, so long is waited for more: `kubectl apply` of several files is one cycle."""
@@ -258,11 +259,12 @@ def _registry(loop: Loop) -> kopf.OperatorRegistry:
             return kopf.login_with_kubeconfig(**kwargs)
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     def profile_changed(type: str | None, meta: Mapping[str, Any], **_: Any) -> None:
         if watch.matters(type, meta):
             loop.wake()
 
+    for plural in PLURALS:
+        kopf.on.event(GROUP, VERSION, plural, registry=registry)(profile_changed)
     return registry
 
 

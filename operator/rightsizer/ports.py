@@ -30,10 +30,14 @@ class OwnerSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PodOwners:
-    """Controllers of pods, past ones included: (namespace, pod) -> owner, and (namespace, ReplicaSet) -> its owner."""
+    """Controllers of pods, past ones included: (namespace, pod) -> owner, and (namespace, ReplicaSet) -> its owner.
+
+    `jobs`: (namespace, Job) -> its owner, None for one that was made by hand; empty where that is not told, or no pod is of a Job.
+    """
 
     pods: Mapping[tuple[str, str], OwnerRef]
     replica_sets: Mapping[tuple[str, str], OwnerRef]
+    jobs: Mapping[tuple[str, str], OwnerRef | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +99,11 @@ class UsageSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace with its annotations (the opt-out)."""
+    """A namespace with its annotations (the opt-out) and its labels (what a cluster-wide profile selects it by)."""
 
     name: str
     annotations: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,9 @@ class EventTarget:
 class Cluster(Protocol):
     """The Kubernetes API. Each call may raise ClusterError; lists are paged and keep only the fields of the values."""
 
-    def profiles(self) -> tuple[Profile, ...]: ...
+    def profiles(self) -> tuple[Profile, ...]:
+        """Those of namespaces, and the cluster-wide ones."""
+        ...
 
     def namespaces(self) -> tuple[Namespace, ...]: ...
 

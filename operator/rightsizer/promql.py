@@ -18,8 +18,15 @@ CPU_METRIC = "container_cpu_usage_seconds_total"
 MEMORY_METRIC = "container_memory_working_set_bytes"
 POD_OWNER_METRIC = "kube_pod_owner"
 REPLICA_SET_OWNER_METRIC = "kube_replicaset_owner"
+JOB_OWNER_METRIC = "kube_job_owner"
 # kube-state-metrics keeps init containers, and so native sidecars, in families of their own.
-OOM_METRICS = ("kube_pod_container_status_last_terminated_reason", "kube_pod_init_container_status_last_terminated_reason")
+# The pod of a Job that failed is not started again, and the end that it came to is not its last but its present state.
+OOM_METRICS = (
+    "kube_pod_container_status_last_terminated_reason",
+    "kube_pod_init_container_status_last_terminated_reason",
+    "kube_pod_container_status_terminated_reason",
+    "kube_pod_init_container_status_terminated_reason",
+)
 MEMORY_LIMIT_METRICS = ("kube_pod_container_resource_limits", "kube_pod_init_container_resource_limits")
 
 # The kubelet has them only of containers with a CPU limit: a period (100 ms) counts as throttled where the limit was used up in it.
@@ -69,6 +76,10 @@ class LabelNames:
     @property
     def of_replica_set_owner(self) -> tuple[str, str, str, str]:
         return self.namespace, "replicaset", "owner_kind", "owner_name"
+
+    @property
+    def of_job(self) -> tuple[str, str]:
+        return self.namespace, "job_name"
 
 
 USUAL_LABELS = LabelNames()
@@ -276,6 +287,17 @@ def replica_set_owners(scope: Scope, *, range_seconds: int) -> str:
 def replica_set_owner_selector(scope: Scope) -> str:
     """The series behind `replica_set_owners`."""
     return _of_state(REPLICA_SET_OWNER_METRIC, 'owner_is_controller="true"', scope)
+
+
+def job_owners(scope: Scope, *, range_seconds: int) -> str:
+    """Which controller each Job had, also that it had none; see `pod_owners`."""
+    labels = ", ".join((*scope.state_labels.of_job, "owner_kind", "owner_name"))
+    return f"count by ({labels}) (present_over_time({job_owner_selector(scope)}[{range_seconds}s]))"
+
+
+def job_owner_selector(scope: Scope) -> str:
+    """The series behind `job_owners`."""
+    return _selector(JOB_OWNER_METRIC, "", scope, namespace=scope.state_labels.namespace)
 
 
 def oom_kills(scope: Scope) -> str:

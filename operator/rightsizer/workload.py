@@ -23,7 +23,12 @@ REVERT_ANNOTATION = "rightsizer.dev/revert"
 """On a recommendation: the time of the change that is to be taken back."""
 ANNOTATION_PREFIX = "rightsizer.dev/"
 
+CRON_JOB = "CronJob"
+ARGO_ROLLOUT = "Rollout"
+
 _REPLICA_SET_NAME = re.compile(r"^(?P<deployment>.+)-[a-z0-9]{1,10}$")
+# A CronJob names its Jobs after the minute for which they run, counted from 1970.
+_JOB_NAME = re.compile(r"^(?P<cron_job>.+)-[0-9]{8,}$")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,6 +49,11 @@ class WorkloadRef:
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
+
+    @property
+    def steady(self) -> bool:
+        """Whether its pods run all the time. Those of a CronJob come and go, and in between there is no usage to be seen."""
+        return self.kind != CRON_JOB
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,14 +135,16 @@ class RolloutPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A Deployment, StatefulSet or DaemonSet with the fields that sizing needs.
+    """A Deployment, StatefulSet, DaemonSet, CronJob or Argo Rollout with the fields that sizing needs.
 
-    `replicas` is the number of pods wanted now. `rollout_message` says why a rollout is not complete, in the API's words.
+    `replicas` is the number of pods wanted now, of a CronJob that of one run; `last_run`: when a CronJob last ran (unix seconds). `paused`:
+    whether its rollouts are. `rollout_message` says why a rollout is not complete, in the API's words.
     `owned` are the size fields that our own field manager holds, `managers` the names of others that hold some, read from
     `metadata.managedFields`. `sized_at`: when our field manager last set size fields (unix seconds), None where it holds none.
     `pod_annotations`: those of the pod template that are ours. `pod_labels`, `node_selector`: those of the pod template. `max_surge`,
     `max_unavailable`: how many pods there are above `replicas`, and below, while its own rolling update replaces them.
-    `pod_selector`: the labels of its pods as a query of the API.
+    `pod_selector`: the labels of its pods as a query of the API. `merged_by_name`: whether Server-Side Apply merges its containers one by
+    one, and does not replace all of them.
     """
 
     ref: WorkloadRef
@@ -156,6 +168,8 @@ class Workload:
     max_surge: int = 0
     max_unavailable: int = 1
     pod_selector: str = ""
+    last_run: float | None = None
+    merged_by_name: bool = True
 
     @property
     def group(self) -> str:
@@ -215,15 +229,21 @@ def same_group(named: str, group: str) -> bool:
 
 
 def workload_of(
-    namespace: str, owner: OwnerRef | None, replica_set_owners: Mapping[tuple[str, str], OwnerRef] | None = None
+    namespace: str,
+    owner: OwnerRef | None,
+    replica_set_owners: Mapping[tuple[str, str], OwnerRef] | None = None,
+    job_owners: Mapping[tuple[str, str], OwnerRef | None] | None = None,
 ) -> WorkloadRef | None:
     """The workload behind a pod's controller.
 
-    A ReplicaSet leads to its Deployment through `replica_set_owners` ((namespace, ReplicaSet) -> owner) where that is known,
-    else through the naming rule `<deployment>-<pod template hash>`. None for a pod without controller.
+    A ReplicaSet leads to its Deployment, or Argo Rollout, through `replica_set_owners` ((namespace, ReplicaSet) -> owner) where that is
+    known, else through the naming rule `<deployment>-<pod template hash>`. So does a Job to its CronJob through `job_owners` (None: made
+    by hand), else through `<cron job>-<minute>`. None for a pod without controller.
     """
     if owner is None:
         return None
+    if owner.kind == "Job":
+        return _workload_of_job(namespace, owner, job_owners or {})
     if owner.kind != "ReplicaSet":
         return WorkloadRef(namespace, owner.kind, owner.name)
     known = (replica_set_owners or {}).get((namespace, owner.name))
@@ -233,11 +253,22 @@ def workload_of(
     return WorkloadRef(namespace, "Deployment", match["deployment"]) if match else None
 
 
-# How the controllers name their pods: Deployment web -> web-<template hash>-<5>, StatefulSet -> web-<ordinal>, DaemonSet -> web-<5>.
+def _workload_of_job(namespace: str, job: OwnerRef, owners: Mapping[tuple[str, str], OwnerRef | None]) -> WorkloadRef:
+    if (namespace, job.name) in owners:
+        known = owners[namespace, job.name] or job
+        return WorkloadRef(namespace, known.kind, known.name)
+    match = _JOB_NAME.match(job.name)
+    return WorkloadRef(namespace, CRON_JOB, match["cron_job"]) if match else WorkloadRef(namespace, job.kind, job.name)
+
+
+# How the controllers name their pods: Deployment web -> web-<template hash>-<5>, StatefulSet -> web-<ordinal>, DaemonSet -> web-<5>,
+# CronJob -> web-<minute>-<5>, or web-<minute>-<index>-<5> of an indexed Job.
 _POD_NAME_ENDINGS: Mapping[str, re.Pattern[str]] = {
     "Deployment": re.compile(r"^-[a-z0-9]{1,10}-[a-z0-9]{5}$"),
     "StatefulSet": re.compile(r"^-\d+$"),
     "DaemonSet": re.compile(r"^-[a-z0-9]{5}$"),
+    CRON_JOB: re.compile(r"^-[0-9]{8,}(-[0-9]+)?-[a-z0-9]{5}$"),
+    ARGO_ROLLOUT: re.compile(r"^-[a-z0-9]{1,10}-[a-z0-9]{5}$"),
 }
 
 

@@ -29,6 +29,7 @@ REPORT = ROOT / "build" / "chaos.json"
 MOST_WRITES = 12
 LONGEST_LIFE_SECONDS = 30.0
 END_SECONDS = 900.0
+APPLIED_AT_ONCE = 200
 CALM_NAMESPACES = 2
 """In so many of the namespaces the changes are made undisturbed first, to count what they cost."""
 
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     cluster = chaos_cluster(options.workloads, of_each=options.of_each)
+    tell("a cluster, and a week of usage in its Prometheus")
     with tempfile.TemporaryDirectory() as folder, staged(Path(folder), cluster.usages, *cluster.extra) as stage:
         report = run(stage, cluster, kills=options.kills, chance=random.Random(options.seed))
     REPORT.parent.mkdir(exist_ok=True)
@@ -53,10 +55,11 @@ def run(stage: Stage, cluster: ChaosCluster, *, kills: int, chance: random.Rando
     prepare(stage, cluster)
     operator = stage.operator(CYCLE_SECONDS="2", ROLLOUTS_PER_NAMESPACE="2", HISTORY_FOLDER=str(stage.folder / "history"))
     due = [name for references in cluster.due.values() for name in references]
-    tell(f"{len(cluster.usages):,} workloads, {len(due)} to be changed; first all are only recommended for")
+    count = len(cluster.usages) + len(cluster.others)
+    tell(f"{count:,} workloads, {len(due)} to be changed; first all are only recommended for")
     stage.bed.apply(*(profile(place, "Recommend", name="recommend") for place in cluster.namespaces))
     with running(operator):
-        wait(lambda: len(judging.recommendations(stage, cluster)) == len(cluster.usages), "a recommendation for each workload")
+        wait(lambda: len(judging.recommendations(stage, cluster)) == count, "a recommendation for each workload")
     calm = set(cluster.namespaces[:CALM_NAMESPACES])
     cost = undisturbed(stage, cluster, operator, calm)
     stage.bed.apply(*(one for one in cluster.profiles if one["metadata"]["namespace"] not in calm))
@@ -78,7 +81,7 @@ def run(stage: Stage, cluster: ChaosCluster, *, kills: int, chance: random.Rando
     return {
         "kills": kills,
         "kills_in_mid_work": sum(written > 0 for written in lives),
-        "workloads": len(cluster.usages),
+        "workloads": count,
         "changes": len(due),
         **{name: len(found) for name, found in findings.items()},
         "requests_per_change": cost,
@@ -87,6 +90,8 @@ def run(stage: Stage, cluster: ChaosCluster, *, kills: int, chance: random.Rando
 
 
 def prepare(stage: Stage, cluster: ChaosCluster) -> None:
+    for start in range(0, len(cluster.others), APPLIED_AT_ONCE):
+        stage.bed.apply(*cluster.others[start : start + APPLIED_AT_ONCE])
     install_on_create(stage.bed)
     install_in_place(stage.bed)
     for name in cluster.forbidden:

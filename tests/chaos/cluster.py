@@ -1,7 +1,7 @@
 """The cluster that the operator is killed in: 2,000 workloads, a tenth of which is to be changed, and some that must not be.
 
 Of each namespace's workloads the first ten are due; three more are under the same profile, and each has a reason to be left alone. All
-others are only recommended for. Strategies go round with the namespaces.
+others are only recommended for, and run no pods. Strategies go round with the namespaces.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.scenario import container, profile, steady
+from tests.testbed.node import node_manifest
 from tests.usage import WorkloadUsage
-from tests.usage.manifest import horizontal_pod_autoscaler
+from tests.usage.manifest import horizontal_pod_autoscaler, workload_manifest
 
 Manifest = dict[str, Any]
 
@@ -24,9 +25,11 @@ FORBIDDEN = ("paused", "scaled", "owned")
 
 @dataclass(frozen=True, slots=True)
 class ChaosCluster:
-    """`due`: references (`place/Deployment/name`) by strategy. `forbidden`: those that must stay as they are."""
+    """`usages`: the workloads that run; `others`: those that do not. `due`: references (`place/Deployment/name`) by strategy.
+    `forbidden`: those that must stay as they are."""
 
     usages: tuple[WorkloadUsage, ...]
+    others: tuple[Manifest, ...]
     extra: tuple[Manifest, ...]
     profiles: tuple[Manifest, ...]
     due: dict[str, list[str]]
@@ -42,8 +45,9 @@ def chaos_cluster(workloads: int, *, of_each: int = 100) -> ChaosCluster:
     for place, strategy in _with_strategies(places):
         due.setdefault(strategy, []).extend(f"{place}/Deployment/due-{number}" for number in range(DUE_OF_EACH))
     return ChaosCluster(
-        usages=tuple(usage for place in places for usage in _usages(place, of_each)),
-        extra=tuple(_autoscaler(place) for place in places),
+        usages=tuple(steady(place, name, container()) for place in places for name in _ruled()),
+        others=tuple(_idle(place, number) for place in places for number in range(of_each - len(_ruled()))),
+        extra=(node_manifest("large", cpu="2000", memory="8Ti", pods=5000), *(_autoscaler(place) for place in places)),
         profiles=tuple(one for place, strategy in _with_strategies(places) for one in _profiles(place, strategy)),
         due=due,
         forbidden=tuple(f"{place}/Deployment/{name}" for place in places for name in FORBIDDEN),
@@ -55,10 +59,14 @@ def _with_strategies(places: Sequence[str]) -> list[tuple[str, str]]:
     return [(place, STRATEGIES[number % len(STRATEGIES)]) for number, place in enumerate(places)]
 
 
-def _usages(place: str, count: int) -> list[WorkloadUsage]:
-    names = [f"due-{number}" for number in range(DUE_OF_EACH)] + list(FORBIDDEN)
-    names += [f"other-{number}" for number in range(count - len(names))]
-    return [steady(place, name, container()) for name in names]
+def _ruled() -> list[str]:
+    return [f"due-{number}" for number in range(DUE_OF_EACH)] + list(FORBIDDEN)
+
+
+def _idle(place: str, number: int) -> Manifest:
+    manifest = workload_manifest(steady(place, f"other-{number}", container()))
+    manifest["spec"]["replicas"] = 0
+    return manifest
 
 
 def _autoscaler(place: str) -> Manifest:
@@ -69,8 +77,7 @@ def _autoscaler(place: str) -> Manifest:
 
 
 def _profiles(place: str, strategy: str) -> list[Manifest]:
-    names = [f"due-{number}" for number in range(DUE_OF_EACH)] + list(FORBIDDEN)
-    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": names}]}
+    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": _ruled()}]}
     rule = {"strategy": strategy, "verify": {"period": "1m"}, "maxConcurrent": ROLLOUTS_AT_ONCE}
     return [
         profile(place, "Apply", name="apply", workloads={"selector": selector}, apply=rule),

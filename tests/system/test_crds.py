@@ -48,7 +48,7 @@ def wait_established(bed: Testbed) -> None:
 def short_names_known(bed: Testbed) -> bool:
     """Discovery follows a moment after a definition is established."""
     try:
-        bed.kubectl("get", "rp,rr", "--all-namespaces")
+        bed.kubectl("get", "rp,crp,rr", "--all-namespaces")
     except KubectlError:
         return False
     return True
@@ -155,7 +155,7 @@ REFUSED = [
     ({"apply": {"windows": [{"timezone": "UTC"}]}}, "spec.apply.windows[0].timezone", "unknown field"),
     ({"apply": {"raiseOutsideWindows": "yes"}}, "spec.apply.raiseOutsideWindows", "boolean"),
     ({"apply": {"strategy": "InPlace"}}, "spec.apply.strategy", '"Rollout"'),
-    ({"workloads": {"kinds": ["CronJob"]}}, "spec.workloads.kinds[0]", '"Deployment", "StatefulSet", "DaemonSet"'),
+    ({"workloads": {"kinds": ["Job"]}}, "spec.workloads.kinds[0]", '"DaemonSet", "CronJob", "Rollout"'),
     ({"workloads": {"kinds": []}}, "spec.workloads.kinds", "at least 1 items"),
     ({"workloads": {"kinds": ["Deployment", "Deployment"]}}, "spec.workloads.kinds[1]", "Duplicate value"),
     ({"containers": [APP | {"mode": "Apply"}]}, "spec.containers[0].mode", '"Ignore"'),
@@ -192,6 +192,39 @@ def test_a_bad_profile_is_refused_with_its_field(cluster: Testbed, spec: Manifes
     assert words in said
     assert "evaluation error" not in said
     assert "no such" not in said
+
+
+def cluster_profile(spec: Any) -> Manifest:
+    return {"apiVersion": "rightsizer.dev/v1alpha1", "kind": "ClusterResourceProfile", "metadata": {"name": "tried"}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "words"),
+    [
+        ({"namespaceSelector": {"matchLabels": {"team": "a b"}}}, "spec.namespaceSelector.matchLabels[team]", "label value"),
+        ({"namespaceSelector": {"matchLabels": {"a b": "x"}}}, "spec.namespaceSelector.matchLabels", "label key"),
+        ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}, "matchExpressions[0].values", "at least one"),
+        ({"namespaceSelector": {"names": ["shop"]}}, "spec.namespaceSelector.names", "unknown field"),
+        ({"namespaceSelector": ["shop"]}, "spec.namespaceSelector", "must be of type object"),
+        ({"cpu": {"min": "2", "max": "1500m"}}, "spec.cpu.min", "min (2) is above max (1500m)"),
+        ({"window": "31d"}, "spec.window", "1h to 30d"),
+    ],
+)
+def test_a_bad_cluster_wide_profile_is_refused_with_its_field(cluster: Testbed, spec: Manifest, field: str, words: str) -> None:
+    said = refusal(cluster, cluster_profile(spec))
+    assert field in said
+    assert words in said
+    assert "evaluation error" not in said
+
+
+@pytest.mark.parametrize("selector", [None, {}, {"matchLabels": {"team": "a"}}])
+def test_a_cluster_wide_profile_reads_back_with_every_default_and_its_selector(cluster: Testbed, selector: Manifest | None) -> None:
+    spec = {} if selector is None else {"namespaceSelector": selector}
+    assert create(cluster, cluster_profile(spec))["spec"] == SPEC_DEFAULTS | spec
+
+
+def test_a_profile_of_a_namespace_has_no_selector_of_namespaces(cluster: Testbed) -> None:
+    assert 'unknown field "spec.namespaceSelector"' in refusal(cluster, profile({"namespaceSelector": {}}))
 
 
 ACCEPTED: list[Manifest] = [
@@ -262,6 +295,8 @@ def test_the_largest_profile_stays_within_the_cost_of_the_rules(cluster: Testbed
         ("rp.spec.memory.limit.maxRatio", "twice the recent peak"),
         ("rp.spec.containers.memory.buffer", "Instead of spec.memory.buffer"),
         ("rp.status.conditions", "Ready:"),
+        ("crp", "every namespace but those of the system"),
+        ("crp.spec.namespaceSelector", "selects exactly what it says"),
         ("rr.status.containers.explanation.cpu.text", "redone by hand"),
         ("rr.status.lastChange.outcome", "Superseded"),
     ],

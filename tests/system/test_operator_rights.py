@@ -11,7 +11,18 @@ import pytest
 
 from tests.operator_process import OperatorProcess, install, running
 from tests.prometheus_server import Answering, Asked, PrometheusServer, Reply, forwarded
-from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, profile, requested, staged, steady
+from tests.scenario import (
+    GENEROUS,
+    WORKED_EXAMPLE,
+    Manifest,
+    Stage,
+    cluster_profile,
+    now_and_then,
+    profile,
+    requested,
+    staged,
+    steady,
+)
 from tests.unit.test_manifests import APPLY_GRANTS, RECOMMEND_GRANTS, Grant
 
 pytestmark = pytest.mark.system
@@ -19,10 +30,14 @@ pytestmark = pytest.mark.system
 SEEN_AS_PATCH: set[Grant] = {("rightsizer.dev", "resourcerecommendations", "create")}
 """Server-Side Apply of an object that is new needs the right to create, and is a patch in the audit log."""
 
+USED_BY_HAND: set[Grant] = {("argoproj.io", "rollouts", "patch")}
+"""What `test_operator_kinds` shows to be needed: nothing here plays Argo's controller."""
+
 WORKLOADS = (
     steady("sized", "web"),
     steady("sized", "store", kind="StatefulSet"),
     steady("sized", "agent", kind="DaemonSet"),
+    now_and_then("sized", "night"),
     steady("stateless", "web"),
     steady("unallowed", "web"),
 )
@@ -67,12 +82,16 @@ def refused(events: list[Manifest]) -> set[tuple[Grant, str]]:
 
 def run_through(stage: Stage, operator: OperatorProcess, mode: str, *, goal: tuple[str, str]) -> None:
     """All that an operator may meet: each kind of workload, a usage source without kube-state-metrics, a profile that goes."""
-    profiles = [profile(name, mode) for name in ("sized", "stateless")]
+    kinds = ["Deployment", "StatefulSet", "DaemonSet", "CronJob", "Rollout"]
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": "sized"}}
+    wide = cluster_profile(mode, namespaceSelector=selector, workloads={"kinds": kinds})
+    profiles = [profile("stateless", mode), wide]
     with stage.ruled_by(*profiles), running(operator):
-        for reference in ("sized/Deployment/web", "sized/StatefulSet/store", "sized/DaemonSet/agent", "stateless/Deployment/web"):
+        of_kinds = ("sized/Deployment/web", "sized/StatefulSet/store", "sized/DaemonSet/agent", "sized/CronJob/night")
+        for reference in (*of_kinds, "stateless/Deployment/web"):
             stage.wait_state(reference, *goal)
         assert "kube-state-metrics is missing" in stage.condition("stateless", "Measuring")["message"]
-        assert "come from kube-state-metrics" in stage.condition("sized", "Measuring")["message"]
+        assert "come from kube-state-metrics" in stage.cluster_condition("Measuring")["message"]
         stage.bed.kubectl("delete", "resourceprofile", "all", "--namespace=stateless")
         stage.bed.wait_for(lambda: not stage.bed.kubectl.items("resourcerecommendations", namespace="stateless"), what="deletion")
         operator.wait_for_cycles(1)
@@ -102,5 +121,5 @@ def test_rights_are_what_is_needed_in_both_installations(stage: Stage) -> None:
         run_through(stage, operator, "Apply", goal=("Applied", "UpToDate"))
         applying = requests_of(stage, operator, after=before)
         assert refused(applying) == set()
-        assert {requested(event) for event in applying} == (RECOMMEND_GRANTS | APPLY_GRANTS) - SEEN_AS_PATCH
+        assert {requested(event) for event in applying} == (RECOMMEND_GRANTS | APPLY_GRANTS) - SEEN_AS_PATCH - USED_BY_HAND
         assert stage.resources("stateless/Deployment/web") == WORKED_EXAMPLE

@@ -15,6 +15,7 @@ from tests.usage.manifest import horizontal_pod_autoscaler
 pytestmark = pytest.mark.system
 
 SMALL = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": WORKED_EXAMPLE["limits"]}
+LARGE = {"cpu": "432m", "memory": "96Gi"}
 OWN = "rightsizer/Deployment/rightsizer"
 
 
@@ -36,7 +37,7 @@ WORKLOADS = (
     steady("limited", "web"),
     steady("outside", "web"),
     # The nodes have 64 GiB, and the DaemonSet has some of it.
-    steady("large", "web", container(memory=63 * 1024, requests={"cpu": "216m", "memory": "1Gi"}, limits={"cpu": "432m"})),
+    steady("large", "web", container(memory=63 * 1024, requests={"cpu": "216m", "memory": "1Gi"}, limits=LARGE)),
     steady("large", "agent", kind="DaemonSet"),
 )
 NAMESPACES = tuple(dict.fromkeys(one.namespace for one in WORKLOADS))

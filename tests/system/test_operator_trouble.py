@@ -270,14 +270,15 @@ def denial(in_namespace: str, *, user: str) -> list[Manifest]:
 def narrow_account(namespaces: tuple[str, ...]) -> list[Manifest]:
     """An account that may do what it needs in the whole cluster, but may look at workloads and their scaling in some namespaces only."""
     own = [
-        ("rightsizer.dev", ["resourceprofiles"], ["list", "watch"]),
-        ("rightsizer.dev", ["resourceprofiles/status", "resourcerecommendations/status"], ["patch"]),
+        ("rightsizer.dev", ["resourceprofiles", "clusterresourceprofiles"], ["list", "watch"]),
+        ("rightsizer.dev", ["resourceprofiles/status", "clusterresourceprofiles/status", "resourcerecommendations/status"], ["patch"]),
         ("rightsizer.dev", ["resourcerecommendations"], ["list", "create", "patch", "delete"]),
         ("", ["namespaces"], ["list"]),
         ("", ["events"], ["create"]),
     ]
     looking = [
         ("apps", ["deployments", "statefulsets", "daemonsets", "replicasets"], ["list"]),
+        ("batch", ["cronjobs"], ["list"]),
         ("autoscaling", ["horizontalpodautoscalers"], ["list"]),
         ("", ["pods"], ["list"]),
     ]

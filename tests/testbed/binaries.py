@@ -19,7 +19,9 @@ from tests.testbed.errors import BuildError, NotProvided
 from tests.testbed.pins import (
     BINARIES,
     BUILD_TAGS,
+    KUBELET,
     MODULES,
+    NODE_PROGRAMS,
     PROMETHEUS_2,
     USAGE_SERVERS,
     VICTORIA_METRICS,
@@ -69,12 +71,26 @@ def usage_servers_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 def victoria_metrics(environment: Mapping[str, str] = os.environ) -> Path:
     """The program. Raises NotProvided where a prebuilt folder is named that lacks it, BuildError where it is not built."""
-    folder = usage_servers_folder(environment)
-    if not missing_binaries(folder, USAGE_SERVERS):
-        return folder / VICTORIA_METRICS.name
+    return _one_of(usage_servers_folder(environment), VICTORIA_METRICS, environment)
+
+
+def node_programs_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the kubelet: the named prebuilt one, else the one of the cache."""
+    named = environment.get(ASSETS_VARIABLE)
+    return Path(named) if named else cache_folder(environment) / "testbed" / cache_key(NODE_PROGRAMS)
+
+
+def kubelet(environment: Mapping[str, str] = os.environ) -> Path:
+    """The program. Raises NotProvided where a prebuilt folder is named that lacks it, BuildError where it is not built."""
+    return _one_of(node_programs_folder(environment), KUBELET, environment)
+
+
+def _one_of(folder: Path, binary: Binary, environment: Mapping[str, str]) -> Path:
+    if not missing_binaries(folder, (binary,)):
+        return folder / binary.name
     if environment.get(ASSETS_VARIABLE):
-        raise NotProvided(f"{ASSETS_VARIABLE}={folder} has no {VICTORIA_METRICS.name}")
-    raise BuildError(f"the testbed is not built ({VICTORIA_METRICS.name} missing in {folder}): run `make testbed` first")
+        raise NotProvided(f"{ASSETS_VARIABLE}={folder} has no {binary.name}")
+    raise BuildError(f"the testbed is not built ({binary.name} missing in {folder}): run `make testbed` first")
 
 
 def missing_binaries(folder: Path, binaries: tuple[Binary, ...] = BINARIES) -> list[Binary]:
@@ -108,6 +124,12 @@ def build_usage_servers() -> None:
     """The same for the usage servers; where a prebuilt folder is named, nothing is built. Raises BuildError."""
     if not os.environ.get(ASSETS_VARIABLE):
         _build_all(usage_servers_folder(), USAGE_SERVERS, about="a minute")
+
+
+def build_node_programs() -> None:
+    """The same for the kubelet of a real node; where a prebuilt folder is named, nothing is built. Raises BuildError."""
+    if not os.environ.get(ASSETS_VARIABLE):
+        _build_all(node_programs_folder(), NODE_PROGRAMS, about="half a minute")
 
 
 def build_with_prometheus_2() -> Path:

@@ -13,6 +13,9 @@ from tests.testbed.credentials import User, kubeconfig, signing_key, token_file
 
 STAGES = Path(__file__).with_name("stages.yaml")
 
+REAL_NODE_LABEL = "testbed.rightsizer.dev/real"
+"""A node that has a kubelet of its own: kwok leaves it and its pods alone."""
+
 # Fewer collections of garbage for more memory: the machine has more of that than of processor.
 ENVIRONMENT = {"GOGC": "200"}
 
@@ -136,7 +139,8 @@ class ControlPlane:
             self.binaries / "kwok",
             f"--kubeconfig={self.kubeconfig('testbed:kwok')}",
             f"--config={STAGES}",
-            "--manage-all-nodes",
+            "--manage-all-nodes=false",
+            f"--manage-nodes-with-label-selector=!{REAL_NODE_LABEL}",
             "--node-lease-duration-seconds=0",
             "--cidr=10.128.0.1/16",
         ]

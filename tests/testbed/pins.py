@@ -40,6 +40,10 @@ BINARIES = (
 VICTORIA_METRICS = Binary("victoria-metrics", "victoriametrics", "github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics")
 USAGE_SERVERS = (VICTORIA_METRICS,)
 
+# Of the same module, and in a folder of its own: it is built only where it can run, and must not make the others be built again.
+KUBELET = Binary("kubelet", "kubernetes", "k8s.io/kubernetes/cmd/kubelet")
+NODE_PROGRAMS = (KUBELET,)
+
 # The oldest Prometheus that is promised to work, of a module and a cache of its own too: it is built only where it is asked for.
 PROMETHEUS_2 = (
     Binary("promtool", "prometheus2", "github.com/prometheus/prometheus/cmd/promtool"),

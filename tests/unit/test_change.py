@@ -31,9 +31,9 @@ def template(sizes: Sizes, rollout: RolloutPhase = COMPLETE, words: str = "") ->
 @pytest.mark.parametrize(
     ("before", "sizes", "rollout", "after", "message"),
     [
-        (Outcome.STARTED, WORKED, IN_PROGRESS, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
-        (Outcome.STARTED, WORKED, COMPLETE, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
-        (Outcome.STARTED, WORKED, FAILED, Outcome.IN_PROGRESS, "made, the pods are being replaced"),
+        (Outcome.STARTED, WORKED, IN_PROGRESS, Outcome.IN_PROGRESS, "the API's words"),
+        (Outcome.STARTED, WORKED, COMPLETE, Outcome.SUCCEEDED, "every pod runs with the new values"),
+        (Outcome.STARTED, WORKED, FAILED, Outcome.FAILED, "the API's words"),
         (Outcome.STARTED, WIDE, COMPLETE, Outcome.ABANDONED, "recorded, but not made"),
         (Outcome.STARTED, WIDE, IN_PROGRESS, Outcome.ABANDONED, "recorded, but not made"),
         (Outcome.IN_PROGRESS, WIDE, COMPLETE, Outcome.UNDONE, "somebody else put the former value of app.cpu.limit back"),
@@ -116,7 +116,7 @@ def test_start_records_full_sizes_before_and_after() -> None:
         previous={"app": WIDE},
         applied={"app": replace(WIDE, cpu_request=216)},
         last_lowered=NOW,
-        message="recorded, about to be made",
+        message="recorded, being made",
     )
 
 

@@ -37,6 +37,10 @@ WEB = WorkloadRef("shop", "Deployment", "web")
 class ReadableFakeCluster(FakeCluster):
     """Implements `ReadableCluster`."""
 
+    def cluster_profiles(self) -> tuple[Profile, ...]:
+        self.called("cluster_profiles")
+        return tuple(one for one in self.profiles() if one.cluster_wide)
+
     def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]:
         failed = self._failed("profiles_of", namespaces)
         return Listing(tuple(one for one in self.profiles() if one.namespace in namespaces), failed)
@@ -117,6 +121,53 @@ def test_the_profiles_of_the_cluster_rule_and_the_default_rules_the_rest(desk: D
     assert [(one["profile"], one["mode"]) for one in found.values()] == [("all", "Apply"), (None, "Recommend")]
     assert found["Deployment/api"]["containers"][0]["recommended"]["requests"]["cpu"] == "270m"
     assert result.stderr == "note: no profile fits shop/Deployment/web: the default profile is used\n"
+
+
+@pytest.mark.parametrize(("team", "profile", "cpu"), [("a", "everywhere", "270m"), ("b", None, "216m")])
+def test_a_cluster_wide_profile_rules_where_it_selects_the_namespace(desk: Desk, team: str, profile: str | None, cpu: str) -> None:
+    desk.world.add_deployment()
+    desk.cluster.namespace_labels["shop"] = {"team": team}
+    desk.world.apply_cluster_profile(namespaceSelector={"matchLabels": {"team": "a"}}, cpu={"buffer": "50%"})
+    (web,) = desk.recommended()
+    assert (web["profile"], web["containers"][0]["recommended"]["requests"]["cpu"]) == (profile, cpu)
+    told = run("explain", "deploy/web").stdout
+    assert ("everywhere (cluster-wide), mode Apply" in told) == (profile is not None)
+
+
+def test_a_profile_of_the_namespace_goes_before_a_cluster_wide_one(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_cluster_profile(created="2020-01-01", cpu={"buffer": "50%"})
+    desk.world.apply_profile(cpu={"buffer": "100%"})
+    (web,) = desk.recommended()
+    assert (web["profile"], web["containers"][0]["recommended"]["requests"]["cpu"]) == ("all", "360m")
+
+
+def test_cluster_wide_profiles_that_may_not_be_listed_are_told(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.cluster.fail(ClusterForbidden("no"), call="cluster_profiles")
+    result = desk.recommend()
+    assert result.exit_code == 0
+    assert "note: ClusterResourceProfiles may not be listed" in result.stderr
+
+
+def test_what_is_wrong_with_a_cluster_wide_profile_is_told(desk: Desk) -> None:
+    desk.world.add_deployment()
+    desk.world.apply_cluster_profile(cpu={"buffer": "lots"}, containers=[{"name": "ghost", "mode": "Ignore"}])
+    result = desk.recommend()
+    assert "note: profile everywhere (cluster-wide): spec.cpu.buffer: must be" in result.stderr
+    assert "note: profile everywhere (cluster-wide): spec.containers names what no workload has: ghost" in result.stderr
+
+
+@pytest.mark.parametrize(("selector", "code"), [({"team": "a"}, 0), ({"team": "b"}, 5), ({"kubernetes.io/metadata.name": "shop"}, 0)])
+def test_the_selector_of_a_cluster_wide_profile_of_a_file_counts(desk: Desk, tmp_path: Path, selector: dict[str, str], code: int) -> None:
+    desk.world.add_deployment()
+    desk.cluster.namespace_labels["shop"] = {"team": "a"}
+    rule = tmp_path / "rule.yaml"
+    spec = {"namespaceSelector": {"matchLabels": selector}}
+    rule.write_text(json.dumps({**profile(spec), "kind": "ClusterResourceProfile"}))
+    result = desk.recommend("--profile", rule)
+    assert result.exit_code == code
+    assert ("its namespaceSelector fit none of them" in result.stderr) == bool(code)
 
 
 def test_explain_tells_the_age_of_the_last_sample_and_throttling(desk: Desk) -> None:
@@ -343,10 +394,8 @@ def test_metrics_that_are_missing_are_told(desk: Desk) -> None:
 def test_an_empty_cluster_is_exit_code_5(desk: Desk) -> None:
     desk.cluster.namespace_annotations["shop"] = {}
     result = desk.recommend()
-    assert (result.exit_code, "no Deployment, StatefulSet or DaemonSet in namespace shop (name others with -n" in result.stderr) == (
-        5,
-        True,
-    )
+    assert result.exit_code == 5
+    assert "no workload (Deployment, StatefulSet, DaemonSet, CronJob) in namespace shop (name others with -n" in result.stderr
     desk.namespaces = ALL_NAMESPACES
     assert "in the cluster" in desk.recommend().stderr
 

@@ -99,6 +99,13 @@ def test_profiles_and_annotations_of_namespaces_are_read(tmp_path: Path) -> None
     assert (found.profiles[0].namespace, found.profiles[0].window_seconds) == ("default", 7 * 86_400)
 
 
+def test_cluster_wide_profiles_and_labels_of_namespaces_are_read(tmp_path: Path) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": "a"}}}
+    found = read(tmp_path, namespace, {**profile({"namespaceSelector": {"matchLabels": {"team": "a"}}}), "kind": "ClusterResourceProfile"})
+    assert found.labels == {"shop": {"team": "a"}}
+    assert (found.profiles[0].cluster_wide, found.profiles[0].covers("shop", found.labels["shop"])) == (True, True)
+
+
 def without(path: str) -> dict[str, Any]:
     manifest = deployment()
     *parents, last = path.split(".")
@@ -179,12 +186,12 @@ def test_a_folder_without_yaml_is_told(tmp_path: Path) -> None:
         (yaml.safe_dump(profile({"memory": {"limit": {"ratio": 0.5}}})), "rule.yaml: spec.memory.limit.ratio: must be"),
         (yaml.safe_dump(profile({"cpu": {"statistic": "p42"}})), "rule.yaml: spec.cpu.statistic: must be"),
         (yaml.safe_dump(profile({"cpu": {"min": "2", "max": "1"}})), "rule.yaml: spec.cpu.min: min (2) is above max (1)"),
-        (yaml.safe_dump(deployment()), "rule.yaml: must hold one ResourceProfile, holds kind Deployment"),
-        ("", "rule.yaml: must hold one ResourceProfile, holds nothing"),
-        ("- a\n", "must hold one ResourceProfile, holds a list"),
-        ("hello there\n", "must hold one ResourceProfile, holds a text"),
-        ("42\n", "must hold one ResourceProfile, holds only 42"),
-        ("a: 1\n---\nb: 2\n", "must hold one ResourceProfile, holds 2 documents"),
+        (yaml.safe_dump(deployment()), "rule.yaml: must hold one ResourceProfile or ClusterResourceProfile, holds kind Deployment"),
+        ("", "rule.yaml: must hold one ResourceProfile or ClusterResourceProfile, holds nothing"),
+        ("- a\n", "must hold one ResourceProfile or ClusterResourceProfile, holds a list"),
+        ("hello there\n", "must hold one ResourceProfile or ClusterResourceProfile, holds a text"),
+        ("42\n", "must hold one ResourceProfile or ClusterResourceProfile, holds only 42"),
+        ("a: 1\n---\nb: 2\n", "must hold one ResourceProfile or ClusterResourceProfile, holds 2 documents"),
         ("a: [", "rule.yaml: is not YAML"),
     ],
 )

@@ -155,7 +155,7 @@ def test_explain_takes_kinds_as_kubectl_does(web: Files, reference: str) -> None
         ("deploy/wab", 5, "error: there is no Deployment/wab in namespace shop; near it: Deployment/web\n"),
         ("sts/web", 5, "error: there is no StatefulSet/web in namespace shop; near it: Deployment/web\n"),
         ("deploy/entirely-else", 5, "error: there is no Deployment/entirely-else in namespace shop; there is: Deployment/web\n"),
-        ("pod/web", 2, "error: 'pod' is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)"),
+        ("pod/web", 2, "error: 'pod' is no kind that can be sized: write one of Deployment (deploy), StatefulSet (sts), DaemonSet (ds), "),
         ("web", 2, "error: 'web': write KIND/NAME, such as Deployment/web"),
         ("deploy/a/b", 2, "error: 'deploy/a/b': write KIND/NAME"),
     ],
@@ -234,6 +234,17 @@ def test_a_profile_among_the_manifests_rules_its_namespace(web: Files) -> None:
     result = run("recommend", *web.options, "-o", "json")
     assert objects(result)["Deployment/web"]["profile"] is None
     assert result.stderr == "note: no profile fits any workload: the default profile is used\n"
+
+
+@pytest.mark.parametrize(("team", "profile_name"), [("a", "ours"), ("b", None)])
+def test_a_cluster_wide_profile_among_the_manifests_rules_the_namespaces_that_it_selects(
+    web: Files, team: str, profile_name: str | None
+) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": team}}}
+    wide = {**profile({"namespaceSelector": {"matchLabels": {"team": "a"}}}), "kind": "ClusterResourceProfile"}
+    write_manifests(web.manifests, deployment(), namespace, wide)
+    result = run("recommend", *web.options, "-o", "json")
+    assert objects(result)["Deployment/web"]["profile"] == profile_name
 
 
 def test_what_the_profile_of_a_file_does_not_fit_is_left_out(web: Files, tmp_path: Path) -> None:
@@ -405,7 +416,7 @@ def test_a_cluster_and_settings_of_the_surroundings_are_not_seen(monkeypatch: py
 def test_no_workload_is_exit_code_5(web: Files) -> None:
     result = run("recommend", *web.options, "-n", "bank")
     assert result.exit_code == 5
-    assert "no Deployment, StatefulSet or DaemonSet of namespace bank in it" in result.stderr
+    assert "no workload of namespace bank in it (Deployment, StatefulSet, DaemonSet, CronJob, Rollout)" in result.stderr
 
 
 @pytest.mark.parametrize("debug", [False, True])

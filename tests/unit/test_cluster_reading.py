@@ -73,10 +73,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_request_names_the_client_and_its_credentials(bench: Bench) -> None:
-    bench.server.on("GET", "/api/v1/namespaces", listing_of({"metadata": {"name": "shop", "annotations": {"a": "b"}}}))
+    bench.server.on(
+        "GET", "/api/v1/namespaces", listing_of({"metadata": {"name": "shop", "annotations": {"a": "b"}, "labels": {"team": "a"}}})
+    )
     port: Cluster = bench.connect()
     (namespace,) = port.namespaces()
-    assert (namespace.name, namespace.annotations) == ("shop", {"a": "b"})
+    assert (namespace.name, namespace.annotations, namespace.labels) == ("shop", {"a": "b"}, {"team": "a"})
     (received,) = bench.server.received
     assert received.headers["authorization"] == "Bearer secret"
     assert received.headers["User-Agent"].startswith("rightsizer/")
@@ -242,6 +244,33 @@ def test_profiles_keep_their_status(bench: Bench) -> None:
     bench.server.on("GET", "/apis/rightsizer.dev/v1alpha1/resourceprofiles", listing_of(manifest))
     (profile,) = bench.connect().profiles()
     assert (profile.namespace, profile.name, profile.generation, profile.status) == ("shop", "web", 3, {"observedGeneration": 2})
+
+
+CLUSTER_PROFILES = "/apis/rightsizer.dev/v1alpha1/clusterresourceprofiles"
+
+
+def test_cluster_wide_profiles(bench: Bench) -> None:
+    """Whether or not the items of the list say what they are."""
+    spec = {"namespaceSelector": {"matchLabels": {"team": "a"}}}
+    bench.server.on("GET", "/apis/rightsizer.dev/v1alpha1/resourceprofiles", listing_of())
+    named = {"kind": "ClusterResourceProfile", "metadata": {"name": "named", "uid": "u"}, "spec": spec}
+    bench.server.on("GET", CLUSTER_PROFILES, listing_of(named, {"metadata": {"name": "bare", "uid": "v"}, "spec": spec}))
+    found = bench.connect().profiles()
+    assert [(one.name, one.cluster_wide, one.problems) for one in found] == [("named", True, ()), ("bare", True, ())]
+    assert [one.covers("shop", {"team": "a"}) for one in found] == [True, True]
+
+
+def test_cluster_wide_profiles_whose_definition_is_missing_are_none(bench: Bench) -> None:
+    bench.server.on("GET", "/apis/rightsizer.dev/v1alpha1/resourceprofiles", listing_of())
+    bench.server.on("GET", CLUSTER_PROFILES, refusal(404))
+    assert bench.connect().profiles() == ()
+
+
+def test_cluster_wide_profiles_that_may_not_be_read_are_not_taken_for_none(bench: Bench) -> None:
+    bench.server.on("GET", "/apis/rightsizer.dev/v1alpha1/resourceprofiles", listing_of())
+    bench.server.on("GET", CLUSTER_PROFILES, refusal(403))
+    with pytest.raises(ClusterForbidden):
+        bench.connect().profiles()
 
 
 def test_recommendations(bench: Bench) -> None:

@@ -288,3 +288,20 @@ def test_status_of_a_profile(server: ApiServer, cluster: KubernetesCluster) -> N
     assert received.body["metadata"] == {"name": "web", "namespace": "shop"}
     assert received.body["status"] == {"observedGeneration": 1}
     assert received.query["force"] == "true"
+
+
+def test_status_of_a_cluster_wide_profile(server: ApiServer, cluster: KubernetesCluster) -> None:
+    manifest = {"kind": "ClusterResourceProfile", "metadata": {"name": "all", "uid": "uid-profile", "generation": 1}, "spec": {}}
+    path = "/apis/rightsizer.dev/v1alpha1/clusterresourceprofiles/all/status"
+    server.on("PATCH", path, Reply())
+    cluster.write_profile_status(parse_profile(manifest), {"observedGeneration": 1})
+    (received,) = server.asked("PATCH", path)
+    assert (received.body["kind"], received.body["metadata"]) == ("ClusterResourceProfile", {"name": "all"})
+
+
+def test_event_on_a_cluster_wide_profile_lives_in_the_default_namespace(server: ApiServer, cluster: KubernetesCluster) -> None:
+    path = "/api/v1/namespaces/default/events"
+    server.on("POST", path, Reply(201))
+    cluster.emit(EventTarget("rightsizer.dev/v1alpha1", "ClusterResourceProfile", "", "all", "u"), kind="Normal", reason="R", message="m")
+    (received,) = server.asked("POST", path)
+    assert (received.body["metadata"]["namespace"], received.body["involvedObject"]["namespace"]) == ("default", "")

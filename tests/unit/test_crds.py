@@ -12,16 +12,19 @@ import yaml
 from rightsizer.change import Outcome
 from rightsizer.checks.creation import MOST_ENTRIES
 from rightsizer.profile import parse_profile
+from tests.cluster_profile_definition import SOURCE, TARGET
+from tests.cluster_profile_definition import definition as definition_of_cluster_profile
 
 CRDS = Path(__file__).parents[2] / "crds"
-PLURALS = ("resourceprofiles", "resourcerecommendations", "podsizes")
+PLURALS = ("resourceprofiles", "clusterresourceprofiles", "resourcerecommendations", "podsizes")
+PROFILES = PLURALS[:2]
 
 Schema = dict[str, Any]
 
 RATIO_LIMIT = {"policy": "Ratio", "ratio": 2.0}
 SPEC_DEFAULTS = {
     "mode": "Recommend",
-    "workloads": {"kinds": ["Deployment", "StatefulSet", "DaemonSet"]},
+    "workloads": {"kinds": ["Deployment", "StatefulSet", "DaemonSet", "CronJob"]},
     "method": "Measured",
     "window": "14d",
     "minimumHistory": {"raise": "24h", "lower": "7d"},
@@ -33,7 +36,16 @@ SPEC_DEFAULTS = {
         "min": "32Mi",
         "max": "64Gi",
     },
-    "apply": {"strategy": "Rollout", "minimumChange": "10%", "lowerAtMostEvery": "24h", "raiseOutsideWindows": True},
+    "apply": {
+        "strategy": "Rollout",
+        "minimumChange": "10%",
+        "lowerAtMostEvery": "24h",
+        "raiseOutsideWindows": True,
+        "takeOwnership": "FromTools",
+        "maxConcurrent": 1,
+        "pauseAfterFailure": "1h",
+        "verify": {"period": "30m", "maxThrottled": "25%"},
+    },
     "evidence": {"maxOOMKills": 0, "maxTimeAboveRequest": "1%"},
 }
 
@@ -77,13 +89,17 @@ def filled(schema: Schema, value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("plural", "kind", "short_name"),
-    [("resourceprofiles", "ResourceProfile", "rp"), ("resourcerecommendations", "ResourceRecommendation", "rr")],
+    ("plural", "kind", "short_name", "scope"),
+    [
+        ("resourceprofiles", "ResourceProfile", "rp", "Namespaced"),
+        ("clusterresourceprofiles", "ClusterResourceProfile", "crp", "Cluster"),
+        ("resourcerecommendations", "ResourceRecommendation", "rr", "Namespaced"),
+    ],
 )
-def test_names_of_the_kind(plural: str, kind: str, short_name: str) -> None:
+def test_names_of_the_kind(plural: str, kind: str, short_name: str, scope: str) -> None:
     spec = definition(plural)["spec"]
     assert definition(plural)["metadata"]["name"] == f"{plural}.rightsizer.dev"
-    assert (spec["group"], spec["scope"]) == ("rightsizer.dev", "Namespaced")
+    assert (spec["group"], spec["scope"]) == ("rightsizer.dev", scope)
     assert spec["names"] == {
         "kind": kind,
         "listKind": f"{kind}List",
@@ -140,8 +156,9 @@ def test_no_field_lets_unknown_fields_through(plural: str) -> None:
     assert "x-kubernetes-preserve-unknown-fields" not in (CRDS / f"{plural}.yaml").read_text()
 
 
-def test_every_rule_says_in_words_what_is_expected_and_of_which_field() -> None:
-    rules = [(path, schema, rule) for path, schema in walk(root("resourceprofiles")) for rule in schema.get("x-kubernetes-validations", [])]
+@pytest.mark.parametrize("plural", PROFILES)
+def test_every_rule_says_in_words_what_is_expected_and_of_which_field(plural: str) -> None:
+    rules = [(path, schema, rule) for path, schema in walk(root(plural)) for rule in schema.get("x-kubernetes-validations", [])]
     assert len(rules) > 20
     assert [path for path, _, rule in rules if not rule.get("message")] == []
     of_objects = [(path, rule) for path, schema, rule in rules if "properties" in schema]
@@ -153,9 +170,45 @@ def test_formats_are_checked_in_words_and_not_by_patterns(plural: str) -> None:
     assert [path for path, schema in walk(root(plural)) if "pattern" in schema] == []
 
 
-def test_an_empty_profile_is_filled_with_every_default() -> None:
-    assert filled(root("resourceprofiles"), {})["spec"] == SPEC_DEFAULTS
-    assert filled(root("resourceprofiles"), {"spec": {}})["spec"] == SPEC_DEFAULTS
+@pytest.mark.parametrize("plural", PROFILES)
+def test_an_empty_profile_is_filled_with_every_default(plural: str) -> None:
+    assert filled(root(plural), {})["spec"] == SPEC_DEFAULTS
+    assert filled(root(plural), {"spec": {}})["spec"] == SPEC_DEFAULTS
+
+
+def test_both_profiles_have_the_same_spec_but_for_the_namespaces() -> None:
+    ours, theirs = root("clusterresourceprofiles")["properties"]["spec"], root("resourceprofiles")["properties"]["spec"]
+    selector = ours["properties"].pop("namespaceSelector")
+    assert ours == theirs
+    assert "default" not in selector, "where it is not written, the system namespaces are left out"
+
+
+def test_the_selector_of_namespaces_is_checked_like_that_of_workloads() -> None:
+    ours = dict(walk(root("clusterresourceprofiles")["properties"]["spec"]["properties"]["namespaceSelector"]))
+    theirs = dict(walk(root("resourceprofiles")["properties"]["spec"]["properties"]["workloads"]["properties"]["selector"]))
+    assert {path: without_description(schema) for path, schema in ours.items() if path != "."} == {
+        path: without_description(schema) for path, schema in theirs.items() if path != "."
+    }
+
+
+def without_description(schema: Schema) -> Schema:
+    nested = ("description", "properties", "items", "additionalProperties")
+    return {key: value for key, value in schema.items() if key not in nested}
+
+
+def test_both_profiles_have_the_same_status_but_for_the_number_of_namespaces() -> None:
+    ours, theirs = (dict(walk(root(plural)["properties"]["status"])) for plural in reversed(PROFILES))
+    assert set(ours) - set(theirs) == {".namespaces"}
+    assert set(theirs) - set(ours) == set()
+
+
+def test_the_definition_of_the_cluster_wide_profile_is_made_from_the_other() -> None:
+    assert TARGET.read_text() == definition_of_cluster_profile(SOURCE.read_text()), "run `make crds`"
+
+
+def test_a_definition_without_the_expected_parts_is_not_copied() -> None:
+    with pytest.raises(ValueError, match="shortNames: \\[rp\\]' is there 0 times"):
+        definition_of_cluster_profile(SOURCE.read_text().replace("[rp]", "[prof]"))
 
 
 def test_the_operator_has_the_same_defaults_as_the_schema() -> None:
@@ -203,6 +256,7 @@ def test_printer_columns_point_at_fields_of_the_schema(plural: str) -> None:
     ("plural", "columns", "wide"),
     [
         ("resourceprofiles", ["Mode", "Workloads", "Ready", "Measuring", "Age"], []),
+        ("clusterresourceprofiles", ["Mode", "Namespaces", "Workloads", "Ready", "Measuring", "Age"], []),
         (
             "resourcerecommendations",
             ["Workload", "Mode", "CPU", "Memory", "Evidence", "State", "Reason", "Age"],

@@ -62,7 +62,7 @@ class TestWorkedExample:
         assert (change["strategy"], change["outcome"], change["message"]) == ("OnCreate", "Succeeded", IN_FORCE)
         assert world.told() == ("Applied", "UpToDate")
         assert world.recommended()["containers"][0]["current"]["requests"] == {"cpu": "216m", "memory": "384Mi"}
-        assert "Resized" in world.events()
+        assert world.events() == ["Resizing"]
 
     def test_is_written_once_and_then_nothing_is(self, world: World) -> None:
         world.run_cycle()
@@ -152,13 +152,23 @@ class TestLater:
         world.run_cycles(1)
         assert entries(world) == {"Deployment/web": {"app": WORKED}}
 
-    def test_what_was_deleted_by_hand_comes_back_when_the_checks_allow(self, world: World) -> None:
+    def test_what_was_deleted_by_hand_was_undone_by_somebody(self, world: World) -> None:
         world.run_cycle()
         world.cluster.stored_pod_sizes.clear()
         world.run_cycles(1)
-        assert (entries(world), world.told()) == ({}, ("Blocked", "CoolingDown"))
+        assert (entries(world), world.told()) == ({}, ("Blocked", "RevertedByOther"))
         world.pass_time(DAY)
         world.run_cycle()
+        assert entries(world) == {}
+
+    @pytest.mark.parametrize("mode", ["Recommend", "Ignore"])
+    def test_what_went_with_the_mode_comes_back_with_it(self, world: World, mode: str) -> None:
+        world.run_cycle()
+        world.apply_profile(mode=mode, apply={"strategy": "OnCreate"})
+        world.run_cycles(2)
+        world.apply_profile(apply={"strategy": "OnCreate"})
+        world.pass_time(DAY)
+        world.run_cycles(1)
         assert entries(world) == {"Deployment/web": {"app": WORKED}}
 
 
@@ -252,10 +262,10 @@ class TestTrouble:
 class TestWhatTheNamespaceAllows:
     def test_a_full_object_takes_no_more_and_keeps_what_it_has(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("rightsizer.cycle.creating.MOST_ENTRIES", 1)
-        world.add_deployment("another")
+        world.add_deployment("zoo")
         world.run_cycles(2)
         assert list(entries(world)) == ["Deployment/web"]
-        assert (world.told("another"), world.told()) == (("Blocked", "PodSizesFull"), ("Applied", "UpToDate"))
+        assert (world.told("zoo"), world.told()) == (("Blocked", "PodSizesFull"), ("Applied", "UpToDate"))
 
     def test_a_minimum_moves_the_size(self, world: World) -> None:
         world.cluster.stored_limit_ranges = [LimitRange("shop", "l", (Bounds(least={"cpu": 300}),))]

@@ -52,6 +52,7 @@ def test_changes_are_made_one_after_the_other_in_the_order_of_the_cycle(world: W
     report = world.run_cycle()
     assert (report.changed, set(threads)) == (MANY, {threading.current_thread()})
     assert [patch.workload.name for patch, _ in world.cluster.applied] == [f"web-{number:02}" for number in range(MANY)]
+    world.run_cycles(1)
     assert {world.last_change(f"web-{number:02}")["outcome"] for number in range(MANY)} == {"InProgress"}
 
 

@@ -29,6 +29,7 @@ def figures(*, containers: int, read: float) -> CycleFigures:
         workloads={},
         reasons={},
         changes=0,
+        reversals=0,
         failed_workloads=0,
         troubled_namespaces=0,
         history_containers=containers,

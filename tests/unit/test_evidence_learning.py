@@ -112,6 +112,15 @@ def test_a_kill_in_the_slot_of_a_decision_is_one_at_the_limit_before_it() -> Non
     assert (run(values, MEMORY).requests[0, 407:1000] >= 1190 * MI * 1.2 / 2).all()
 
 
+@pytest.mark.parametrize("column", [298, 299, 300])
+def test_a_jump_at_the_end_of_an_hour_is_raised_as_far_as_any_other(column: int) -> None:
+    values = usage(2, level=20 * MI)
+    # Twice of 25 hours is enough for the level: at 299 the hour by itself would ask for little more than what was used.
+    values[0, 100], values[0, column:] = 39 * MI, 39 * MI
+    place, cause, request = moves(run(values, MEMORY))[1]
+    assert (place, cause, request) == (column, Cause.ABOVE_REQUEST, pytest.approx(78 * MI))
+
+
 def test_rollout_raises_only_memory_near_its_limit_at_once() -> None:
     values = usage(2, level=100 * MI)
     values[0, 400:404] = 150 * MI

@@ -285,16 +285,16 @@ class TestRegistry:
         assert activities == ["authentication", "cleanup", "startup"]
 
     def test_watches_profiles_by_group_version_and_name(self, registry: kopf.OperatorRegistry) -> None:
-        (handler,) = registry._watching.get_all_handlers()
-        selector = handler.selector
-        assert selector is not None
-        assert (selector.group, selector.version, selector.any_name) == ("rightsizer.dev", "v1alpha1", "resourceprofiles")
+        selectors = [handler.selector for handler in registry._watching.get_all_handlers()]
+        watched = [(one.group, one.version, one.any_name) for one in selectors if one is not None]
+        assert watched == [("rightsizer.dev", "v1alpha1", plural) for plural in ("resourceprofiles", "clusterresourceprofiles")]
 
-    def test_an_event_that_matters_wakes_the_loop(self) -> None:
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_an_event_that_matters_wakes_the_loop(self, index: int) -> None:
         running = Running(cycle_seconds=3_600)
         registry = handlers._registry(running.loop)
         activity(registry, "startup")()
-        (handler,) = registry._watching.get_all_handlers()
+        handler = list(registry._watching.get_all_handlers())[index]
         event: Callable[..., Any] = handler.fn
         try:
             eventually(lambda: running.ended == 1)

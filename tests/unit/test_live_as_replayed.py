@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rightsizer.change import Change, Outcome, start
 from rightsizer.checks.differences import sizes_after
 from rightsizer.cycle.assignment import assign
+from rightsizer.cycle.case import Case, Proof, look
 from rightsizer.cycle.proving import RENEWED_SECONDS, Proving
 from rightsizer.cycle.recommending import recommend
-from rightsizer.cycle.settling import look
 from rightsizer.evidence.lanes import Learning
 from rightsizer.evidence.learning import replay_learned
 from rightsizer.evidence.replay import Course, replay
@@ -94,8 +94,7 @@ def cycle(
     proving.refresh(ruled.values(), history, end=slot)
     found = recommend(ruled.values(), history, {}, end=slot, held=proving.held, learnt=proving.learnt)
     proving.see(found)
-    evidence = proving.of(REF, ["app"])
-    standing = look(ruled[REF], found[REF], {}, evidence=evidence, autoscalers=(), change=change, trouble=None, now=slot)
+    standing = look(Case(ruled[REF], found[REF], now=slot, proof=Proof(proving.of(REF, ["app"]))), change)
     allowed = standing.verdict.allowed
     if not allowed:
         return present, change

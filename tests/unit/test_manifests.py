@@ -12,7 +12,8 @@ import yaml
 
 from rightsizer import __version__
 from rightsizer.cluster.admission import NAMES as ADMISSION_NAMES
-from rightsizer.profile import load_profile
+from rightsizer.profile import CLUSTER_KIND, KIND, Profile, load_profile
+from tests.unit.test_crds import PLURALS
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -30,6 +31,9 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("rightsizer.dev", "resourceprofiles", "list"),
     ("rightsizer.dev", "resourceprofiles", "watch"),
     ("rightsizer.dev", "resourceprofiles/status", "patch"),
+    ("rightsizer.dev", "clusterresourceprofiles", "list"),
+    ("rightsizer.dev", "clusterresourceprofiles", "watch"),
+    ("rightsizer.dev", "clusterresourceprofiles/status", "patch"),
     ("rightsizer.dev", "resourcerecommendations", "list"),
     ("rightsizer.dev", "resourcerecommendations", "create"),
     ("rightsizer.dev", "resourcerecommendations", "patch"),
@@ -40,6 +44,8 @@ RECOMMEND_GRANTS: set[Grant] = {
     ("apps", "statefulsets", "list"),
     ("apps", "daemonsets", "list"),
     ("apps", "replicasets", "list"),
+    ("batch", "cronjobs", "list"),
+    ("argoproj.io", "rollouts", "list"),
     ("autoscaling", "horizontalpodautoscalers", "list"),
     ("", "pods", "list"),
     ("", "namespaces", "list"),
@@ -65,6 +71,8 @@ APPLY_GRANTS: set[Grant] = SURROUNDINGS_GRANTS | {
     ("apps", "deployments", "patch"),
     ("apps", "statefulsets", "patch"),
     ("apps", "daemonsets", "patch"),
+    ("batch", "cronjobs", "patch"),
+    ("argoproj.io", "rollouts", "patch"),
 }
 
 
@@ -199,9 +207,9 @@ def test_the_namespace_comes_first_and_holds_everything_namespaced() -> None:
     assert {manifest["metadata"]["namespace"] for manifest in namespaced} == {"rightsizer"}
 
 
-def test_both_definitions_are_installed() -> None:
+def test_every_definition_is_installed() -> None:
     names = {crd["metadata"]["name"] for crd in of_kind(installed(RECOMMEND_ONLY), "CustomResourceDefinition")}
-    assert names == {f"{plural}.rightsizer.dev" for plural in ("resourceprofiles", "resourcerecommendations", "podsizes")}
+    assert names == {f"{plural}.rightsizer.dev" for plural in PLURALS}
 
 
 def test_the_container_has_no_privileges() -> None:
@@ -217,6 +225,11 @@ def test_the_pod_runs_as_a_user_without_rights_under_seccomp() -> None:
     assert context["runAsNonRoot"] is True
     assert context["runAsUser"] == context["runAsGroup"] == 65532
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_a_cluster_wide_profile_leaves_the_namespace_of_the_operator_alone() -> None:
+    (namespace,) = of_kind(installed(APPLY), "Namespace")
+    assert not Profile(namespace="", name="all").covers("rightsizer", namespace["metadata"]["labels"])
 
 
 def test_the_namespace_admits_only_confined_pods() -> None:
@@ -292,20 +305,21 @@ def test_the_image_is_of_this_version() -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_profiles_named_like_their_file(path: Path) -> None:
     (profile,) = documents(path)
-    assert (profile["apiVersion"], profile["kind"]) == ("rightsizer.dev/v1alpha1", "ResourceProfile")
+    assert profile["apiVersion"] == "rightsizer.dev/v1alpha1"
+    assert profile["kind"] in (KIND, CLUSTER_KIND)
     assert profile["metadata"] == {"name": path.stem}
 
 
 def test_examples_are_not_installed() -> None:
-    assert len(EXAMPLES) == 3
-    assert of_kind(installed(APPLY), "ResourceProfile") == []
+    assert len(EXAMPLES) == 4
+    assert of_kind(installed(APPLY), KIND) == of_kind(installed(APPLY), CLUSTER_KIND) == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_use_only_fields_of_the_schema(path: Path) -> None:
-    (crd,) = documents(ROOT / "crds" / "resourceprofiles.yaml")
-    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     (profile,) = documents(path)
+    (crd,) = documents(ROOT / "crds" / f"{profile['kind'].lower()}s.yaml")
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert unknown_fields(schema, profile["spec"]) == []
 
 

@@ -70,7 +70,7 @@ def test_an_empty_spec_is_a_complete_profile() -> None:
     profile = parse_profile(manifest())
     assert profile == Profile(namespace="shop", name="web")
     assert profile.mode is Mode.RECOMMEND
-    assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet")
+    assert profile.kinds == ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
     assert (profile.window_seconds, profile.raise_after_seconds, profile.lower_after_seconds) == (14 * 86400, 86400, 7 * 86400)
     assert profile.apply == ApplyRule(strategy="Rollout", minimum_change=0.1, lower_at_most_every_seconds=86400)
     assert profile.evidence == EvidenceRule(max_oom_kills=0, max_time_above_request=0.01)
@@ -293,7 +293,7 @@ def test_a_selector_that_cannot_be_read_matches_nothing(selector: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kinds", "left", "field"),
-    [(["Deployment", "CronJob"], ("Deployment",), "kinds[1]"), ([], (), "kinds"), ("Deployment", (), "kinds"), ([["x"]], (), "kinds[0]")],
+    [(["Deployment", "Job"], ("Deployment",), "kinds[1]"), ([], (), "kinds"), ("Deployment", (), "kinds"), ([["x"]], (), "kinds[0]")],
 )
 def test_kinds_that_cannot_be_read_are_left_out(kinds: Any, left: tuple[str, ...], field: str) -> None:
     profile = parse_profile(manifest(workloads={"kinds": kinds}))
@@ -301,15 +301,16 @@ def test_kinds_that_cannot_be_read_are_left_out(kinds: Any, left: tuple[str, ...
     assert [problem.field for problem in profile.problems] == [f"spec.workloads.{field}"]
 
 
-def test_on_create_is_a_strategy() -> None:
-    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "OnCreate"}))
-    assert (profile.mode, profile.apply.strategy, profile.problems) == (Mode.APPLY, "OnCreate", ())
+@pytest.mark.parametrize("strategy", ["Rollout", "InPlace", "OnCreate"])
+def test_strategies(strategy: str) -> None:
+    profile = parse_profile(manifest(mode="Apply", apply={"strategy": strategy}))
+    assert (profile.mode, profile.apply.strategy, profile.problems) == (Mode.APPLY, strategy, ())
 
 
 def test_an_unknown_strategy_is_not_replaced_by_one_that_restarts_pods() -> None:
-    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "InPlace"}))
+    profile = parse_profile(manifest(mode="Apply", apply={"strategy": "Restart"}))
     assert profile.mode is Mode.RECOMMEND
-    assert profile.problems == (Problem("spec.apply.strategy", "must be Rollout or OnCreate, is 'InPlace'"),)
+    assert profile.problems == (Problem("spec.apply.strategy", "must be Rollout, InPlace or OnCreate, is 'Restart'"),)
 
 
 def test_an_exception_with_an_unreadable_mode_leaves_the_container_alone() -> None:

@@ -240,6 +240,25 @@ def test_owners_of_pods_and_replica_sets(server: PrometheusServer, source: Prome
     assert owners.replica_sets == {("shop", "web-new"): OwnerRef("Deployment", "web")}
 
 
+def test_owners_of_jobs_are_asked_where_a_pod_is_of_one(server: PrometheusServer, source: Prometheus) -> None:
+    server.reply(
+        vector((owned("pod", "night-29384756-x2x4z", "Job", "night-29384756"), "1")),
+        vector(),
+        vector(
+            (owned("job_name", "night-29384756", "CronJob", "night"), "1"),
+            (owned("job_name", "by-hand-12345678", "<none>", "<none>"), "1"),
+            ({"namespace": "shop", "job_name": "by-hand-2"}, "1"),
+        ),
+    )
+    owners = source.pod_owners(namespaces=["shop"], span=SPAN)
+    assert owners.jobs == {
+        ("shop", "night-29384756"): OwnerRef("CronJob", "night"),
+        ("shop", "by-hand-12345678"): None,
+        ("shop", "by-hand-2"): None,
+    }
+    assert len(server.asked) == 3
+
+
 def test_no_owners_without_kube_state_metrics(server: PrometheusServer, source: Prometheus) -> None:
     server.reply(vector())
     owners = source.pod_owners(namespaces=["shop"], span=SPAN)

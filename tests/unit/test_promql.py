@@ -97,7 +97,8 @@ def test_replica_set_owners() -> None:
 def test_oom_kills_of_containers_and_sidecars() -> None:
     assert promql.oom_kills(SHOP) == (
         "max by (namespace, pod, container, uid) (max_over_time({"
-        '__name__=~"kube_pod_container_status_last_terminated_reason|kube_pod_init_container_status_last_terminated_reason",'
+        '__name__=~"kube_pod_container_status_last_terminated_reason|kube_pod_container_status_terminated_reason|'
+        'kube_pod_init_container_status_last_terminated_reason|kube_pod_init_container_status_terminated_reason",'
         'reason="OOMKilled",namespace="shop"}[300s])) > 0'
     )
 

@@ -616,6 +616,23 @@ class TestProfile:
         assert condition(status, "Ready") == ("True", "PartlyOverruled")
         assert words in status["conditions"][0]["message"]
 
+    @pytest.mark.parametrize(
+        ("standing", "ready", "measuring"),
+        [
+            ({"matched": 3, "namespaces": 2}, "Understood", "Measuring"),
+            ({"matched": 3, "namespaces": 2, "unmeasured": "1 of 2 namespaces cannot"}, "Understood", "PartlyMeasuring"),
+            ({"matched": 0, "namespaces": 2}, "NothingMatched", "NothingToMeasure"),
+            ({"matched": 0, "namespaces": 0}, "NothingMatched", "NothingToMeasure"),
+            ({"matched": 0, "namespaces": 2, "trouble": DOWN}, "Understood", "PrometheusUnreachable"),
+            ({"matched": 3, "namespaces": 2, "overruled": 1}, "PartlyOverruled", "Measuring"),
+        ],
+    )
+    def test_of_the_whole_cluster(self, standing: dict[str, Any], ready: str, measuring: str) -> None:
+        status = profile_status.render(Profile("", "all"), ProfileStanding(**standing), now=NOW)
+        assert (condition(status, "Ready")[1], condition(status, "Measuring")[1]) == (ready, measuring)
+        assert status["namespaces"] == standing["namespaces"]
+        assert unknown_fields(status, schema("clusterresourceprofiles", "status")) == []
+
     def test_trouble_is_told(self) -> None:
         assert condition(self.render(trouble=DOWN), "Measuring") == ("False", "PrometheusUnreachable")
 

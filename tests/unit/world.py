@@ -86,6 +86,13 @@ class World:
         manifest = {"metadata": metadata, "spec": {"mode": mode, **spec}, "status": before.get("status", {})}
         self.cluster.manifests[namespace, name] = manifest
 
+    def apply_cluster_profile(self, name: str = "everywhere", *, mode: str = "Apply", created: str = "2025-01-01", **spec: Any) -> None:
+        """As `kubectl apply` of a ClusterResourceProfile."""
+        self.apply_profile(name, namespace="", mode=mode, created=created, **spec)
+        manifest = self.cluster.manifests["", name]
+        manifest["kind"] = "ClusterResourceProfile"
+        del manifest["metadata"]["namespace"]
+
     def delete_profile(self, name: str = "all", *, namespace: str = "shop") -> None:
         del self.cluster.manifests[namespace, name]
 

@@ -1,7 +1,7 @@
 """The workloads of the demo: about a dozen of several kinds, two namespaces, fed by real traces.
 
-``shop`` is meant for a profile that applies, ``batch`` for one that recommends. Says what each workload uses and requests;
-the objects for the API server follow from that in ``manifest``.
+``shop`` is meant for a profile that applies, ``batch`` for one that recommends, ``live`` for one profile for each strategy.
+Says what each workload uses and requests; the objects for the API server follow from that in ``manifest``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.usage.workload import ContainerUsage, Resources, WorkloadUsage, resta
 
 SHOP = "shop"
 BATCH = "batch"
+LIVE = "live"
 
 Traces = dict[str, Trace]
 
@@ -37,6 +38,7 @@ def workloads() -> tuple[WorkloadUsage, ...]:
         _sessions(cluster),
         _indexer(cluster),
         _preview(cluster),
+        *(_alike(name) for name in ("gateway", "mailer", "cart")),
     )
 
 
@@ -63,6 +65,27 @@ def _web() -> WorkloadUsage:
         namespace=SHOP,
         kind="Deployment",
         name="web",
+        replicas=2,
+        containers=(app,),
+        replaced_every_days=5,
+        variation=0.0,
+        cgroup_series=True,
+    )
+
+
+def _alike(name: str) -> WorkloadUsage:
+    """Uses what the worked example does, to show what a change does to its pods."""
+    app = ContainerUsage(
+        name="app",
+        cpu=constant(0.18),
+        memory=constant(320 * MEBIBYTE),
+        requests=Resources(cpu="500m", memory="1Gi"),
+        limits=Resources(cpu="1", memory="2Gi"),
+    )
+    return WorkloadUsage(
+        namespace=LIVE,
+        kind="Deployment",
+        name=name,
         replicas=2,
         containers=(app,),
         replaced_every_days=5,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rightsizer.change.change import IN_FORCE, RESTARTING, Change, Outcome, Progress, by_rollout, made, not_lowered, raises, start
-from rightsizer.change.observing import Watch, observe, watched_from_now
-from rightsizer.change.reversal import back_off_seconds, start_reversal, to_be_reverted
+from rightsizer.change.observing import Watch, cut_short, dropped, observe, watched_from_now
+from rightsizer.change.reversal import back_off_seconds, start_reversal, to_be_repeated, to_be_reverted
 from rightsizer.change.signs import NOT_READY_SECONDS, Sign, SignKind, raised_paths, restless, signs_of
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "Watch",
     "back_off_seconds",
     "by_rollout",
+    "cut_short",
+    "dropped",
     "made",
     "not_lowered",
     "observe",
@@ -28,6 +30,7 @@ __all__ = [
     "signs_of",
     "start",
     "start_reversal",
+    "to_be_repeated",
     "to_be_reverted",
     "watched_from_now",
 ]

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
-from rightsizer.checks.facts import FieldChange
-from rightsizer.profile import ON_CREATE
+from rightsizer.checks.facts import Direction, FieldChange
+from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.workload import FieldPath, RolloutPhase, Workload
 
 
@@ -19,7 +19,7 @@ class Watch:
 
     `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
     at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
-    of how they are.
+    of how they are. `steady`: see `rightsizer.workload.WorkloadRef.steady`.
     """
 
     now: float = 0.0
@@ -27,6 +27,7 @@ class Watch:
     memory_peak_at: float | None = None
     signs: tuple[Sign, ...] = ()
     blind: bool = False
+    steady: bool = True
 
 
 def observe(change: Change, workload: Workload, progress: Progress, watch: Watch) -> Change:
@@ -61,17 +62,18 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
         return _after_success(change, watch)
     harm = _harm(change, watch.signs)
     if harm is not None and not change.reverts:
-        return replace(change, outcome=Outcome.FAILED, message=harm.message)
+        # Which pods could not be resized is told no more: only where that is why it failed, another strategy may do better.
+        return replace(change, outcome=Outcome.FAILED, message=harm.message, left={})
     if change.outcome is Outcome.VERIFYING:
         # What nobody saw is not verified.
-        return _verified(change) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
+        return _verified(change, watch) if watch.now >= (change.watched_until or 0.0) and not watch.blind else change
     return _by_progress(change, progress, watch)
 
 
 def watched_from_now(change: Change, watch: Watch) -> Change:
     """The change after it came to its pods."""
     if change.reverts or not watch.period_seconds:
-        return _verified(change)
+        return _verified(change, watch)
     # Whole minutes would be enough; whole seconds are what the record keeps.
     until = float(int(watch.now + watch.period_seconds))
     lowered_memory = any(_lowers_memory(one) for one in change.fields())
@@ -79,15 +81,43 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
     return replace(
         change,
         outcome=Outcome.VERIFYING,
-        message=f"{_where(change)}; watched until {_moment(until)}",
+        message=f"{_where(change, watch)}; watched until {_moment(until)}",
         watched_until=until,
         memory_watched_until=peak,
     )
 
 
+def dropped(change: Change, workload: Workload) -> Change:
+    """The change where the sizes at creation that it stood for went with the profile's mode or strategy: nobody undid it."""
+    if change.outcome not in (Outcome.STARTED, Outcome.IN_PROGRESS, Outcome.VERIFYING, Outcome.SUCCEEDED):
+        return change
+    if not _differing(change, workload):
+        return change
+    message = f"the profile sizes nothing by {change.strategy} any more: new pods are as the template says"
+    # A fallback goes on with the same numbers, where not all pods got them.
+    ended = not_lowered(change) if change.left else change
+    return replace(
+        ended,
+        outcome=Outcome.SUPERSEDED,
+        message=message,
+        watched_until=None,
+        memory_watched_until=None,
+    )
+
+
+def cut_short(change: Change) -> Change:
+    """The change as it is remembered where the next one came while it was being watched."""
+    if change.outcome is not Outcome.VERIFYING:
+        return change
+    message = f"{_words(change, steady=True)}; the next change came before its watch ended"
+    return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
+
+
 def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
     if progress.phase is RolloutPhase.FAILED:
-        return replace(change, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
+        # Where no pod was resized, none was lowered.
+        ended = not_lowered(change) if change.strategy == IN_PLACE and not change.reverts else change
+        return replace(ended, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
     if progress.phase is RolloutPhase.COMPLETE:
         return watched_from_now(change, watch)
     return replace(change, outcome=Outcome.IN_PROGRESS, message=progress.message or "the pods are being replaced")
@@ -100,17 +130,29 @@ def _after_success(change: Change, watch: Watch) -> Change:
     harm = _harm(change, (sign for sign in watch.signs if sign.kind is SignKind.OOM_KILL and sign.at <= until))
     if harm is not None:
         return replace(change, outcome=Outcome.FAILED, message=harm.message, memory_watched_until=None)
-    return replace(change, memory_watched_until=None) if watch.now > until else change
+    return replace(change, memory_watched_until=None, failures=0) if watch.now > until else change
 
 
-def _verified(change: Change) -> Change:
-    failures = change.failures if change.reverts else 0
-    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change), watched_until=None, failures=failures)
+def _verified(change: Change, watch: Watch) -> Change:
+    # What only gave more proves nothing about what failed, and what is still watched nothing at all.
+    unproved = change.reverts or change.memory_watched_until is not None or not _lowers(change)
+    failures = change.failures if unproved else 0
+    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None, failures=failures)
 
 
-def _where(change: Change) -> str:
+def _lowers(change: Change) -> bool:
+    return any(one.direction is Direction.LOWER for one in change.fields())
+
+
+def _where(change: Change, watch: Watch) -> str:
+    return _words(change, steady=watch.steady)
+
+
+def _words(change: Change, *, steady: bool) -> str:
     if change.reverts:
         return f"the former values are back: {change.reverts}"
+    if not steady:
+        return "in force from its next run on; Jobs that run keep theirs"
     return IN_FORCE if change.strategy == ON_CREATE else "every pod runs with the new values"
 
 

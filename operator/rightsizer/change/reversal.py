@@ -27,9 +27,17 @@ def to_be_reverted(change: Change, workload: Workload, *, asked: bool = False) -
     return tuple(FieldChange(one.path, one.after, one.before) for one in change.fields() if _current(workload, one.path) == one.after)
 
 
+def to_be_repeated(change: Change, workload: Workload) -> tuple[FieldChange, ...]:
+    """What a change that was to take another one back, and came to nothing, would still put back."""
+    if not change.reverts or change.outcome not in (Outcome.ABANDONED, Outcome.FAILED):
+        return ()
+    return tuple(one for one in change.fields() if _current(workload, one.path) == one.before)
+
+
 def start_reversal(change: Change, workload: Workload, fields: tuple[FieldChange, ...], *, now: float, cause: str) -> Change:
-    """The intent to put these numbers back, to be recorded before it is done."""
-    begun = start(workload, fields, now=now, strategy=change.strategy, last_lowered=change.last_lowered, failures=change.failures + 1)
+    """The intent to put these numbers back, to be recorded before it is done. `change`: the one that is taken back, or the try before."""
+    failures = change.failures if change.reverts else change.failures + 1
+    begun = start(workload, fields, now=now, strategy=change.strategy, last_lowered=change.last_lowered, failures=failures)
     return replace(begun, reverts=cause, last_lowered=change.last_lowered, message=f"about to be taken back: {cause}")
 
 

@@ -24,6 +24,7 @@ from rightsizer.checks.facts import CheckFacts, Direction, FieldChange, Objectio
 from rightsizer.checks.holding import frozen, stopped, surroundings_unknown
 from rightsizer.checks.limit_range import limit_range_forbids
 from rightsizer.checks.measuring import not_enough_history, stale_metrics
+from rightsizer.checks.merging import not_mergeable
 from rightsizer.checks.moment import moment
 from rightsizer.checks.node_room import node_too_small
 from rightsizer.checks.pressure import relieves
@@ -209,6 +210,7 @@ CHAIN: Sequence[Check] = (
     node_too_small,
     pod_disruption_budget_forbids,
     owned_by_gitops,
+    not_mergeable,
     needs_rollout,
     qos_class_would_change,
     memory_in_use,

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DISRUPTION_BUDGET_FORBIDS = "PodDisruptionBudgetForbids"
     OWNED_BY_GITOPS = "OwnedByGitOps"
     OWNED_BY_OTHER = "OwnedByOther"
+    NOT_MERGEABLE = "NotMergeable"
     NEEDS_ROLLOUT = "NeedsRollout"
     QOS_CLASS_WOULD_CHANGE = "QosClassWouldChange"
     MEMORY_IN_USE = "MemoryInUse"

@@ -30,7 +30,7 @@ DEFAULT_PROFILE_NAME = ""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
     """What is declared. `changes`: the last recorded change; `known`: what else is recorded, by container. `defaults`: whether the default
-    profile rules what no profile fits.
+    profile rules what no profile fits. `annotations`, `labels`: of the namespaces.
 
     `notes`: what a person should know about the reading. `failures`: namespaces that could not be read.
     """
@@ -39,6 +39,7 @@ class Declared:
     profiles: tuple[Profile, ...]
     defaults: bool = True
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     autoscalers: tuple[Autoscaler, ...] = ()
     surroundings: Surroundings = NO_SURROUNDINGS
     changes: Mapping[WorkloadRef, Change] = field(default_factory=dict)
@@ -94,7 +95,7 @@ def without_workloads(namespaces: Sequence[str]) -> tuple[str, ...]:
 
 def rule(declared: Declared) -> dict[WorkloadRef, Ruled]:
     """The workloads that a profile rules, in order of namespace and name."""
-    ruled = dict(assign(declared.workloads, declared.profiles, declared.annotations).ruled)
+    ruled = dict(assign(declared.workloads, declared.profiles, declared.annotations, labels=declared.labels).ruled)
     if declared.defaults:
         rest = [workload for workload in declared.workloads if workload.ref not in ruled]
         defaults = [Profile(namespace, DEFAULT_PROFILE_NAME) for namespace in {workload.ref.namespace for workload in rest}]

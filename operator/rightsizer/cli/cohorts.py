@@ -186,7 +186,9 @@ def _by_terms(ruled: Iterable[Ruled], options: Mapping[str, Any]) -> tuple[Mappi
             found = one.profile.rule_for(container.name)
             if not found.ignored:
                 key = ContainerKey(one.workload.ref, container.name)
-                terms = replace(_terms(one.profile, found, options), guaranteed=one.workload.guaranteed)
+                terms = _terms(one.profile, found, options)
+                pace = replace(terms.pace, steady=one.workload.ref.steady)
+                terms = replace(terms, guaranteed=one.workload.guaranteed, pace=pace)
                 groups.setdefault(terms, []).append(key)
                 sizes[name_of(key)] = container.sizes
     return groups, sizes

@@ -106,7 +106,7 @@ def explain(workload: str, **options: Any) -> None:
     By the method Learned a number is what a walk through the past came to, which nobody redoes by hand: its outcome is told here, each
     of its decisions by `rightsizer backtest --trajectory FILE`.
 
-    KIND is Deployment, StatefulSet or DaemonSet, also in small letters or short (deploy, sts, ds).
+    KIND is Deployment, StatefulSet, DaemonSet, CronJob or Rollout, also in small letters or short (deploy, sts, ds, cj, ro).
 
     \b
       rightsizer explain deploy/web -n shop --prometheus-url http://localhost:9090

@@ -16,7 +16,7 @@ from rightsizer.cli.recommending import tell_failures
 from rightsizer.cli.walkthrough import ignored, render
 from rightsizer.cycle import Ruled
 from rightsizer.errors import InvalidInput
-from rightsizer.profile import Mode
+from rightsizer.profile import DEFAULT_KINDS, Mode
 from rightsizer.workload import Workload, WorkloadRef
 
 _MOST_NAMED = 5
@@ -25,6 +25,8 @@ _NAMES = {
     "Deployment": ("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"),
     "StatefulSet": ("statefulset", "statefulsets", "sts", "statefulset.apps", "statefulsets.apps"),
     "DaemonSet": ("daemonset", "daemonsets", "ds", "daemonset.apps", "daemonsets.apps"),
+    "CronJob": ("cronjob", "cronjobs", "cj", "cronjob.batch", "cronjobs.batch"),
+    "Rollout": ("rollout", "rollouts", "ro", "rollout.argoproj.io", "rollouts.argoproj.io"),
 }
 
 
@@ -37,7 +39,7 @@ def explain_one(text: str, options: Mapping[str, Any]) -> ExitCode:
         workload = find_workload(kind, name, declared)
         ruled = rule(declared).get(workload.ref)
         if ruled is None:
-            raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds or its selector do not fit")
+            raise NothingMatched(f"the profile does not rule {workload.ref}: its kinds, its selector or its namespaceSelector do not fit")
         if ruled.mode is Mode.IGNORE:
             click.echo(ignored(ruled))
             return ExitCode.FINE
@@ -58,7 +60,8 @@ def parse_reference(text: str) -> tuple[str, str]:
         raise InvalidInput(f"{text!r}: write KIND/NAME, such as Deployment/web")
     kind = next((kind for kind, names in _NAMES.items() if written.lower() in names), None)
     if kind is None:
-        raise InvalidInput(f"{written!r} is no kind that can be sized: write Deployment (deploy), StatefulSet (sts) or DaemonSet (ds)")
+        kinds = ", ".join(f"{kind} ({names[2]})" for kind, names in _NAMES.items())
+        raise InvalidInput(f"{written!r} is no kind that can be sized: write one of {kinds}")
     return kind, name
 
 
@@ -69,7 +72,9 @@ def find_workload(kind: str, name: str, declared: Declared) -> Workload:
         places = ", ".join(sorted(workload.ref.namespace for workload in found))
         raise InvalidInput(f"{kind}/{name} is in several namespaces: choose one with -n ({places})")
     if not found:
-        raise NothingMatched(f"there is no {kind}/{name} {_elsewhere(name, sorted(workload.ref for workload in declared.workloads))}")
+        where = _elsewhere(name, sorted(workload.ref for workload in declared.workloads))
+        hint = " (this kind is looked for where spec.workloads.kinds of a profile names it)" if kind not in DEFAULT_KINDS else ""
+        raise NothingMatched(f"there is no {kind}/{name} {where}{hint}")
     return found[0]
 
 

@@ -19,14 +19,13 @@ from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
 from rightsizer.cluster import connect, in_pod, open_service
 from rightsizer.cycle import Measuring
-from rightsizer.cycle.cycle import KINDS
 from rightsizer.cycle.measuring import ReadingLimits
 from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnreachable, InvalidInput
 from rightsizer.methods import known_methods
-from rightsizer.ports import Cluster, Listing, Recorded, UsageSource
-from rightsizer.profile import ON_CREATE, ROLLOUT, Profile, with_known_method
+from rightsizer.ports import Cluster, Listing, Namespace, Recorded, UsageSource
+from rightsizer.profile import DEFAULT_KINDS, ON_CREATE, ROLLOUT, Profile, kinds_to_list, with_known_method
 from rightsizer.settings import from_environment
 from rightsizer.status.change import change_from_status
 from rightsizer.status.naming import recommendation_name
@@ -41,6 +40,8 @@ ALL_NAMESPACES = None
 
 class ReadableCluster(Cluster, Protocol):
     """A cluster that can be asked for our own objects in some namespaces: a person may not be allowed to list all."""
+
+    def cluster_profiles(self) -> tuple[Profile, ...]: ...
 
     def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]: ...
 
@@ -74,26 +75,30 @@ class Live:
         self._now = now
 
     def declared(self) -> Declared:
-        annotations, notes = self._annotations()
-        namespaces = sorted(annotations) if self._asked is ALL_NAMESPACES else self._asked
-        workloads = self._cluster.workloads(KINDS, namespaces)
+        known, notes = self._namespaces()
+        namespaces = sorted(known) if self._asked is ALL_NAMESPACES else self._asked
+        profiles, profile_notes = self._profiles(namespaces)
+        # What no profile rules is told by the defaults.
+        kinds = kinds_to_list([Profile("", "", kinds=DEFAULT_KINDS), *profiles])
+        workloads = self._cluster.workloads(kinds, namespaces)
         if not workloads.items:
             _raise_first(workloads.failed)
             where = "the cluster" if self._asked is ALL_NAMESPACES else f"namespace {', '.join(namespaces)}"
-            raise NothingMatched(f"no Deployment, StatefulSet or DaemonSet in {where} (name others with -n, or all with -A)")
+            raise NothingMatched(f"no workload ({', '.join(kinds)}) in {where} (name others with -n, or all with -A)")
         places = sorted({workload.ref.namespace for workload in workloads.items})
-        profiles, profile_notes = self._profiles(places)
         recorded = self._recorded(workloads.items, places)
         autoscalers = self._cluster.autoscalers(places)
         _raise_first(autoscalers.failed)
         changes = _changes(recorded)
         present, size_notes = self._as_created(workloads.items, changes)
+        annotations = {name: one.annotations for name, one in known.items()}
         surroundings, unread = self._surroundings(present, annotations)
         return Declared(
             workloads=present,
             profiles=profiles,
             defaults=self._profile is None,
             annotations=annotations,
+            labels={name: one.labels for name, one in known.items()},
             autoscalers=autoscalers.items,
             surroundings=surroundings,
             changes=changes,
@@ -135,13 +140,13 @@ class Live:
     def _empty(self, places: Sequence[str], failed: Mapping[str, ClusterError]) -> tuple[str, ...]:
         return without_workloads([name for name in self._asked or () if name not in places and name not in failed])
 
-    def _annotations(self) -> tuple[Mapping[str, Mapping[str, str]], tuple[str, ...]]:
+    def _namespaces(self) -> tuple[Mapping[str, Namespace], tuple[str, ...]]:
         try:
-            found = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()}
+            found = {namespace.name: namespace for namespace in self._cluster.namespaces()}
         except ClusterForbidden:
             if self._asked is ALL_NAMESPACES:
                 raise
-            return {}, ("namespaces may not be listed: an opt-out by annotation of a namespace is not seen",)
+            return {}, ("namespaces may not be listed: an opt-out by annotation of a namespace is not seen, nor are its labels",)
         absent = [name for name in self._asked or () if name not in found]
         if absent:
             raise InvalidInput(f"the cluster has no namespace {', '.join(absent)}: name others with -n, or all with -A")
@@ -154,10 +159,17 @@ class Live:
         if found is None:
             return (), ("the cluster does not know ResourceProfiles",)
         _raise_first(found.failed)
+        cluster_wide, notes = self._cluster_profiles()
         methods = known_methods()
-        profiles = tuple(with_known_method(profile, methods) for profile in found.items)
-        problems = (f"profile {profile.namespace}/{profile.name}: {problem}" for profile in profiles for problem in profile.problems)
-        return profiles, tuple(problems)
+        profiles = tuple(with_known_method(profile, methods) for profile in (*found.items, *cluster_wide))
+        problems = (f"profile {profile.title}: {problem}" for profile in profiles for problem in profile.problems)
+        return profiles, (*notes, *problems)
+
+    def _cluster_profiles(self) -> tuple[tuple[Profile, ...], tuple[str, ...]]:
+        try:
+            return self._cluster.cluster_profiles(), ()
+        except ClusterForbidden:
+            return (), ("ClusterResourceProfiles may not be listed: a workload that only such a one rules is told by the default profile",)
 
     def _recorded(self, workloads: Sequence[Workload], namespaces: Sequence[str]) -> list[Recorded]:
         """The written recommendations, but not those of former workloads of the same name."""

@@ -13,11 +13,10 @@ from typing import Any
 from rightsizer.cli.profile_file import profile_of, read_documents
 from rightsizer.cluster.autoscaler_json import parse_autoscaler
 from rightsizer.cluster.endpoint import workload_endpoint
-from rightsizer.cluster.metadata import annotations_of
-from rightsizer.cluster.workload_json import parse_workload
-from rightsizer.cycle.cycle import KINDS
+from rightsizer.cluster.metadata import annotations_of, labels_of
+from rightsizer.cluster.workload_json import parse_workload, sized_elsewhere
 from rightsizer.errors import InvalidInput, InvalidQuantity
-from rightsizer.profile import KIND, Profile
+from rightsizer.profile import CLUSTER_KIND, KIND, KINDS, Profile
 from rightsizer.workload import Autoscaler, RolloutPhase, Workload, WorkloadRef
 
 SUFFIXES = (".yaml", ".yml")
@@ -27,26 +26,31 @@ Manifest = dict[str, Any]
 
 @dataclass(slots=True)
 class Manifests:
-    """What the manifests declare. `uncounted`: DaemonSets whose number of pods no manifest tells."""
+    """What the manifests declare. `annotations`, `labels`: of the namespaces.
+
+    `uncounted`: DaemonSets whose number of pods no manifest tells.
+    """
 
     workloads: dict[WorkloadRef, Workload] = field(default_factory=dict)
     autoscalers: list[Autoscaler] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     annotations: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     uncounted: set[WorkloadRef] = field(default_factory=set)
     _files: dict[WorkloadRef, Path] = field(default_factory=dict)
 
     def add(self, manifest: Manifest, path: Path) -> None:
         """Take one object; a kind that is of no use here is passed over. Raises InvalidInput."""
         kind, group = manifest.get("kind"), str(manifest.get("apiVersion", "")).partition("/")[0]
-        if kind in KINDS and group == "apps":
+        if kind in KINDS and group == _group(kind) and not sized_elsewhere(workload_endpoint(kind), manifest):
             self._add_workload(_read(parse_workload_manifest, manifest, path), manifest, path)
         elif kind == "HorizontalPodAutoscaler" and group == "autoscaling":
             self.autoscalers.append(_read(parse_autoscaler_manifest, manifest, path))
-        elif kind == KIND and group == "rightsizer.dev":
+        elif kind in (KIND, CLUSTER_KIND) and group == "rightsizer.dev":
             self.profiles.append(profile_of(manifest, path))
         elif kind == "Namespace" and group == "v1":
-            self.annotations[manifest["metadata"]["name"]] = _read(annotations_of, manifest, path)
+            name = manifest["metadata"]["name"]
+            self.annotations[name], self.labels[name] = _read(annotations_of, manifest, path), _read(labels_of, manifest, path)
 
     def _add_workload(self, workload: Workload, manifest: Manifest, path: Path) -> None:
         ref = workload.ref
@@ -94,6 +98,10 @@ def parse_autoscaler_manifest(manifest: Manifest) -> Autoscaler:
     return parse_autoscaler(manifest)
 
 
+def _group(kind: str) -> str:
+    return workload_endpoint(kind).api_version.partition("/")[0]
+
+
 def _objects(document: Any) -> Iterator[Manifest]:
     """The objects of a document, those of a list one by one. What is no object (values of Helm, patches) is none."""
     if not isinstance(document, dict):
@@ -111,14 +119,14 @@ def _objects(document: Any) -> Iterator[Manifest]:
 
 def _with_metadata(manifest: Manifest, path: Path, namespace: str) -> Manifest:
     metadata = manifest.get("metadata")
-    if manifest.get("kind") not in (*KINDS, "HorizontalPodAutoscaler", KIND, "Namespace"):
+    if manifest.get("kind") not in (*KINDS, "HorizontalPodAutoscaler", KIND, CLUSTER_KIND, "Namespace"):
         return manifest
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
         raise InvalidInput(f"{path}: a {manifest['kind']} without metadata.name")
     for field_name in ("labels", "annotations"):
         _check_texts(metadata.get(field_name), f"{path}: {manifest['kind']}/{name}: metadata.{field_name}")
-    if manifest["kind"] == KIND:
+    if manifest["kind"] in (KIND, CLUSTER_KIND):
         return {**manifest, "metadata": {"namespace": namespace, **metadata}}
     return {**manifest, "metadata": {"namespace": namespace, "uid": "", "resourceVersion": "", **metadata}}
 

@@ -17,6 +17,7 @@ from rightsizer.cli.manifest_files import read_manifests
 from rightsizer.cli.profile_file import everywhere, only_profile, read_profile
 from rightsizer.cli.progress import Report
 from rightsizer.history import History, last_slot
+from rightsizer.profile import KINDS
 from rightsizer.quantities import format_duration
 from rightsizer.workload import ContainerKey, Workload, WorkloadRef
 
@@ -54,7 +55,7 @@ class Files:
         )
         if not workloads:
             where = f" of namespace {', '.join(self._namespaces)}" if self._namespaces else ""
-            raise NothingMatched(f"{self._place}: no Deployment, StatefulSet or DaemonSet{where} in it")
+            raise NothingMatched(f"{self._place}: no workload{where} in it ({', '.join(KINDS)})")
         self._known, self._uncounted = frozenset(found.workloads), frozenset(found.uncounted)
         given = None if self._profile is None else read_profile(self._profile)
         places = {workload.ref.namespace for workload in workloads}
@@ -63,6 +64,7 @@ class Files:
             profiles=tuple(found.profiles) if given is None else everywhere(given, places),
             defaults=given is None,
             annotations=found.annotations,
+            labels=found.labels,
             autoscalers=tuple(found.autoscalers),
             notes=(
                 *without_workloads([name for name in self._namespaces if name not in places]),

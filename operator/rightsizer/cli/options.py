@@ -131,7 +131,11 @@ def origin_options(*, several_namespaces: bool, replayed: bool = False) -> Decor
         namespaces.append(click.option("-A", "--all-namespaces", is_flag=True, help="All namespaces of the cluster."))
     return _together(
         *namespaces,
-        click.option("--profile", type=FILE, help="A ResourceProfile manifest that rules all that is asked for, and no other does."),
+        click.option(
+            "--profile",
+            type=FILE,
+            help="A ResourceProfile manifest that rules all that is asked for, and no other does; or a ClusterResourceProfile.",
+        ),
         kubeconfig_option(),
         click.option("--context", metavar="NAME", help="The context of the kubeconfig. [default: the current one]"),
         prometheus_options(looked_for=True),

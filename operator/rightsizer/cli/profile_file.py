@@ -11,7 +11,7 @@ import yaml
 
 from rightsizer.errors import InvalidInput, InvalidProfile
 from rightsizer.methods import known_methods
-from rightsizer.profile import KIND, Profile, load_profile, unknown_method
+from rightsizer.profile import CLUSTER_KIND, KIND, Profile, load_profile, unknown_method
 
 # The loader in C is ten times as fast, and not in every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -29,11 +29,11 @@ def read_documents(path: Path) -> list[Any]:
 
 
 def read_profile(path: Path, *, replayed: bool = False) -> Profile:
-    """The one ResourceProfile of a file, by the strict rules (`load_profile`). Raises InvalidInput, naming the field."""
+    """The one profile of a file, of either kind, by the strict rules (`load_profile`). Raises InvalidInput, naming the field."""
     documents = read_documents(path)
     manifest = documents[0] if len(documents) == 1 else None
-    if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) != KIND:
-        raise InvalidInput(f"{path}: must hold one ResourceProfile, holds {_contents(documents)}")
+    if not isinstance(manifest, Mapping) or manifest.get("kind", KIND) not in (KIND, CLUSTER_KIND):
+        raise InvalidInput(f"{path}: must hold one {KIND} or {CLUSTER_KIND}, holds {_contents(documents)}")
     return profile_of(manifest, path, replayed=replayed)
 
 
@@ -50,7 +50,9 @@ def profile_of(manifest: Mapping[str, Any], path: Path, *, replayed: bool = Fals
 
 
 def everywhere(profile: Profile, namespaces: Iterable[str]) -> tuple[Profile, ...]:
-    """The profile in each of these namespaces: one that is given by hand rules them all."""
+    """The profile in each of these namespaces: one that is given by hand rules them all. A cluster-wide one rules those that it selects."""
+    if profile.cluster_wide:
+        return (profile,)
     return tuple(replace(profile, namespace=namespace) for namespace in sorted(set(namespaces)))
 
 

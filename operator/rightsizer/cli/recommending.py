@@ -46,7 +46,7 @@ def tell_failures(declared: Declared, usage: Usage) -> ExitCode:
 def check_ruled(ruled: Sequence[Ruled], declared: Declared) -> None:
     """Raises NothingMatched where there is nothing to do for any of them."""
     if not ruled:
-        kinds = "its kinds or its selector fit none of them"
+        kinds = "its kinds, its selector or its namespaceSelector fit none of them"
         raise NothingMatched(f"{len(declared.workloads)} workloads were found, but the profile rules none: {kinds}")
     if all(one.mode is Mode.IGNORE for one in ruled):
         raise NothingMatched(f"the mode of all {len(ruled)} workloads is Ignore, by profile or by annotation")
@@ -83,7 +83,7 @@ def unknown_containers(ruled: Iterable[Ruled], *, everywhere: bool) -> dict[str,
     known: defaultdict[str, set[str]] = defaultdict(set)
     named: dict[str, set[str]] = {}
     for one in ruled:
-        profile = one.profile.name if everywhere else f"{one.profile.namespace}/{one.profile.name}"
+        profile = one.profile.name if everywhere else one.profile.title
         known[profile] |= {container.name for container in one.workload.sizable}
         named[profile] = set(one.profile.container_rules)
     return {profile: sorted(names - known[profile]) for profile, names in named.items() if names - known[profile]}

@@ -58,7 +58,9 @@ def _head(ruled: Ruled, usage: Usage) -> Iterator[str]:
 
 
 def _profile(profile: Profile) -> str:
-    return "the default one" if profile.name == DEFAULT_PROFILE_NAME else profile.name
+    if profile.name == DEFAULT_PROFILE_NAME:
+        return "the default one"
+    return profile.title if profile.cluster_wide else profile.name
 
 
 def _container(assessed: Assessed, container: Container, usage: Usage) -> Iterator[str]:

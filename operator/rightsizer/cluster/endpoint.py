@@ -38,6 +38,8 @@ GROUP_VERSION = "rightsizer.dev/v1alpha1"
 DEPLOYMENTS = Endpoint("apps/v1", "Deployment", "deployments")
 STATEFUL_SETS = Endpoint("apps/v1", "StatefulSet", "statefulsets")
 DAEMON_SETS = Endpoint("apps/v1", "DaemonSet", "daemonsets")
+CRON_JOBS = Endpoint("batch/v1", "CronJob", "cronjobs")
+ARGO_ROLLOUTS = Endpoint("argoproj.io/v1alpha1", "Rollout", "rollouts")
 REPLICA_SETS = Endpoint("apps/v1", "ReplicaSet", "replicasets")
 PODS = Endpoint("v1", "Pod", "pods")
 SERVICES = Endpoint("v1", "Service", "services")
@@ -45,6 +47,7 @@ NAMESPACES = Endpoint("v1", "Namespace", "namespaces")
 EVENTS = Endpoint("v1", "Event", "events")
 AUTOSCALERS = Endpoint("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 PROFILES = Endpoint(GROUP_VERSION, "ResourceProfile", "resourceprofiles")
+CLUSTER_PROFILES = Endpoint(GROUP_VERSION, "ClusterResourceProfile", "clusterresourceprofiles")
 RECOMMENDATIONS = Endpoint(GROUP_VERSION, "ResourceRecommendation", "resourcerecommendations")
 POD_SIZES = Endpoint(GROUP_VERSION, "PodSizes", "podsizes")
 LIMIT_RANGES = Endpoint("v1", "LimitRange", "limitranges")
@@ -56,7 +59,7 @@ ADMISSION = "admissionregistration.k8s.io/v1"
 ADMISSION_POLICIES = Endpoint(ADMISSION, "MutatingAdmissionPolicy", "mutatingadmissionpolicies")
 ADMISSION_BINDINGS = Endpoint(ADMISSION, "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
 
-_WORKLOADS = {endpoint.kind: endpoint for endpoint in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)}
+_WORKLOADS = {endpoint.kind: endpoint for endpoint in (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, CRON_JOBS, ARGO_ROLLOUTS)}
 
 
 def workload_endpoint(kind: str) -> Endpoint:

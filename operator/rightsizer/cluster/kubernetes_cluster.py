@@ -19,6 +19,7 @@ from rightsizer.cluster.confines_json import parse_limit_range, parse_pod_sizes,
 from rightsizer.cluster.connection import ApiConnection, configuration
 from rightsizer.cluster.endpoint import (
     AUTOSCALERS,
+    CLUSTER_PROFILES,
     DAEMON_SETS,
     DISRUPTION_BUDGETS,
     EVENTS,
@@ -38,18 +39,18 @@ from rightsizer.cluster.endpoint import (
 )
 from rightsizer.cluster.event_json import event_body, event_namespace
 from rightsizer.cluster.listing import METADATA_ONLY, ONE_METADATA_ONLY, Lister
-from rightsizer.cluster.metadata import Item, annotations_of, controller_of
+from rightsizer.cluster.metadata import Item, annotations_of, controller_of, labels_of
 from rightsizer.cluster.pod_json import parse_pod
 from rightsizer.cluster.recommendation_json import parse_recommendation, spec_body, status_body
 from rightsizer.cluster.service import Service, parse_service
 from rightsizer.cluster.surroundings_json import parse_disruption_budget, parse_node, parse_vertical_autoscaler
 from rightsizer.cluster.transport import Limits, OnRequest, Request, Transport, ignore_request
-from rightsizer.cluster.workload_json import parse_workload
+from rightsizer.cluster.workload_json import parse_workload, sized_elsewhere
 from rightsizer.cluster.writing import Writer
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterRejected, ClusterUnreachable
 from rightsizer.pod import Pod
 from rightsizer.ports import EventTarget, Listing, Namespace, Recorded
-from rightsizer.profile import Profile, parse_profile
+from rightsizer.profile import CLUSTER_KIND, Profile, parse_profile
 from rightsizer.status.times import rfc3339
 from rightsizer.stopping import Stopping
 from rightsizer.strategies import on_create
@@ -60,6 +61,9 @@ from rightsizer.workload import REVERT_ANNOTATION, Autoscaler, OwnerRef, Workloa
 
 # An event is never worth a wait.
 _EVENT_READ_SECONDS = 5.0
+
+ABSENT_SECONDS = 600.0
+"""A kind that the cluster does not know is asked for again so late: somebody may install it."""
 
 # Up to so many workloads, one list of the pods of each is cheaper than those of their namespaces.
 _FEW_WORKLOADS = 10
@@ -77,9 +81,17 @@ class KubernetesCluster:
         self._lister = Lister(transport, page_size=page_size)
         self._writer = Writer(transport)
         self._now = now
+        self._absent: dict[str, float] = {}
 
     def profiles(self) -> tuple[Profile, ...]:
-        return tuple(self._lister.whole(PROFILES, parse_profile))
+        return (*self._lister.whole(PROFILES, parse_profile), *self.cluster_profiles())
+
+    def cluster_profiles(self) -> tuple[Profile, ...]:
+        """The cluster-wide ones only. Empty where their definition is not installed."""
+        try:
+            return tuple(self._lister.whole(CLUSTER_PROFILES, _cluster_profile))
+        except ClusterNotFound:
+            return ()
 
     def profiles_of(self, namespaces: Sequence[str]) -> Listing[Profile]:
         """For callers that may not list those of the whole cluster."""
@@ -96,11 +108,24 @@ class KubernetesCluster:
         items: list[Workload] = []
         failed: dict[str, ClusterError] = {}
         for kind in kinds:
-            endpoint = workload_endpoint(kind)
-            listing = self._lister.of_namespaces(endpoint, partial(parse_workload, endpoint), namespaces)
+            listing = self._workloads(workload_endpoint(kind), namespaces)
             items += listing.items
             failed |= listing.failed
         return Listing(tuple(items), failed)
+
+    def _workloads(self, endpoint: Endpoint, namespaces: Sequence[str]) -> Listing[Workload]:
+        """Empty where the cluster does not know the kind."""
+        now = self._now()
+        if now < self._absent.get(endpoint.kind, 0.0):
+            return Listing(())
+        try:
+            listing = self._lister.of_namespaces(endpoint, partial(_sized_itself, endpoint), namespaces)
+        except ClusterNotFound as error:
+            listing = Listing((), dict.fromkeys(namespaces, error))
+        if any(isinstance(error, ClusterNotFound) for error in listing.failed.values()):
+            self._absent[endpoint.kind] = now + ABSENT_SECONDS
+            return Listing(())
+        return Listing(tuple(workload for workload in listing.items if workload is not None), listing.failed)
 
     def pods(self, namespaces: Sequence[str]) -> Listing[Pod]:
         return self._lister.of_namespaces(PODS, parse_pod, namespaces)
@@ -226,13 +251,14 @@ class KubernetesCluster:
 
     def write_profile_status(self, profile: Profile, status: Mapping[str, Any]) -> None:
         """The whole status: what is left out goes away. ClusterNotFound where the profile is gone."""
+        endpoint, place = (CLUSTER_PROFILES, None) if profile.cluster_wide else (PROFILES, profile.namespace)
         body = {
-            "apiVersion": PROFILES.api_version,
-            "kind": PROFILES.kind,
-            "metadata": {"name": profile.name, "namespace": profile.namespace},
+            "apiVersion": endpoint.api_version,
+            "kind": endpoint.kind,
+            "metadata": {"name": profile.name} | ({} if place is None else {"namespace": place}),
             "status": dict(status),
         }
-        self._writer.apply(PROFILES, body, namespace=profile.namespace, name=profile.name, subresource="status", force=True)
+        self._writer.apply(endpoint, body, namespace=place, name=profile.name, subresource="status", force=True)
 
     def emit(self, target: EventTarget, *, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         body = event_body(target, kind=kind, reason=reason, message=message, at=self._now())
@@ -302,8 +328,17 @@ def connect(
     return KubernetesCluster(transport, page_size=page_size)
 
 
+def _sized_itself(endpoint: Endpoint, item: Item) -> Workload | None:
+    return None if sized_elsewhere(endpoint, item) else parse_workload(endpoint, item)
+
+
 def _namespace(item: Item) -> Namespace:
-    return Namespace(name=item["metadata"]["name"], annotations=annotations_of(item))
+    return Namespace(name=item["metadata"]["name"], annotations=annotations_of(item), labels=labels_of(item))
+
+
+def _cluster_profile(item: Item) -> Profile:
+    # Items of a list need not say what they are, and without its kind it would be taken for one of a namespace.
+    return parse_profile({**item, "kind": CLUSTER_KIND})
 
 
 def _owned_name(item: Item) -> tuple[tuple[str, str], OwnerRef | None]:

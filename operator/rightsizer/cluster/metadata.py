@@ -30,6 +30,10 @@ def annotations_of(item: Item) -> dict[str, str]:
     return {name: value for name, value in annotations.items() if name != _LAST_APPLIED}
 
 
+def labels_of(item: Item) -> dict[str, str]:
+    return dict(item["metadata"].get("labels") or {})
+
+
 def group_of(reference: Item) -> str:
     """The API group of a reference to another object; empty where it names none."""
     return str(reference.get("apiVersion") or "").rpartition("/")[0]

@@ -18,11 +18,12 @@ from rightsizer.workload import RESOURCES, FieldPath, SizeField
 FIELD_MANAGER = "rightsizer"
 """The name under which every field that we set is held."""
 
+_POD_SPECS = (("f:spec", "f:template", "f:spec"), ("f:spec", "f:jobTemplate", "f:spec", "f:template", "f:spec"))
 _CONTAINER_LISTS = ("f:containers", "f:initContainers")
 _SIZE_FIELDS: tuple[tuple[str, SizeField], ...] = (("f:requests", "request"), ("f:limits", "limit"))
 _KEY_PREFIX = "k:"
 _CONFLICT_PATH = re.compile(
-    r'^\.?spec\.template\.spec\.(?:initContainers|containers)\[name="(?P<container>[^"]+)"\]'
+    r'^\.?spec(?:\.jobTemplate\.spec)?\.template\.spec\.(?:initContainers|containers)\[name="(?P<container>[^"]+)"\]'
     r"\.resources\.(?P<field>request|limit)s\.(?P<resource>cpu|memory)$"
 )
 
@@ -56,6 +57,16 @@ def other_managers(managed_fields: Iterable[Mapping[str, Any]]) -> dict[FieldPat
     return found
 
 
+def merged_by_name(managed_fields: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether containers are held one by one. Where the definition of a kind has them as one value, they are held as a whole."""
+    return any(
+        key.startswith(_KEY_PREFIX)
+        for entry in managed_fields
+        for path in _POD_SPECS
+        for key in _under(entry.get("fieldsV1") or {}, (*path, _CONTAINER_LISTS[0]))
+    )
+
+
 def path_of(api_path: str) -> str:
     """A path as a conflict names it, in our spelling (`app.cpu.request`); another path is left as it is."""
     match = _CONFLICT_PATH.match(api_path)
@@ -65,12 +76,13 @@ def path_of(api_path: str) -> str:
 
 
 def _size_fields(fields: Mapping[str, Any]) -> Iterator[FieldPath]:
-    pod = _under(fields, ("f:spec", "f:template", "f:spec"))
-    for list_name in _CONTAINER_LISTS:
-        for key, container in _under(pod, (list_name,)).items():
-            name = _container_name(key)
-            if name is not None and isinstance(container, dict):
-                yield from _of_container(name, container)
+    for path in _POD_SPECS:
+        pod = _under(fields, path)
+        for list_name in _CONTAINER_LISTS:
+            for key, container in _under(pod, (list_name,)).items():
+                name = _container_name(key)
+                if name is not None and isinstance(container, dict):
+                    yield from _of_container(name, container)
 
 
 def _of_container(name: str, container: Mapping[str, Any]) -> Iterator[FieldPath]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rightsizer.workload import RolloutPhase
+from rightsizer.workload import ARGO_ROLLOUT, CRON_JOB, RolloutPhase
 
 Standing = tuple[RolloutPhase, str]
 """The phase and, where there is more to say, why."""
@@ -77,15 +77,45 @@ def daemon_set_standing(item: Mapping[str, Any]) -> Standing:
     return RolloutPhase.IN_PROGRESS, f"{updated} of {wanted} pods are updated, {available} are available"
 
 
+def cron_job_standing(item: Mapping[str, Any]) -> Standing:
+    """Always complete: a new template is in force from the next run on, and Jobs that run are not replaced."""
+    return _COMPLETE
+
+
+def argo_rollout_standing(item: Mapping[str, Any]) -> Standing:
+    """As Argo's controller tells it in `status.phase`: Healthy, Progressing, Paused or Degraded.
+
+    Paused at a step of a canary, or before a promotion, the new template has not reached every pod. The observed generation is a text.
+    """
+    status = item.get("status") or {}
+    if wanted_replicas(item) == 0:
+        return _COMPLETE
+    if str(status.get("observedGeneration", "")) != str(item["metadata"].get("generation", 0)):
+        return _NOT_SEEN
+    phase, message = status.get("phase", ""), status.get("message") or ""
+    if phase == "Healthy":
+        return _COMPLETE
+    words = f"{phase}: {message}" if message else phase
+    return (RolloutPhase.FAILED if phase == "Degraded" else RolloutPhase.IN_PROGRESS), words
+
+
 def rolling_steps(kind: str, item: Mapping[str, Any]) -> tuple[int, int]:
-    """How many pods a rolling update has at most above and below the wanted number (surge, unavailable), as the controllers round."""
+    """How many pods a rolling update has at most above and below the wanted number (surge, unavailable), as the controllers round.
+
+    A CronJob has none: its next run is one more, beside one that may be under way.
+    """
     spec, replicas = item.get("spec") or {}, wanted_replicas(item)
-    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
-    rolling = strategy.get("rollingUpdate") or {}
+    if kind == CRON_JOB:
+        parallelism = spec["jobTemplate"]["spec"].get("parallelism")
+        return 1 if parallelism is None else int(parallelism), 0
+    strategy = spec.get("strategy" if kind in ("Deployment", ARGO_ROLLOUT) else "updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return 0, 0
     if strategy.get("type") == "Recreate":
         return 0, replicas
+    if kind == ARGO_ROLLOUT and "blueGreen" in strategy:
+        return replicas, 0
+    rolling = (strategy.get("canary") if kind == ARGO_ROLLOUT else strategy.get("rollingUpdate")) or {}
     if kind == "DaemonSet":
         wanted = int((item.get("status") or {}).get("desiredNumberScheduled", 0))
         surge = _share(rolling.get("maxSurge", 0), wanted, up=True)

@@ -28,13 +28,14 @@ class Writer:
         endpoint: Endpoint,
         body: Body,
         *,
-        namespace: str,
+        namespace: str | None,
         name: str,
         force: bool,
         subresource: str | None = None,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """The object after Server-Side Apply. ClusterOwned where others hold the fields and `force` is False."""
+        """The object after Server-Side Apply, of the cluster itself without a namespace. ClusterOwned where others hold the fields and
+        `force` is False."""
         query = {"force": "true" if force else "false"} | ({"dryRun": "All"} if dry_run else {})
         return self._patch(endpoint, body, namespace, name, subresource, APPLY, query)
 
@@ -70,7 +71,14 @@ class Writer:
         self._transport.call_once(request, read_seconds=read_seconds)
 
     def _patch(
-        self, endpoint: Endpoint, body: Body, namespace: str, name: str, subresource: str | None, content_type: str, query: dict[str, str]
+        self,
+        endpoint: Endpoint,
+        body: Body,
+        namespace: str | None,
+        name: str,
+        subresource: str | None,
+        content_type: str,
+        query: dict[str, str],
     ) -> dict[str, Any]:
         target = f"{endpoint.plural}/{subresource}" if subresource else endpoint.plural
         path = endpoint.path(namespace=namespace, name=name, subresource=subresource)

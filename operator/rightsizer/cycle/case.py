@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rightsizer.change import Change, Outcome, Progress, Watch, back_off_seconds, observe, raised_paths, raises
+from rightsizer.change import (
+    Change,
+    Outcome,
+    Progress,
+    Watch,
+    back_off_seconds,
+    cut_short,
+    dropped,
+    made,
+    observe,
+    raised_paths,
+    raises,
+)
 from rightsizer.checks.chain import judge
 from rightsizer.checks.confines import Confines
 from rightsizer.checks.differences import differences
@@ -23,7 +35,7 @@ from rightsizer.status.conditions import Trouble
 from rightsizer.status.dead_band import entries_by_name, hold
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.standing import Standing
-from rightsizer.workload import Autoscaler, Workload
+from rightsizer.workload import Autoscaler, FieldPath, Workload
 
 WAIT_AFTER_REFUSAL_SECONDS = 3_600
 """A change that the API server refused is not tried again for so long."""
@@ -45,7 +57,8 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Case:
     """`recorded`: what is written of this very workload; `trouble`: why usage could not be measured this time; `history_read`: whether the
-    whole window of its namespace was read. `watch`, `progress`: what was seen of the change that is recorded."""
+    whole window of its namespace was read. `watch`, `progress`: what was seen of the change that is recorded; `known_made`: that it was
+    made, whatever is written."""
 
     ruled: Ruled
     recommendations: Recommendations
@@ -58,6 +71,7 @@ class Case:
     confines: Confines = NO_CONFINES
     watch: Watch = NO_WATCH
     progress: Progress | None = None
+    known_made: bool = False
 
     @property
     def workload(self) -> Workload:
@@ -92,6 +106,8 @@ def of_this(workload: Workload, recorded: Recorded | None) -> Recorded | None:
 def look(case: Case, change: Change | None) -> Standing:
     """Where the workload stands with this change. Decided on the numbers that people have read, as `hold` gives them."""
     workload, profile = case.workload, case.ruled.profile
+    history = history_with(case, change, before=case.change)
+    changes_so_far = (*(() if change is None else (change,)), *history)
     held = hold(case.old, case.told, minimum_change=profile.apply.minimum_change)
     changes = within_bounds(differences(held, workload), case.confines.limit_ranges)
     facts = CheckFacts(
@@ -103,8 +119,8 @@ def look(case: Case, change: Change | None) -> Standing:
         autoscalers=case.autoscalers,
         # Without a record (its profile was deleted, say) the workload itself tells when it was last changed, perhaps lowered.
         last_lowered=workload.sized_at if change is None else change.last_lowered,
-        failure=_failure(change, strategy=profile.apply.strategy),
-        undone=_undone(change),
+        failure=_failure(changes_so_far, strategy=profile.apply.strategy),
+        undone=_undone(changes_so_far),
         history_read=case.history_read,
         evidence=case.proof.evidence,
         replay_troubles=case.proof.troubles,
@@ -124,7 +140,7 @@ def look(case: Case, change: Change | None) -> Standing:
         evidence=case.proof.evidence,
         replay_troubles=case.proof.troubles,
         evidence_awaited=case.proof.awaited,
-        history=history_with(case, change),
+        history=history,
     )
 
 
@@ -135,9 +151,15 @@ def observed(case: Case) -> Change | None:
         return None
     rule = case.ruled.profile.apply
     ours = case.ruled.mode is Mode.APPLY and change.strategy == rule.strategy
+    if not ours and change.strategy in AT_CREATION:
+        # Its entry went with that, so the template counts again.
+        return dropped(change, case.workload)
     in_force_unknown = change.strategy in AT_CREATION and bool(case.confines.policy_trouble)
     if in_force_unknown or (not ours and change.outcome.ended):
         return change
+    if case.known_made and change.outcome is Outcome.STARTED:
+        # So that former values that are back already are seen as put back, and not as never left.
+        change = made(change)
     return observe(change, case.workload, case.progress or Progress(case.workload.rollout, case.workload.rollout_message), case.watch)
 
 
@@ -151,31 +173,52 @@ def recorded_as(case: Case, standing: Standing) -> Recorded:
             "name": workload.ref.name,
             "uid": workload.uid,
         },
-        "profileRef": {"kind": "ResourceProfile", "name": case.ruled.profile.name},
+        "profileRef": {"kind": case.ruled.profile.kind, "name": case.ruled.profile.name},
     }
     status = recommendation_status.render(standing, old=case.old, now=case.now)
     return Recorded(workload.ref, recommendation_name(workload.ref), spec, status)
 
 
-def history_with(case: Case, change: Change | None) -> tuple[Change, ...]:
-    """The changes before this one, newest first; the one that is recorded among them, where this one is a new one."""
-    before, history = case.change, history_from_status(case.old)
-    if before is not None and change is not None and before.time != change.time:
-        history = (before, *history)
+def history_with(case: Case, change: Change | None, *, before: Change | None) -> tuple[Change, ...]:
+    """The changes before this one, newest first. `before`: what became of the one that is recorded, which is among them where this one is
+    a new one, unless it was never made."""
+    history = history_from_status(case.old)
+    new = before is not None and change is not None and before.time != change.time
+    if before is not None and new and before.outcome is not Outcome.ABANDONED:
+        history = (cut_short(before), *history)
     return history[: KEPT - 1]
 
 
-def _failure(change: Change | None, *, strategy: str) -> Failure | None:
-    """Why and how long the same is not tried again; another strategy may be tried at once."""
-    if change is None or change.strategy != strategy or not (change.reverts or change.outcome is Outcome.FAILED):
-        return None
+def _failure(changes: Sequence[Change], *, strategy: str) -> Failure | None:
+    """Why and how long the same is not tried again; another strategy may be tried at once. `changes`: newest first.
+
+    What was refused is of no matter after the next change; what was taken back is, until its time is over.
+    """
+    counted = [change for index, change in enumerate(changes) if change.strategy == strategy and _failed(change, newest=index == 0)]
+    found = [_failure_of(change) for change in counted]
+    return max(found, key=lambda one: one.at + one.wait_seconds, default=None)
+
+
+def _failed(change: Change, *, newest: bool) -> bool:
+    return bool(change.reverts) or (newest and change.outcome is Outcome.FAILED)
+
+
+def _failure_of(change: Change) -> Failure:
     wait = back_off_seconds(change.failures) if change.reverts else WAIT_AFTER_REFUSAL_SECONDS
     # What is taken back now was raised, if its reversal lowers it.
     raised = frozenset(one.path for one in change.fields()) - raised_paths(change) if change.reverts else raised_paths(change)
     return Failure(at=change.time, message=change.reverts or change.message, wait_seconds=wait, raised=raised)
 
 
-def _undone(change: Change | None) -> Undone | None:
-    if change is None or change.outcome is not Outcome.UNDONE:
-        return None
-    return Undone(by=change.undone_by, at=change.time, values={one.path: one.before for one in change.fields()})
+def _undone(changes: Sequence[Change]) -> Undone | None:
+    """What others put back, as long as no later change of ours moved it again. `changes`: newest first."""
+    moved: set[FieldPath] = set()
+    newest: Change | None = None
+    values: dict[FieldPath, int | None] = {}
+    for change in changes:
+        fields = [one for one in change.fields() if one.path not in moved]
+        moved |= {one.path for one in fields}
+        if change.outcome is Outcome.UNDONE:
+            newest = newest or change
+            values |= {one.path: one.before for one in fields}
+    return None if newest is None else Undone(by=newest.undone_by, at=newest.time, values=values)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
 from rightsizer.cycle import telling
-from rightsizer.cycle.assignment import Assignment, Ruled, assign, fallen_back
+from rightsizer.cycle.assignment import Assignment, ByNamespace, Ruled, assign, fallen_back, places_of
 from rightsizer.cycle.case import Case, Proof, look, observed, of_this
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
@@ -25,6 +25,7 @@ from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.remembering import remembered
 from rightsizer.cycle.resizing import Resizing
+from rightsizer.cycle.ruling import Ruling
 from rightsizer.cycle.settling import Settled, Settling, to_be_changed
 from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.cycle.watching import Watching
@@ -33,22 +34,16 @@ from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
 from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
-from rightsizer.ports import Clock, Cluster, OwnerSource, Recorded
-from rightsizer.profile import IN_PLACE, Mode, Profile, with_known_method
+from rightsizer.ports import Clock, Cluster, Recorded
+from rightsizer.profile import IN_PLACE, Mode, Profile, kinds_to_list, with_known_method
 from rightsizer.status import profile as profile_status
 from rightsizer.status.change import change_from_status
 from rightsizer.status.conditions import Trouble
 from rightsizer.status.naming import recommendation_name
-from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.standing import State
 from rightsizer.workload import Autoscaler, ContainerKey, Workload, WorkloadRef
 
 logger = logging.getLogger(__name__)
-
-_SOURCE_NOTES = {
-    OwnerSource.KUBE_STATE_METRICS: "the workloads of pods come from kube-state-metrics",
-    OwnerSource.API_AND_NAMES: "kube-state-metrics is missing (kube_pod_owner): the workloads of pods come from the API and naming rules",
-}
 
 RENEWED_WHILE_READING_SECONDS = 300
 """Every portion of the past moves the numbers of nearly every workload, and writing them all takes as long as reading the portion. So until
@@ -60,8 +55,6 @@ server: with 10 ms more for a request, 600 first writes take 6 s instead of 20 s
 
 POLICIES_SEEN_FOR_SECONDS = 300
 """Where pods are sized at their creation, the policies that do it are looked for so often; as long as one is missing, in each cycle."""
-
-KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +85,10 @@ class CycleReport:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was read of the cluster. Of namespaces that could not be read whole there is nothing but why."""
+    """What was read of the cluster. Of namespaces that could not be read whole there is nothing but why. `labels`: of all namespaces."""
 
     profiles: tuple[Profile, ...]
+    labels: ByNamespace
     workloads: tuple[Workload, ...]
     failed_namespaces: Mapping[str, Trouble]
     autoscalers: Mapping[WorkloadRef, tuple[Autoscaler, ...]]
@@ -162,9 +156,10 @@ class Cycle:
     def _read(self) -> _Seen:
         profiles = tuple(with_known_method(profile, self._methods) for profile in self._cluster.profiles())
         active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
-        places = sorted({profile.namespace for profile in active})
-        annotations = {namespace.name: namespace.annotations for namespace in self._cluster.namespaces()} if places else {}
-        workloads = self._cluster.workloads(KINDS, places)
+        namespaces = self._cluster.namespaces() if active else ()
+        labels = {namespace.name: namespace.labels for namespace in namespaces}
+        places = places_of(active, labels)
+        workloads = self._cluster.workloads(kinds_to_list(active), places)
         autoscalers = self._cluster.autoscalers([place for place in places if place not in workloads.failed])
         failed = _not_listed("WorkloadsNotListed", workloads.failed)
         # Without knowing who scales what, nothing may be changed.
@@ -174,13 +169,15 @@ class Cycle:
         present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
         # Of a copy that somebody made under another name, nothing is believed.
         recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
-        assignment = assign(present, profiles, annotations)
+        annotations = {namespace.name: namespace.annotations for namespace in namespaces}
+        assignment = assign(present, profiles, annotations, labels=labels)
         ruled = {ref: fallen_back(one, _newest_change(one.workload, recorded.get(ref))) for ref, one in assignment.ruled.items()}
         applying = {ref: one.profile.apply.strategy for ref, one in ruled.items() if one.mode is Mode.APPLY}
         creating = self._creating(assignment, self._looking.around(applying, annotations, now=self._clock.now()))
         ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in ruled.items()}
         return _Seen(
             profiles=profiles,
+            labels=labels,
             workloads=present,
             failed_namespaces=failed,
             autoscalers=_by_target(autoscalers.items),
@@ -208,11 +205,14 @@ class Cycle:
         return trouble
 
     def _measure(self, seen: _Seen, now: float) -> MeasuringReport:
-        by_namespace: dict[str, list[Workload]] = {profile.namespace: [] for profile in seen.profiles if profile.mode is not Mode.IGNORE}
-        for workload in seen.workloads:
-            by_namespace.setdefault(workload.ref.namespace, []).append(workload)
-        wanted = {name: workloads for name, workloads in by_namespace.items() if name not in seen.failed_namespaces}
         active = [profile for profile in seen.profiles if profile.mode is not Mode.IGNORE]
+        # Of what a cluster-wide profile selects, only where it rules something.
+        places = {profile.namespace for profile in active if not profile.cluster_wide}
+        places |= {ref.namespace for ref, _ in _active(seen)}
+        wanted: dict[str, list[Workload]] = {name: [] for name in sorted(places) if name not in seen.failed_namespaces}
+        for workload in seen.workloads:
+            if workload.ref.namespace in wanted:
+                wanted[workload.ref.namespace].append(workload)
         report = self._measuring.refresh(
             wanted,
             now=now,
@@ -247,20 +247,24 @@ class Cycle:
         watching = self._watching(seen, now)
         cases = [self._case(ruled, seen, measured, recommendations.get(ref, {}), watching, now) for ref, ruled in _active(seen)]
         places = [(case, look(case, observed(case))) for case in cases]
-        watching.list_pods(case.workload for case, standing in places if to_be_changed(standing))
         queue = Queue(((case.ruled, standing) for case, standing in places), per_namespace=self._rollouts_per_namespace, now=now)
+        asked = [
+            (case, standing, queue.objection(case.ruled, standing) if to_be_changed(standing) else None)
+            for case, standing in in_order(places)
+        ]
+        watching.list_pods(case.workload for case, standing, objection in asked if objection is None and to_be_changed(standing))
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(
                     case,
                     standing,
-                    objection=queue.objection(case.ruled, standing) if to_be_changed(standing) else None,
+                    objection=objection,
                     creating=seen.creating,
                     watching=watching,
                     writing=writing,
                     patient=patient,
                 )
-                for case, standing in in_order(places)
+                for case, standing, objection in asked
             ]
             seen.creating.write(self._cluster, left_alone=seen.failed_namespaces)
         return [one.result() for one in settled]
@@ -301,6 +305,7 @@ class Cycle:
         change = case.change
         if change is None or not _looked_at(change):
             return case
+        case = replace(case, known_made=self._settling.has_made(ref, change))
         return replace(case, watch=watching.watch(ruled, change), progress=watching.progress(ruled, change))
 
     def _delete_orphans(self, seen: _Seen) -> None:
@@ -318,9 +323,9 @@ class Cycle:
         of_profile: defaultdict[str, list[Settled]] = defaultdict(list)
         for one in settled:
             of_profile[one.profile.uid].append(one)
+        ruling = Ruling(seen.assignment, labels=seen.labels, failed=seen.failed_namespaces, measured=measured)
         for profile in seen.profiles:
-            notes = _notes(profile, measured, self._measuring.history.trouble)
-            standing = _profile_standing(profile, of_profile[profile.uid], seen, measured, notes=notes)
+            standing = ruling.standing(profile, of_profile[profile.uid], history_trouble=self._measuring.history.trouble)
             self._tell_profile(profile, profile_status.render(profile, standing, now=now))
 
     def _tell_profile(self, profile: Profile, status: Mapping[str, object]) -> None:
@@ -331,7 +336,7 @@ class Cycle:
         except ClusterNotFound:
             return
         except ClusterError as error:
-            logger.warning("status of profile %s/%s could not be written: %s", profile.namespace, profile.name, error)
+            logger.warning("status of profile %s could not be written: %s", profile.title, error)
             return
         for event in telling.of_profile(profile, status):
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
@@ -376,37 +381,6 @@ def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
 
 def _unread(measured: MeasuringReport) -> set[str]:
     return {namespace for namespace, share in measured.read.items() if share < 1}
-
-
-def _notes(profile: Profile, measured: MeasuringReport, history_trouble: str | None) -> Iterator[str]:
-    source = measured.owner_sources.get(profile.namespace)
-    if source is not None:
-        yield _SOURCE_NOTES[source]
-    read = measured.read.get(profile.namespace, 1.0)
-    if read < 1:
-        # In steps, because a status is written when it changes.
-        yield f"{int(read * 10) * 10} % of the window read"
-    if (unreadable := measured.unreadable.get(profile.namespace)) is not None:
-        yield unreadable.message
-    if history_trouble is not None:
-        yield history_trouble
-
-
-def _profile_standing(
-    profile: Profile, settled: list[Settled], seen: _Seen, measured: MeasuringReport, *, notes: Iterable[str]
-) -> ProfileStanding:
-    trouble = seen.failed_namespaces.get(profile.namespace) or measured.trouble.get(profile.namespace)
-    known = {name for one in settled for name in one.container_names}
-    return ProfileStanding(
-        matched=len(settled),
-        measured=sum(one.measured for one in settled),
-        waiting=sum(one.state in (State.WAITING, State.BLOCKED, State.STALE) for one in settled),
-        changed=sum(one.was_changed for one in settled),
-        overruled=seen.assignment.overruled.get(profile.uid, 0),
-        unknown_containers=tuple(sorted(set(profile.container_rules) - known)) if settled else (),
-        trouble=trouble,
-        notes=tuple(notes),
-    )
 
 
 def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settled: list[Settled]) -> CycleReport:

@@ -200,9 +200,11 @@ class Measuring:
         return without(spans, self._unreadable.left_out(namespace, now=this.now))
 
     def _newest_values(self) -> dict[str, int]:
-        """The last slot with a value, by namespace."""
+        """The last slot with a value, by namespace; of CronJobs alone it would tell nothing about samples that are late."""
         found: dict[str, int] = {}
         for key in self.history:
+            if not key.workload.steady:
+                continue
             namespace = key.workload.namespace
             found[namespace] = max(found.get(namespace, 0), self.history.newest(key) or 0)
         return found
@@ -321,7 +323,7 @@ class Measuring:
         }
         self._pods.learn(_pods(answered), answered.owners, this.workloads)
         for batch in answered.batches:
-            # What is not there now (pods of Jobs, a container of an older template) would be forgotten at once.
+            # What is not there now (pods of Jobs made by hand, a container of an older template) would be forgotten at once.
             self.history.add(batch, [key if (key := self._pods.key_of(series)) in there else None for series in batch.series])
         for kill in answered.oom_kills:
             self._oom.learn(self._pods.key_of(kill.series), at=kill.at, memory_limit=kill.memory_limit)

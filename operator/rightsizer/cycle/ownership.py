@@ -75,7 +75,7 @@ class PodWorkloads:
         for namespace, names in unknown.items():
             if namespace in told:
                 self._sources[namespace] = OwnerSource.KUBE_STATE_METRICS
-                found = {pod: workload_of(namespace, owners.pods.get((namespace, pod)), owners.replica_sets) for pod in names}
+                found = {pod: workload_of(namespace, owners.pods.get((namespace, pod)), owners.replica_sets, owners.jobs) for pod in names}
             else:
                 self._sources[namespace] = OwnerSource.API_AND_NAMES
                 found = self._by_api_and_names(namespace, names, present.get(namespace, ()))
@@ -84,7 +84,8 @@ class PodWorkloads:
     def oom_kills_of_pods(self, namespace: str) -> Iterator[KilledContainer]:
         """OOM kills that the pods' own status tells, for where kube-state-metrics is missing."""
         for pod in self._api_pods(namespace):
-            workload = workload_of(namespace, pod.owner)
+            # The name of a ReplicaSet does not tell whether it is that of a Deployment.
+            workload = self._known.get((namespace, pod.name)) or workload_of(namespace, pod.owner)
             for container in pod.containers:
                 if workload is not None and container.oom_killed_at is not None:
                     yield ContainerKey(workload, container.name), container.oom_killed_at, container.memory_limit

@@ -259,7 +259,7 @@ def _wanted(ruled: Iterable[Ruled], methods: Mapping[str, Method]) -> Iterator[t
         if one.mode is Mode.IGNORE:
             continue
         workload, profile = one.workload, one.profile
-        pace = pace_of(profile, strategy=profile.apply.strategy)
+        pace = replace(pace_of(profile, strategy=profile.apply.strategy), steady=workload.ref.steady)
         method = methods.get(profile.method)
         plugin = method if isinstance(method, Plugin) else None
         risk = profile.risk if profile.method == LEARNED else None

@@ -6,21 +6,17 @@ What is asked for, and for how long already, is remembered only while the proces
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rightsizer.change import Change
 from rightsizer.errors import ClusterError, ClusterNotFound, ClusterStale, ResizeReason, ResizeRefused
 from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
-from rightsizer.strategies.in_place import render
-from rightsizer.strategies.turns import Turn, next_turn
-from rightsizer.workload import RolloutPhase
+from rightsizer.strategies.in_place import asks_for, render
+from rightsizer.strategies.turns import MOST_LEFT, Turn, next_turn
 
 logger = logging.getLogger(__name__)
-
-MOST_LEFT = 20
-"""So many pods that were given up are kept in the record by name."""
 
 _PASSING = (ResizeReason.POD_NOT_RUNNING, ResizeReason.POD_NOT_READY)
 
@@ -31,6 +27,11 @@ class Resizing:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._asked_at: dict[str, float] = {}
+
+    def forget_all_but(self, pods: Collection[str]) -> None:
+        """Of pods (by uid) that are gone, or whose change has ended, nothing needs to be known."""
+        kept = frozenset(pods)
+        self._asked_at = {uid: at for uid, at in self._asked_at.items() if uid in kept}
 
     def turn(self, change: Change, pods: Sequence[Pod], *, memory_peaks: Mapping[str, float], now: float) -> Turn:
         """Whose turn it is; nothing is asked of anybody."""
@@ -47,9 +48,6 @@ class Resizing:
             self._leave(change, pod, why, left)
         if turn.pod is not None:
             self._resize(change, turn.pod, left, now=now)
-        if turn.progress.phase is not RolloutPhase.IN_PROGRESS:
-            for pod_name in list(self._asked_at)[: max(len(self._asked_at) - MOST_LEFT, 0)]:
-                del self._asked_at[pod_name]
         return replace(change, left=left) if left != dict(change.left) else change
 
     def _resize(self, change: Change, pod: Pod, left: dict[str, str], *, now: float) -> None:
@@ -72,7 +70,8 @@ class Resizing:
         if len(left) < MOST_LEFT:
             left[pod.name] = why
         patch = render(pod, change.previous)
-        if patch is None:
+        if patch is None or not asks_for(pod, change.applied):
+            # It was never asked for them, and may have other sizes for its own reasons.
             return
         try:
             self._cluster.resize(patch)

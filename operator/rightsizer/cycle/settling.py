@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rightsizer.change import Change, Outcome, Progress, made, observe, start, start_reversal, to_be_reverted
+from rightsizer.change import Change, Outcome, Progress, made, observe, start, start_reversal, to_be_repeated, to_be_reverted
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.cycle import telling
 from rightsizer.cycle.acting import act, refused
-from rightsizer.cycle.case import Case, history_with, look, recorded_as
+from rightsizer.cycle.assignment import fallen_back
+from rightsizer.cycle.case import WAIT_AFTER_REFUSAL_SECONDS, Case, history_with, look, recorded_as
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.cycle.watching import Watching
@@ -101,8 +102,7 @@ class Settling:
         """What is to be changed now, if anything: first what did harm is taken back."""
         back = to_be_taken_back(case, standing)
         if back and standing.change is not None:
-            cause = standing.change.message if standing.change.outcome is Outcome.FAILED else ASKED_FOR
-            return Intent(start_reversal(standing.change, case.workload, back, now=case.now, cause=cause), back)
+            return Intent(start_reversal(standing.change, case.workload, back, now=case.now, cause=_cause(standing.change)), back)
         if not to_be_changed(standing):
             return None
         change, allowed = standing.change, standing.verdict.allowed
@@ -123,7 +123,7 @@ class Settling:
         self, case: Case, standing: Standing, intent: Intent, *, creating: Creating, watching: Watching, writing: Writing
     ) -> Future[Settled]:
         """Records the intent, makes the change, and writes what became of it. Raises ClusterError where the intent was not recorded."""
-        standing = replace(standing, change=intent.change, history=history_with(case, intent.change))
+        standing = replace(standing, change=intent.change, history=history_with(case, intent.change, before=standing.change))
         recorded = recorded_as(case, standing)
         self._cluster.write_recommendation(recorded, case.workload, existing=case.recorded)
         recording = replace(case, recorded=recorded)
@@ -132,7 +132,7 @@ class Settling:
         acted = act(self._cluster, case.workload, intent.change, intent.fields, again=_again(case))
         if acted.change.outcome is Outcome.IN_PROGRESS:
             # The record is right already: the next cycle writes how far it came, in the same stroke.
-            self._announce(case, acted.change)
+            self._announce(case, acted.change, recorded)
             return done(_settled(case, replace(standing, change=acted.change), changed_now=True, failed=False))
         after = replace(recording, ruled=replace(case.ruled, workload=acted.workload))
         return self._made(after, standing, acted.change, before=case, writing=writing)
@@ -208,11 +208,19 @@ class Settling:
         self._tell_notes(case)
         return settled
 
-    def _announce(self, case: Case, change: Change) -> None:
-        """That it was made."""
+    def has_made(self, ref: WorkloadRef, change: Change) -> bool:
+        """Whether this process changed a template by it, and was told so."""
+        return self._announced.get(ref) == change.time
+
+    def _announce(self, case: Case, change: Change, recorded: Recorded) -> None:
+        """That it was made, and what else the record with its intent says first."""
         self._announced[case.workload.ref] = change.time
         _log(case, change)
-        for event in telling.of_change(case.workload, case.change, change, written=change_figures(change)):
+        events = [
+            *telling.of_change(case.workload, case.change, change, written=change_figures(change)),
+            *telling.of_leaks(case.workload, case.old, recorded.status),
+        ]
+        for event in events:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
     def _unannounced(self, case: Case, standing: Standing, before: Change | None) -> Iterator[telling.Telling]:
@@ -251,10 +259,30 @@ def to_be_taken_back(case: Case, standing: Standing) -> tuple[FieldChange, ...]:
     change = standing.change
     if change is None or any(objection.reason in HOLDS_ALL for objection in standing.verdict.objections):
         return ()
-    asked = case.recorded is not None and case.recorded.revert_asked == change.time
+    if change.outcome is Outcome.FAILED and fallen_back(case.ruled, change) is not case.ruled:
+        # The fallback goes on from here; what stands for new pods goes with the strategy.
+        return ()
+    asked = _asked(case, standing, change)
     if not asked and case.ruled.mode is not Mode.APPLY:
         return ()
-    return to_be_reverted(change, case.workload, asked=asked)
+    if not change.reverts:
+        return to_be_reverted(change, case.workload, asked=asked)
+    if change.outcome is Outcome.FAILED and case.now - change.time < WAIT_AFTER_REFUSAL_SECONDS:
+        return ()
+    return to_be_repeated(change, case.workload)
+
+
+def _asked(case: Case, standing: Standing, change: Change) -> bool:
+    """Whether a person wants the change taken back, or the one that it takes back."""
+    wanted = None if case.recorded is None else case.recorded.revert_asked
+    reverted = next((one for one in (change, *standing.history) if not one.reverts), None)
+    return wanted is not None and reverted is not None and wanted == reverted.time
+
+
+def _cause(change: Change) -> str:
+    if change.reverts:
+        return change.reverts
+    return change.message if change.outcome is Outcome.FAILED else ASKED_FOR
 
 
 HOLDS_ALL = (Reason.STOPPED, Reason.FROZEN, Reason.PAUSED, Reason.ADMISSION_POLICY_MISSING)

@@ -29,7 +29,7 @@ class Silence:
             self._silent.pop(namespace, None)
         heard = {(batch.resource, series.namespace) for batch in answered.batches for series in batch.series}
         # Where no pod is wanted, none has to be seen.
-        expected = [name for name in answered.question.namespaces if any(workload.replicas for workload in workloads[name])]
+        expected = [name for name in answered.question.namespaces if any(_runs(workload) for workload in workloads[name])]
         silent = {name: [resource for resource in RESOURCES if (resource, name) not in heard] for name in expected}
         failed: Mapping[str, UsageSourceError] = {}
         try:
@@ -43,3 +43,8 @@ class Silence:
                 message = f"the usage source has no series of {names} in namespace {namespace}{self._asked}"
                 self._silent[namespace] = Trouble("MetricsMissing", message)
         return failed
+
+
+def _runs(workload: Workload) -> bool:
+    """Whether a pod of it has to be there now."""
+    return workload.ref.steady and workload.replicas > 0

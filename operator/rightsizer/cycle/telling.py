@@ -98,4 +98,4 @@ def _workload_target(workload: Workload) -> EventTarget:
 
 
 def _profile_target(profile: Profile) -> EventTarget:
-    return EventTarget(API_VERSION, "ResourceProfile", profile.namespace, profile.name, profile.uid)
+    return EventTarget(API_VERSION, profile.kind, profile.namespace, profile.name, profile.uid)

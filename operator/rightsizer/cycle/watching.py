@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
 from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.quantities import format_percentage
+from rightsizer.strategies.in_place import asks_for
 from rightsizer.strategies.turns import Turn
-from rightsizer.workload import ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
+from rightsizer.workload import ARGO_ROLLOUT, ContainerKey, RolloutPhase, Workload, WorkloadRef, workload_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,9 @@ class Watching:
         for pod in listing.items:
             owner = workload_of(pod.namespace, pod.owner)
             if owner is not None:
-                found[owner].append(pod)
+                # The name of a ReplicaSet does not tell whether it is that of a Deployment.
+                argo = replace(owner, kind=ARGO_ROLLOUT)
+                found[argo if owner not in wanted and argo in wanted else owner].append(pod)
         self._pods |= {ref: found[ref] for ref in wanted if ref.namespace not in self._unseen}
 
     def pods(self, ref: WorkloadRef) -> Sequence[Pod] | None:
@@ -87,8 +91,9 @@ class Watching:
         return Watch(
             now=self._now,
             period_seconds=verify.period_seconds,
-            memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.outcome is Outcome.IN_PROGRESS else None,
+            memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.in_hand else None,
             signs=tuple(self._signs(ruled, change, max_throttled=verify.max_throttled)),
+            steady=ruled.workload.ref.steady,
             blind=change.outcome is not Outcome.SUCCEEDED and self.pods(ruled.workload.ref) is None,
         )
 
@@ -117,8 +122,10 @@ class Watching:
 
     def _signs(self, ruled: Ruled, change: Change, *, max_throttled: float) -> Iterator[Sign]:
         ref = ruled.workload.ref
-        reached = [pod for pod in self.pods(ref) or () if change.strategy == IN_PLACE or pod.created_at >= change.time]
-        yield from signs_of(reached, since=change.time, now=self._now, restless=change.restless)
+        reached = [pod for pod in self.pods(ref) or () if _reached(pod, change)]
+        signs = signs_of(reached, since=change.time, now=self._now, restless=change.restless)
+        # The container of a Job ends, and is not started again, because that is what it is for.
+        yield from (sign for sign in signs if ref.steady or sign.kind is not SignKind.RESTART)
         for name in change.applied:
             key = ContainerKey(ref, name)
             killed = self._newest_kill(key)
@@ -152,3 +159,8 @@ class Watching:
         hours = {int(hour) for hour in (ends[high] - SLOT_SECONDS) // HOUR_SECONDS % 24}
         this = int(self._now // HOUR_SECONDS)
         return float(min(hour for hour in range(this, this + 24) if hour % 24 in hours) + 1) * HOUR_SECONDS
+
+
+def _reached(pod: Pod, change: Change) -> bool:
+    """Whether the change can have harmed it."""
+    return pod.created_at >= change.time or (change.strategy == IN_PLACE and asks_for(pod, change.applied))

@@ -115,11 +115,11 @@ class _Walk:
             before = self._requests
             self._judge(newest)
             causes = np.zeros(before.shape, dtype=np.uint8)
+            # A kill in this slot was one at the limit that was in force: its lesson counts for the decision of a full hour, too.
+            killed = self._killed(newest, self._first_slot + column)
             if column in hours:
-                # A kill in this slot was one at the limit that was in force: its lesson counts for the decision.
-                self._endangered(newest, self._first_slot + column)
                 causes = self._decide(hours[column], column)
-            causes = self._hasten(newest, previous, self._first_slot + column, causes)
+            causes = self._hasten(newest, previous, before, killed, self._first_slot + column, causes)
             self._tally.changes[...] += (self._requests != before) & ~np.isnan(before)
             if column in hours:
                 choice.fade(self._tally)
@@ -212,10 +212,13 @@ class _Walk:
         floors = np.fmax(self._floors, self._peaks[:, hour] * PEAK_MARGIN)
         return np.where(self._floor_ends >= slot, floors, np.nan)
 
-    def _hasten(self, newest: Numbers, previous: Numbers, slot: int, causes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Raises at once what cannot wait for the hour."""
-        requests, conduct = self._requests, self._conducts
-        killed, near = self._endangered(newest, slot)
+    def _hasten(
+        self, newest: Numbers, previous: Numbers, before: Levels, killed: Truth, slot: int, causes: NDArray[np.uint8]
+    ) -> NDArray[np.uint8]:
+        """Raises at once what cannot wait for the hour. At a full hour a jump is told by the request that was in force before it: what the
+        hour decides holds what was used, and not what is still to come."""
+        requests, conduct = np.fmin(self._requests, before), self._conducts
+        near = speed.near_limit(newest, self._learning.limits(requests)) & self._memory & self._sizing.limit_moves
         young = slot - self._decided < YOUNG_SLOTS
         spent = (conduct.most_credit <= 0) | (self._credits < 0)
         twice = (newest > requests * conduct.above) & (previous > requests * conduct.above) & spent
@@ -223,32 +226,32 @@ class _Walk:
         moves = above | near | killed
         if not moves.any():
             return causes
-        wanted = self._enough_for(np.fmax(newest, previous), slot)
+        wanted = self._enough_for(np.fmax(newest, previous), requests, slot)
         wanted = np.fmax(wanted, np.where(killed, self._sizing.request_floors(self._floors), np.nan))
         wanted = self._sizing.bounded(wanted)
-        moves &= wanted >= requests * LEAST_FAST_RAISE
-        self._requests = np.where(moves, wanted, requests)
+        moves &= wanted >= self._requests * LEAST_FAST_RAISE
+        self._requests = np.where(moves, wanted, self._requests)
         self._raised_fast[moves] = slot
         self._count_raises(moves, slot)
         urgent = np.where(killed, Cause.OOM_KILL, np.where(near, Cause.NEAR_LIMIT, Cause.ABOVE_REQUEST)).astype(np.uint8)
         return np.where(moves & (causes != Cause.FIRST), urgent, causes)
 
-    def _endangered(self, newest: Numbers, slot: int) -> tuple[Truth, Truth]:
-        """Where memory was above its limit, and where it is near it. A kill leaves its floor."""
+    def _killed(self, newest: Numbers, slot: int) -> Truth:
+        """Where memory was above its limit. A kill leaves its floor."""
         limits = self._learning.limits(self._requests)
         killed = (newest > limits) & self._memory & self._sizing.learns_from_kills & self._sizing.limit_moves
         if killed.any():
             floors = np.fmax(asked_by_kill(limits, newest), np.where(self._floor_ends >= slot, self._floors, np.nan))
             self._floors = np.where(killed, floors, self._floors)
             self._floor_ends[killed] = slot + max(self._learning.kill_slots, self._sizing.window)
-        return killed, speed.near_limit(newest, limits) & self._memory & self._sizing.limit_moves
+        return killed
 
-    def _enough_for(self, level: Numbers, slot: int) -> Levels:
-        """What a fast raise leaves above usage: more after many raises, more for a steep climb."""
+    def _enough_for(self, level: Numbers, requests: Levels, slot: int) -> Levels:
+        """What a fast raise leaves above usage: more after many raises, more for a steep climb above these requests."""
         conduct = self._conducts
         raises = np.minimum(self._raises_of_late(slot), MOST_RAISES)
         escalated = level * (1 + conduct.fast_margin * (1 + conduct.escalation * raises))
-        climbing = np.minimum(level + conduct.steepness * (level - self._requests), MOST_STEP * level)
+        climbing = np.minimum(level + conduct.steepness * (level - requests), MOST_STEP * level)
         return np.fmax(escalated, climbing)
 
     def _raises_of_late(self, slot: int) -> Levels:

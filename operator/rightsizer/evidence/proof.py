@@ -17,7 +17,7 @@ from rightsizer.evidence.scores import in_force, oom_events, start_of_judging
 from rightsizer.evidence.sizing import Sizing, sizing_of
 from rightsizer.history import SLOT_SECONDS, UsageWindow, Values
 from rightsizer.methods.levels import DAY_SLOTS
-from rightsizer.methods.pace import Pace, Truth
+from rightsizer.methods.pace import LEAST_RUNS, Pace, Truth
 from rightsizer.methods.plugin import Asked, Plugin, Tried
 from rightsizer.methods.ranking import Levels
 from rightsizer.methods.statistics import Numbers, extent
@@ -127,14 +127,18 @@ def prove(usage: UsageWindow, basis: Basis, tell: Callable[[str], None] = lambda
 
 
 def judged(usage: UsageWindow, basis: Basis, course: Callable[[ResourceName], tuple[Course, Numbers]]) -> list[Evidence | None]:
-    """The figures of what was decided. `course`: the decisions over each resource, and the levels by row that are held at its end."""
+    """The figures of what was decided. `course`: the decisions over each resource, and the levels by row that are held at its end.
+
+    Of what runs now and then little can be judged: a value of each of a few runs is taken to be enough.
+    """
+    steady = basis.pace.steady
     earliest = basis.judged_pace.lower_after_seconds // SLOT_SECONDS
     starts = np.fmin(_starts(usage.cpu, earliest), _starts(usage.memory, earliest))
     # One after the other: a course takes four times the memory of its usage.
     cpu, cpu_moves = _of_course(usage.cpu, *course("cpu"), starts)
     memory, memory_moves = _of_course(usage.memory, *course("memory"), starts, killed_above_limit=True)
     moves = (cpu_moves | memory_moves).sum(axis=1)
-    least_days = min(LEAST_DAYS, usage.span.slots / DAY_SLOTS * _LEAST_SHARE)
+    least_days = min(LEAST_DAYS, usage.span.slots / DAY_SLOTS * _LEAST_SHARE) if steady else LEAST_RUNS / DAY_SLOTS
     return [_evidence(cpu[row], memory[row], int(moves[row]), least_days) for row in range(len(usage.keys))]
 
 

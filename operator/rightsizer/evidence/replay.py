@@ -244,12 +244,33 @@ def _allowed(now: Numbers, wanted: Numbers, may_raise: Truth, may_lower: Truth) 
 def seen_enough(values: Values, ends: Columns, window: int, pace: Pace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether enough was seen at each end to raise, and to lower: shape (rows, ends)."""
     first, last, samples = _reach_of_one(values, int(ends[0]), window) if len(ends) == 1 else _reach(values, ends, window)
+    if not pace.steady:
+        return _seen_enough_of_runs(values, ends, window, pace, first)
     history = np.maximum(last - first + 1, 0) * SLOT_SECONDS
     fresh = speed.fresh((ends - last) * SLOT_SECONDS) & (history > 0)
     usable = fresh & (samples * SLOT_SECONDS >= history * speed.LEAST_COVERAGE)
     return (
         usable & speed.long_enough(history, pace.raise_after_seconds),
         usable & speed.long_enough(history, pace.lower_after_seconds),
+    )
+
+
+def _seen_enough_of_runs(
+    values: Values, ends: Columns, window: int, pace: Pace, first: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The same for what runs now and then. It is as old as its first run, and what matters is how many there were."""
+    known = ~np.isnan(values)
+    starts = known.copy()
+    starts[:, 1:] &= ~known[:, :-1]
+    begin = np.maximum(ends + 1 - window, 0)
+    # One that began before the window counts as well.
+    runs = counts(np.where(starts, np.float32(1), np.float32(np.nan)), ends, window) + (known & ~starts)[:, begin]
+    history = np.maximum(ends - first + 1, 0) * SLOT_SECONDS
+    covered = counts(values, ends, window) * SLOT_SECONDS >= history * speed.LEAST_COVERAGE
+    some = history > 0
+    return (
+        some & speed.long_enough(history, pace.raise_after_seconds),
+        some & speed.long_enough(history, pace.lower_after_seconds) & (covered | (runs >= speed.LEAST_RUNS)),
     )
 
 

@@ -92,7 +92,9 @@ def _measured(steps: Steps) -> str:
     found = steps.measurement
     window = format_duration(found.window_seconds)
     values = "1 value" if found.samples == 1 else f"{found.samples:,} values"
-    seen = ", ".join([values, f"{found.coverage * 100:.1f} %", *_pods(steps)])
+    # Of what runs now and then most of the window is a gap, and none of it is missing.
+    share = f"{found.coverage * 100:.1f} %" if found.runs is None else "1 run" if found.runs == 1 else f"{found.runs:,} runs"
+    seen = ", ".join([values, share, *_pods(steps)])
     since = "" if found.release is None else f" since {found.release}"
     return f"{found.statistic} of {window}{since} ({seen}) = {_level(steps)}{_throttled(found)}"
 

@@ -20,7 +20,7 @@ from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Learnt, Measurement
 from rightsizer.methods.sizing import STEPS, Inputs, Sized, buffers, leak_hold, limits, requests, unthrottled, with_buffer
-from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, share_above
+from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, runs, share_above
 from rightsizer.methods.wishes import Wishes, learnt_of, wishes_of
 from rightsizer.profile import LEARNED, ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
@@ -231,6 +231,10 @@ def _measurements(
         wanted = np.floor(wishes.levels * 1_000 / STEPS[resource]) * STEPS[resource] / 1_000
         learned = ~np.isnan(wanted) & ~np.isnan(latest)
         latest, measured = np.where(learned, wanted, latest), np.where(learned, wanted, measured)
+    steady = np.array([fact.key.workload.steady for fact in facts], dtype=np.bool_)
+    run_counts, longest_runs = runs(values[:, :0] if steady.all() else values)
+    # What runs now and then is as old as its first run.
+    history = np.where(steady | (there.samples == 0), there.history_seconds, (span.slots - there.first) * SLOT_SECONDS)
     last = values[np.arange(len(values)), there.last] if values.shape[1] else latest
     before = np.where(there.last > 0, values[np.arange(len(values)), there.last - 1], np.nan) if values.shape[1] else latest
     return [
@@ -241,7 +245,7 @@ def _measurements(
             peak=float(peaks[row]),
             samples=int(there.samples[row]),
             coverage=int(there.samples[row]) / span.slots,
-            history_seconds=int(there.history_seconds[row]),
+            history_seconds=int(history[row]),
             newest=span.start + int(there.last[row]) * SLOT_SECONDS,
             pods=int(seen.pods[row]),
             throttled=float(seen.throttled[row]),
@@ -250,6 +254,8 @@ def _measurements(
             previous_value=None if np.isnan(before[row]) else float(before[row]),
             release=None if split is None else split.release,
             before_release_seconds=0 if split is None else split.before_seconds,
+            runs=None if steady[row] else int(run_counts[row]),
+            longest_run_slots=int(longest_runs[row]),
         )
         for row, split in enumerate(splits)
     ]

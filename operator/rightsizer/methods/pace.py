@@ -25,6 +25,15 @@ STALE_AFTER_SECONDS = 15 * 60
 LEAST_COVERAGE = 0.5
 """Share of the history that must have values: below it, percentiles say more about the gaps than about the usage."""
 
+LEAST_RUNS = 3
+"""The same for what runs now and then, whose history is mostly gaps: what was seen of so many runs is enough to lower."""
+
+SHORTEST_RUN_SLOTS = 3
+"""Of a run of so many slots at least one was filled. The CPU of a shorter one is told as a mean with the time in which it did not run."""
+
+UNSEEN_SECONDS = 24 * 3_600
+"""What runs now and then may run unseen for so long: a run that ends between two scrapes leaves nothing."""
+
 HISTORY_SLACK = 0.01
 """What may be missing of the history asked for: a window of seven days never holds quite seven days when a slot at its edge is empty."""
 
@@ -57,7 +66,7 @@ class Pace:
     `minimum_change`: what lowering has to be worth; `raise_change`: what raising at a full hour has to be. `fast`: usage above the request
     raises it at once, without waiting for the hour; `far_above`: so does already one value so many times the request, not only two above
     it. `hold_seconds`: only the largest target of this time is lowered to. `settle_seconds`: for this time after a fast raise nothing is
-    lowered.
+    lowered. `steady`: it runs all the time; of what does not, gaps are no lack of values.
     """
 
     raise_after_seconds: int
@@ -69,6 +78,7 @@ class Pace:
     hold_seconds: int = 0
     settle_seconds: int = 0
     far_above: float = math.inf
+    steady: bool = True
 
 
 IN_PLACE = "InPlace"

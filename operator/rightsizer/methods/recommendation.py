@@ -90,6 +90,7 @@ class Measurement:
     throttled noticeably; what it used then is a lower bound of what it wanted. 0 also where that is not known, and for memory.
     `latest`: the level just now, where `value` is a higher one of a few hours ago that is held. `last_value`: the newest value;
     `previous_value`: that of the slot before it, None for a gap.
+    `runs`: how many there were, of what runs now and then, and `longest_run_slots`; its `history_seconds` reach up to now. None for others.
     `release`: all of it is from since this release; `before_release_seconds` of history from before it count only for raising.
     """
 
@@ -108,6 +109,8 @@ class Measurement:
     previous_value: float | None = None
     release: Release | None = None
     before_release_seconds: int = 0
+    runs: int | None = None
+    longest_run_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,23 @@ def extent(values: Values) -> Extent:
     )
 
 
+def runs(values: Values) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row, how many times values follow on each other without a gap, and the longest of these runs in slots.
+
+    values               runs   longest
+    1 2 NaN 3            2      2
+    NaN NaN              0      0
+    """
+    rows = len(values)
+    known = np.zeros((rows, values.shape[1] + 2), dtype=np.int8)
+    known[:, 1:-1] = ~np.isnan(values)
+    edges = np.diff(known, axis=1)
+    starting, ends = np.nonzero(edges == 1), np.nonzero(edges == -1)
+    longest = np.zeros(rows, dtype=np.int64)
+    np.maximum.at(longest, starting[0], ends[1] - starting[1])
+    return np.bincount(starting[0], minlength=rows).astype(np.int64), longest
+
+
 def _calculation(name: str) -> Callable[[Values], Numbers]:
     found = parse_statistic(name)
     if found.percentile is None:

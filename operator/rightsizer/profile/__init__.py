@@ -1,4 +1,4 @@
-"""A ResourceProfile as frozen values with every default filled in, and how a workload finds its profile.
+"""A ResourceProfile or ClusterResourceProfile as frozen values with every default filled in, and how a workload finds its profile.
 
 The schema of the custom resource refuses what it can. `parse_profile` collects what only the operator can see as problems that
 name the field; the rest of the profile goes on working with the default in that field's place.
@@ -7,8 +7,20 @@ name the field; the rest of the profile goes on working with the default in that
 from __future__ import annotations
 
 from rightsizer.profile.change_window import DAYS, ChangeWindow, next_opening
-from rightsizer.profile.manifest import API_VERSION, KIND, load_profile, parse_profile
-from rightsizer.profile.profile import DEFAULT_KINDS, DEFAULT_METHOD, LEARNED, Problem, Profile, unknown_method, with_known_method
+from rightsizer.profile.manifest import API_VERSION, load_profile, parse_profile
+from rightsizer.profile.profile import (
+    CLUSTER_KIND,
+    DEFAULT_KINDS,
+    DEFAULT_METHOD,
+    KIND,
+    KINDS,
+    LEARNED,
+    Problem,
+    Profile,
+    kinds_to_list,
+    unknown_method,
+    with_known_method,
+)
 from rightsizer.profile.rule import (
     ALWAYS,
     AT_CREATION,
@@ -41,6 +53,7 @@ __all__ = [
     "ALWAYS",
     "API_VERSION",
     "AT_CREATION",
+    "CLUSTER_KIND",
     "DAYS",
     "DAY_SECONDS",
     "DEFAULT_KINDS",
@@ -50,6 +63,7 @@ __all__ = [
     "FROM_TOOLS",
     "IN_PLACE",
     "KIND",
+    "KINDS",
     "LEARNED",
     "NEVER",
     "ON_CREATE",
@@ -73,6 +87,7 @@ __all__ = [
     "VerifyRule",
     "effective_mode",
     "half_life_of",
+    "kinds_to_list",
     "load_profile",
     "lowest",
     "next_opening",

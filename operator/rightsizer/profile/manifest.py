@@ -1,4 +1,5 @@
-"""Reads a ResourceProfile from the API's JSON or from a YAML file, with the same rules as the custom resource's schema.
+"""Reads a profile, of a namespace or cluster-wide, from the API's JSON or from a YAML file, with the same rules as the custom resource's
+schema.
 
 The schema is absent for files on the command line and may be newer than this operator, so every value is checked here again. A value
 that cannot be used is noted, and the default stands in its place; where the default would do more than was asked for (a selector
@@ -15,12 +16,16 @@ from rightsizer.errors import InvalidProfile
 from rightsizer.profile import value
 from rightsizer.profile.change_window_manifest import change_windows
 from rightsizer.profile.profile import (
+    CLUSTER_KIND,
     DEFAULT_KINDS,
     DEFAULT_LOWER_AFTER_SECONDS,
     DEFAULT_METHOD,
     DEFAULT_RAISE_AFTER_SECONDS,
     DEFAULT_WINDOW_SECONDS,
+    KIND,
+    KINDS,
     LEARNED,
+    ORDINARY_NAMESPACES,
     Profile,
 )
 from rightsizer.profile.rule import (
@@ -50,7 +55,6 @@ from rightsizer.quantities import format_cpu, format_duration, format_memory, fo
 from rightsizer.workload import ResourceName
 
 API_VERSION = "rightsizer.dev/v1alpha1"
-KIND = "ResourceProfile"
 _OPERATORS: tuple[Operator, ...] = ("In", "NotIn", "Exists", "DoesNotExist")
 
 
@@ -68,8 +72,8 @@ def load_profile(manifest: Mapping[str, Any], *, replayed: bool = False) -> Prof
     """
     findings = Findings()
     root = findings.root(manifest)
-    for name, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
-        root.require(name, value.one_of(expected))
+    for name, expected in (("apiVersion", (API_VERSION,)), ("kind", (KIND, CLUSTER_KIND))):
+        root.require(name, value.one_of(*expected))
     root.section("metadata", closed=False).require("name", value.text)
     profile = _profile(root, findings)
     if not replayed:
@@ -101,17 +105,18 @@ def _profile(root: Section, findings: Findings) -> Profile:
     workloads = spec.section("workloads")
     apply_rule, strategy_known = _apply_rule(spec.section("apply"), findings)
     mode = spec.take("mode", value.choice(Mode), Mode.RECOMMEND)
+    cluster_wide = root.raw("kind") == CLUSTER_KIND
     window, raise_after, lower_after = _times(spec)
     default_rule = _default_rule(spec)
     return Profile(
-        namespace=metadata.take("namespace", value.text, "default"),
+        namespace="" if cluster_wide else metadata.take("namespace", value.text, "default"),
         name=metadata.take("name", value.text, ""),
         uid=metadata.take("uid", value.text, ""),
         generation=metadata.take("generation", value.whole_number, 0),
         created_at=metadata.take("creationTimestamp", value.timestamp, 0.0),
         mode=mode if strategy_known else lowest(mode, Mode.RECOMMEND),
         kinds=_kinds(workloads),
-        selector=_selector(workloads, findings),
+        selector=_selector(workloads, "selector", findings),
         window_seconds=window,
         raise_after_seconds=raise_after,
         lower_after_seconds=lower_after,
@@ -122,6 +127,7 @@ def _profile(root: Section, findings: Findings) -> Profile:
         method=spec.take("method", value.method_name, DEFAULT_METHOD),
         risk=_risk(spec.section("risk")),
         status=status if isinstance(status, Mapping) else {},
+        namespace_selector=_namespace_selector(spec, findings) if cluster_wide else ORDINARY_NAMESPACES,
     )
 
 
@@ -131,24 +137,37 @@ def _kinds(workloads: Section) -> tuple[str, ...]:
     if kinds is None:
         return DEFAULT_KINDS
     if not isinstance(kinds, list) or not kinds:
-        workloads.note("kinds", f"must be a list of at least one of {', '.join(DEFAULT_KINDS)}, is {kinds!r}")
+        workloads.note("kinds", f"must be a list of at least one of {', '.join(KINDS)}, is {kinds!r}")
         return ()
     for index, kind in enumerate(kinds):
-        if kind not in DEFAULT_KINDS:
-            workloads.note(f"kinds[{index}]", f"must be one of {', '.join(DEFAULT_KINDS)}, is {kind!r}")
-    return tuple(kind for kind in DEFAULT_KINDS if kind in kinds)
+        if kind not in KINDS:
+            workloads.note(f"kinds[{index}]", f"must be one of {', '.join(KINDS)}, is {kind!r}")
+    return tuple(kind for kind in KINDS if kind in kinds)
 
 
-def _selector(workloads: Section, findings: Findings) -> LabelSelector:
+def _namespace_selector(spec: Section, findings: Findings) -> LabelSelector:
+    """What is written selects what it says, and `{}` therefore every namespace; only where nothing is, those of the system are left out."""
+    if spec.raw("namespaceSelector") is None:
+        return ORDINARY_NAMESPACES
+    return _selector(spec, "namespaceSelector", findings)
+
+
+def _selector(parent: Section, name: str, findings: Findings) -> LabelSelector:
     """The selector; one that cannot be read matches nothing, because the default would match everything."""
     before = len(findings.problems)
-    section = workloads.section("selector")
+    section = parent.section(name)
     labels = section.section("matchLabels", closed=False)
     selector = LabelSelector(
         match_labels={key: labels.take(key, value.text, "") for key in labels.names()},
         match_expressions=tuple(_requirement(entry) for entry in section.sections("matchExpressions")),
     )
-    return selector if len(findings.problems) == before else MATCHES_NOTHING
+    if len(findings.problems) == before:
+        return selector
+    told = [
+        replace(problem, message=f"{problem.message}; until then nothing is selected", kept=True) for problem in findings.problems[before:]
+    ]
+    findings.problems[before:] = told
+    return MATCHES_NOTHING
 
 
 def _requirement(entry: Section) -> Requirement:

@@ -21,19 +21,23 @@ class Selection:
     losers: tuple[Profile, ...] = ()
 
 
-def select_profile(workload: Workload, profiles: Iterable[Profile]) -> Selection:
-    """The profile of the workload's namespace whose kinds and selector match; of several the older, then by name."""
-    matching = sorted((profile for profile in profiles if _matches(profile, workload)), key=_age)
+def select_profile(workload: Workload, profiles: Iterable[Profile], *, namespace_labels: Mapping[str, str] | None = None) -> Selection:
+    """The profile that covers the workload's namespace and whose kinds and selector match.
+
+    Of several, one of the namespace itself before a cluster-wide one, then the older, then by name.
+    """
+    labels = namespace_labels or {}
+    matching = sorted((profile for profile in profiles if _matches(profile, workload, labels)), key=_rank)
     return Selection(matching[0], tuple(matching[1:])) if matching else Selection(None)
 
 
-def _age(profile: Profile) -> tuple[float, str]:
-    return profile.created_at, profile.name
+def _rank(profile: Profile) -> tuple[bool, float, str]:
+    return profile.cluster_wide, profile.created_at, profile.name
 
 
-def _matches(profile: Profile, workload: Workload) -> bool:
-    same_namespace = profile.namespace == workload.ref.namespace
-    return same_namespace and workload.ref.kind in profile.kinds and profile.selector.matches(workload.labels)
+def _matches(profile: Profile, workload: Workload, namespace_labels: Mapping[str, str]) -> bool:
+    covered = profile.covers(workload.ref.namespace, namespace_labels)
+    return covered and workload.ref.kind in profile.kinds and profile.selector.matches(workload.labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ OOM_LOOK_BACK_SECONDS = 3600
 """How far before the span an OOM kill is looked for, so that one that was told before is not told again after a gap in the series."""
 
 _MILLICORES_PER_CORE = 1000.0
+_NO_OWNER = "<none>"
 
 
 class Prometheus:
@@ -125,7 +126,9 @@ class Prometheus:
             span=span,
             metric=promql.REPLICA_SET_OWNER_METRIC,
         )
-        return PodOwners(pods, replica_sets)
+        # Where no pod is of a Job, the question is spared.
+        jobs = self._job_owners(scope, span) if any(owner.kind == "Job" for owner in pods.values()) else {}
+        return PodOwners(pods, replica_sets, jobs)
 
     def oom_kills(self, *, namespaces: Sequence[str], span: Span) -> list[OomSeries]:
         """A kill is told in the span in which it first shows, and a second one of the same container only when the pod is another."""
@@ -190,6 +193,18 @@ class Prometheus:
         for series in self._complete(answer.series, labels, metric=metric, with_values=False):
             namespace, name, owner_kind, owner_name = (series.labels[label] for label in labels)
             found[namespace, name] = OwnerRef(owner_kind, owner_name)
+        return found
+
+    def _job_owners(self, scope: Scope, span: Span) -> dict[tuple[str, str], OwnerRef | None]:
+        """Jobs without an owner too. Versions of kube-state-metrics differ in how they tell that: without the labels, or `<none>`."""
+        labels, selector = self._state_labels.of_job, promql.job_owner_selector(scope)
+        query = promql.job_owners(scope, range_seconds=span.slots * SLOT_SECONDS)
+        answer = self._ask_labels(selector, span) or self._ask_now(query, kind="owners", at=span.end)
+        found: dict[tuple[str, str], OwnerRef | None] = {}
+        for series in self._complete(answer.series, labels, metric=promql.JOB_OWNER_METRIC, with_values=False):
+            kind, name = (series.labels.get(label, "") for label in ("owner_kind", "owner_name"))
+            namespace, job = (series.labels[label] for label in labels)
+            found[namespace, job] = OwnerRef(kind, name) if kind and name and _NO_OWNER not in (kind, name) else None
         return found
 
     def _ask_labels(self, selector: str, span: Span) -> Answer | None:

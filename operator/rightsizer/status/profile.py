@@ -1,4 +1,4 @@
-"""The status of a ResourceProfile: was it understood, can its workloads be measured, and how many are where."""
+"""The status of a profile: was it understood, can its workloads be measured, and how many are where."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class ProfileStanding:
     """How many workloads a profile rules, and what became of them.
 
     `waiting`: for more history, or held back by a check. `changed`: by this operator. `overruled`: workloads that fit too, but are
-    ruled by an older profile. `unknown_containers`: names of exceptions that no workload has. `trouble`: why usage could not be
-    measured this time. `notes`: what else is to be told of measuring, a sentence each.
+    ruled by a profile that comes before it. `unknown_containers`: names of exceptions that no workload has. `trouble`: why usage could
+    not be measured this time. `unmeasured`: of a cluster-wide profile, in which of its namespaces it could not, in a sentence; then the
+    others are. `notes`: what else is to be told of measuring, a sentence each. `namespaces`: how many a cluster-wide profile selects;
+    None where that is not looked at.
     """
 
     matched: int = 0
@@ -27,7 +29,9 @@ class ProfileStanding:
     overruled: int = 0
     unknown_containers: tuple[str, ...] = ()
     trouble: Trouble | None = None
+    unmeasured: str = ""
     notes: tuple[str, ...] = ()
+    namespaces: int | None = None
 
 
 def render(profile: Profile, standing: ProfileStanding, *, now: float) -> dict[str, Any]:
@@ -35,6 +39,7 @@ def render(profile: Profile, standing: ProfileStanding, *, now: float) -> dict[s
     old: Mapping[str, Any] = profile.status
     return {
         "observedGeneration": profile.generation,
+        **({} if standing.namespaces is None else {"namespaces": standing.namespaces}),
         "workloads": {
             "matched": standing.matched,
             "measured": standing.measured,
@@ -55,9 +60,10 @@ def _ready(profile: Profile, standing: ProfileStanding) -> Condition:
         instead = "" if all(problem.kept for problem in profile.problems) else " (the default stands in its place)"
         return Condition("Ready", "False", "InvalidField", problems + instead)
     if standing.overruled:
-        return Condition("Ready", "True", "PartlyOverruled", f"an older profile rules {_workloads(standing.overruled)} of those that fit")
+        others = "a profile of their namespace, or an older cluster-wide one," if profile.cluster_wide else "an older profile"
+        return Condition("Ready", "True", "PartlyOverruled", f"{others} rules {_workloads(standing.overruled)} of those that fit")
     if not standing.matched and standing.trouble is None and profile.mode is not Mode.IGNORE:
-        return Condition("Ready", "True", "NothingMatched", "no workload of the namespace fits its kinds and selector")
+        return Condition("Ready", "True", "NothingMatched", _nothing_matched(standing))
     if standing.unknown_containers:
         names = ", ".join(standing.unknown_containers)
         return Condition("Ready", "True", "UnknownContainers", f"spec.containers names what no workload has: {names}")
@@ -69,7 +75,19 @@ def _measuring(profile: Profile, standing: ProfileStanding) -> Condition:
         return Condition("Measuring", "False", MODE_IGNORE, "the mode is Ignore: nothing is measured")
     if standing.trouble is not None:
         return Condition("Measuring", "False", standing.trouble.reason, standing.trouble.message)
+    if standing.namespaces is not None and not standing.matched:
+        return Condition("Measuring", "Unknown", "NothingToMeasure", "it rules no workload, so no usage is asked for")
+    if standing.unmeasured:
+        return Condition("Measuring", "True", "PartlyMeasuring", "; ".join((standing.unmeasured, *standing.notes)))
     return Condition("Measuring", "True", "Measuring", "; ".join(("the usage source answers", *standing.notes)))
+
+
+def _nothing_matched(standing: ProfileStanding) -> str:
+    if standing.namespaces is None:
+        return "no workload of the namespace fits its kinds and selector"
+    if not standing.namespaces:
+        return "there is no namespace that spec.namespaceSelector selects"
+    return f"no workload of the namespaces that it selects ({standing.namespaces}) fits its kinds and selector"
 
 
 def _workloads(count: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from rightsizer.checks.facts import FieldChange
 from rightsizer.quantities import format_cpu, format_memory
 from rightsizer.strategies.patch import Patch
-from rightsizer.workload import Container, FieldPath, ResourceName, Role, SizeField, Workload
+from rightsizer.workload import CRON_JOB, Container, FieldPath, ResourceName, Role, SizeField, Workload
 
 Fields = Mapping[FieldPath, int | None]
 
@@ -54,8 +54,12 @@ def _body(workload: Workload, fields: Fields) -> dict[str, Any]:
             "uid": workload.uid,
             "resourceVersion": workload.resource_version,
         },
-        "spec": {"template": {"spec": _pod_spec(workload, fields)}},
+        "spec": _spec(workload, {"template": {"spec": _pod_spec(workload, fields)}}),
     }
+
+
+def _spec(workload: Workload, of_pods: dict[str, Any]) -> dict[str, Any]:
+    return {"jobTemplate": {"spec": of_pods}} if workload.ref.kind == CRON_JOB else of_pods
 
 
 def _pod_spec(workload: Workload, fields: Fields) -> dict[str, Any]:

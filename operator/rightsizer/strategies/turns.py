@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rightsizer.change import Progress
 from rightsizer.errors import ResizeReason
 from rightsizer.pod import Pod, ResizeState
-from rightsizer.strategies.in_place import asks_for, resizable
-from rightsizer.workload import RolloutPhase, Sizes
+from rightsizer.strategies.in_place import asks_for, resizable, sized
+from rightsizer.workload import RESOURCES, RolloutPhase, SizeField, Sizes
 
 DEFERRED_SECONDS = 3_600
 """So long is waited for room on the node of a pod."""
@@ -17,8 +17,12 @@ DEFERRED_SECONDS = 3_600
 TAKEN_SECONDS = 600
 """So long may a kubelet take for a resize, or for one that failed to be tried again."""
 
+MOST_LEFT = 20
+"""So many pods of a change are given up by name; then no more are tried."""
+
 _PASSING = (ResizeReason.POD_NOT_RUNNING, ResizeReason.POD_NOT_READY)
 _ENDED = ("Succeeded", "Failed")
+_FIELDS: tuple[SizeField, ...] = ("request", "limit")
 
 AskedAt = Callable[[Pod], float]
 
@@ -67,8 +71,13 @@ def next_turn(
             waiting.append(why)
         else:
             done += 1
-    reasons = [*left.values(), *given_up.values()] if pods else []
-    progress = _progress(done, len(pods), reasons, waiting or [f"pod {pod.name} is next" for pod in candidates[:1]])
+    if len(left) >= MOST_LEFT:
+        # Where so many were in vain, no more are tried.
+        candidates.clear()
+        given_up.clear()
+    # Those that are given up now are told as such first, and count from the next turn on.
+    reasons = list(left.values()) if pods else []
+    progress = _progress(done, len(pods), reasons, [*waiting, *given_up.values(), *(f"pod {pod.name} is next" for pod in candidates)])
     return Turn(progress, None if waiting or not candidates else candidates[0], given_up)
 
 
@@ -91,9 +100,23 @@ def _asked(pod: Pod, *, asked_at: AskedAt, now: float) -> tuple[str, bool]:
 
 def _not_asked(pod: Pod, wanted: Mapping[str, Sizes], memory_peaks: Mapping[str, float]) -> tuple[str, bool]:
     refusal = resizable(pod, wanted, memory_peaks=memory_peaks)
+    if refusal is not None and refusal.reason is ResizeReason.POD_NOT_READY and _gives_more(pod, wanted):
+        # That may be just what it lacks.
+        refusal = resizable(replace(pod, ready=True), wanted, memory_peaks=memory_peaks)
     if refusal is None:
         return "", False
     return refusal.message, refusal.reason not in _PASSING
+
+
+def _gives_more(pod: Pod, wanted: Mapping[str, Sizes]) -> bool:
+    """Whether no number of the pod would become less."""
+    after = {container.name: container.sizes for container in sized(pod, wanted).containers}
+    return all(
+        (after[container.name].get(resource, field) or 0) >= (container.sizes.get(resource, field) or 0)
+        for container in pod.containers
+        for resource in RESOURCES
+        for field in _FIELDS
+    )
 
 
 def _progress(done: int, count: int, reasons: Sequence[str], waiting: Sequence[str]) -> Progress:

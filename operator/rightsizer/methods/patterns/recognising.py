@@ -29,15 +29,21 @@ _LEAST: Mapping[ResourceName, float] = {"cpu": 50.0, "memory": 64.0 * MEBIBYTE}
 
 _TITLES: Mapping[ResourceName, str] = {"cpu": "CPU", "memory": "memory"}
 
+_OF_STEADY = frozenset({FindingType.MEMORY_LEAK, FindingType.MEMORY_GROWTH, FindingType.STARTUP_SPIKE, FindingType.IDLE})
+"""Of what runs now and then, each run climbs from nothing and falls back to it, each begins with a start, and its CPU is diluted by the
+time in which it does not run."""
+
 Rows = slice | NDArray[np.intp]
 
 
 class _Found:
     """The findings so far; the detectors ask what is told already, and add what they found."""
 
-    def __init__(self, known: Sequence[Known]) -> None:
+    def __init__(self, known: Sequence[Known], left_out: Truth) -> None:
+        """`left_out`: rows of which `_OF_STEADY` would say nothing that is true."""
         self._rows = len(known)
         self._known = known
+        self._left_out = left_out
         self._by_type: dict[FindingType, dict[int, str]] = {kind: {} for kind in FindingType}
 
     def told(self, kind: FindingType) -> Truth:
@@ -45,7 +51,7 @@ class _Found:
 
     def add(self, kind: FindingType, found: Truth, message: Callable[[int], str]) -> None:
         """Of two messages for one container, the first one stays."""
-        for row in np.flatnonzero(found).tolist():
+        for row in np.flatnonzero(found & ~self._left_out if kind in _OF_STEADY else found).tolist():
             self._by_type[kind].setdefault(row, message(row))
 
     def all(self) -> tuple[tuple[Finding, ...], ...]:
@@ -55,8 +61,10 @@ class _Found:
 def recognise(usage: UsageWindow, rows: Rows, known: Sequence[Known]) -> list[Recognised]:
     """What there is to recognise in each of these rows of the window. `known`: by row, what is known besides. A finding that is told goes
     on more easily than it begins, so that what lies at the edge is not told and taken back."""
-    usage, found = _part(usage, rows), _Found(known)
-    leak_start = _climbs(found, usage.memory)
+    usage = _part(usage, rows)
+    unsteady = np.fromiter((not key.workload.steady for key in usage.keys), dtype=np.bool_, count=len(known))
+    found = _Found(known, unsteady)
+    leak_start = np.where(unsteady, np.nan, _climbs(found, usage.memory))
     throttled = _throttled(found, usage)
     # Memory first: its peaks kill. Of two findings of one type, the first one is told.
     memory_splits, cpu_splits = _shifts(found, "memory", usage, known), _shifts(found, "cpu", usage, known)
