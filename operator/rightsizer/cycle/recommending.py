@@ -54,12 +54,13 @@ def recommend(
             found[one.workload.ref] = {}
             groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held, learnt))
     recognising = recognising or Recognising()
-    recognising.forget_all_but({fact.key for facts in groups.values() for fact in facts if fact.key.workload.namespace not in unread})
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             recommendations = _of_chunk(chunk, history, methods[method], recognising, known or {}, end=end, seconds=window_seconds)
             for fact, recommendation in zip(chunk, recommendations, strict=True):
                 found[fact.key.workload][recommendation.name] = recommendation
+    # What was recognised in a part of the past is not asked for again when the rest is there: it would stand for up to an hour.
+    recognising.forget_all_but({fact.key for facts in groups.values() for fact in facts if fact.key.workload.namespace not in unread})
     return dict(found)
 
 
