@@ -233,6 +233,21 @@ class TestRarePeaks:
         cpu[0, 3 * DAY : 3 * DAY + slots] = 800
         assert not rare_peaks(cpu, told=NEW, least=least).found.any()
 
+    def test_what_is_told_is_not_taken_back_by_the_easier_bar(self) -> None:
+        """One peak is rare above 1.75 x what is usual, and above 1.5 x it there are too many of them."""
+        cpu = row(noisy(100, 14 * DAY))
+        usual = rare_peaks(cpu, told=NEW, least=50).usual[0]
+        cpu.reshape(14, DAY)[::2, :4] = 1.6 * usual
+        cpu[0, 3 * DAY : 3 * DAY + HOUR] = 2 * usual
+        assert rare_peaks(cpu, told=NEW, least=50).found.all()
+        again = rare_peaks(cpu, told=TOLD, least=50)
+        assert (again.found.tolist(), again.days.tolist()) == ([True], [1])
+
+    def test_a_peak_that_grew_smaller_is_told_on(self) -> None:
+        cpu = row(noisy(100, 14 * DAY))
+        cpu[0, 3 * DAY : 3 * DAY + HOUR] = 1.6 * rare_peaks(cpu, told=NEW, least=50).usual[0]
+        assert [rare_peaks(cpu, told=told, least=50).found[0] for told in (NEW, TOLD)] == [False, True]
+
     def test_recorded_rare_peak(self) -> None:
         """A machine that works by day, and on one of fourteen days twice as much as on any other."""
         cpu = last_weeks(recorded("azure-v1-vm")["vm-1239939"].cpu)
