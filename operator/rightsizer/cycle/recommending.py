@@ -21,8 +21,9 @@ Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
 Remembered = Mapping[ContainerKey, Known]
 LearntOf = Callable[[ContainerKey], Mapping[ResourceName, Learnt] | None]
 
-CONTAINERS_AT_ONCE = 256
-"""How many histories are decoded at a time: 14 days of one take some 66 kB on their way, so this stays below 20 MB."""
+CONTAINERS_AT_ONCE = 128
+"""How many histories are decoded at a time: 14 days of one take some 66 kB on their way, and 200 kB where they are looked at for what fools
+recommendations, so this stays below 30 MB."""
 
 
 def recommend(

@@ -30,7 +30,7 @@ PodCodes = NDArray[np.uint8]
 ShareCodes = NDArray[np.uint8]
 
 _PORTION = 16_000
-"""Copies of so many values, of eight bytes each, are below the 128 kB from which on the C library asks the kernel for new pages each time."""
+"""Copies of so many values, of eight bytes each, are below the 128 kB from which on the C library asks the kernel for new pages."""
 
 _LEAST_EXPONENT = -10
 _FLOAT32_MANTISSA_BITS = 23

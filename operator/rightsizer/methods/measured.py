@@ -165,7 +165,7 @@ class _Seen:
         """
         if self.unthrottled is None:
             return None
-        there = ~np.isnan(self.unthrottled).all(axis=1)
+        there: Truth = ~np.isnan(self.unthrottled).all(axis=1)
         if self.given is not None:
             return np.where(there, self.given.levels[self.resource], np.nan)
         levels = np.full(len(there), np.nan)
