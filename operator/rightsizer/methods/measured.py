@@ -165,12 +165,12 @@ class _Seen:
         """
         if self.unthrottled is None:
             return None
-        there: Truth = ~np.isnan(self.unthrottled).all(axis=1)
+        rows = np.flatnonzero(~np.isnan(self.unthrottled).all(axis=1))
+        levels = np.full(len(self.unthrottled), np.nan)
         if self.given is not None:
-            return np.where(there, self.given.levels[self.resource], np.nan)
-        levels = np.full(len(there), np.nan)
-        if there.any():
-            levels[there] = self._levels_of(self.unthrottled[there], rule)
+            levels[rows] = self.given.levels[self.resource][rows]
+        elif len(rows):
+            levels[rows] = self._levels_of(self.unthrottled[rows], rule)
         return levels
 
     def _levels_of(self, values: Values, rule: ResourceRule) -> Numbers:
