@@ -99,15 +99,26 @@ class TestLimitRangeForbids:
         facts = limited(bounds)
         assert len(judge(facts).allowed) == 4
 
-    def test_the_other_resource_is_still_sized(self) -> None:
-        found = allowed(limited(Bounds(ratio={"cpu": 1.5})))
-        assert found == {"app.memory.request": 384 * MI, "app.memory.limit": 576 * MI}
+    def test_the_other_resource_is_still_sized_at_creation_where_it_would_be_refused_all_the_same(self) -> None:
+        facts = replace(limited(Bounds(ratio={"cpu": 1.5})), profile=ON_CREATE)
+        assert allowed(facts) == {"app.memory.request": 384 * MI, "app.memory.limit": 576 * MI}
+
+    @pytest.mark.parametrize("strategy", ["Rollout", "InPlace"])
+    def test_a_pod_that_is_outside_as_it_is_would_be_refused_as_a_whole(self, strategy: str) -> None:
+        profile = Profile("shop", "web", apply=ApplyRule(strategy=strategy))
+        facts = replace(limited(Bounds(ratio={"cpu": 1.5})), profile=profile)
+        assert allowed(facts) == {}
+        assert "app.cpu: the limit is 2 x the request" in of_reason(facts, Reason.LIMIT_RANGE_FORBIDS)
+
+    def test_the_other_resource_is_still_sized_where_the_pod_stays_within(self) -> None:
+        facts = limited(Bounds(per_pod=True, least={"cpu": 300}))
+        assert allowed(facts) == {"app.memory.request": 384 * MI, "app.memory.limit": 576 * MI}
 
     def test_a_moved_number_is_allowed(self) -> None:
         assert allowed(limited(Bounds(least={"cpu": 300})))["app.cpu.request"] == 300
 
     def test_every_violation_is_held_back_at_once(self) -> None:
-        facts = limited(Bounds(least={"cpu": 500}), Bounds(ratio={"memory": 1.2}))
+        facts = replace(limited(Bounds(least={"cpu": 500}), Bounds(ratio={"memory": 1.2})), profile=ON_CREATE)
         assert set(allowed(facts)) == {"app.cpu.limit"}
 
     def test_sidecars_and_init_containers_count_for_the_pod(self) -> None:

@@ -269,7 +269,7 @@ def test_nobody_asks_for_sizes_where_there_are_none(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("standing", "words"),
     [
-        ({"stored_limit_ranges": [LimitRange("shop", "l", (Bounds(ratio={"cpu": 1.5}),))]}, "LimitRangeForbids(cpu)"),
+        ({"stored_limit_ranges": [LimitRange("shop", "l", (Bounds(ratio={"cpu": 1.5}),))]}, "LimitRangeForbids"),
         ({"stored_quotas": [Quota("shop", "q", {("cpu", "request"): 9}, {})]}, "-"),
         (
             {"stored_vertical_autoscalers": [VerticalAutoscaler("shop", "v", WEB, "apps", {"*": frozenset(("memory",))})]},
@@ -299,7 +299,7 @@ def test_what_stands_around_and_may_not_be_read_is_noted_and_hides_nothing_else(
     desk.cluster.fail(ClusterForbidden("nodes is forbidden"), call="nodes")
     desk.cluster.fail(ClusterForbidden("vpa is forbidden"), call="vertical_autoscalers", namespace="shop")
     result = desk.recommend()
-    assert result.stdout.splitlines()[1].split()[-1] == "LimitRangeForbids(cpu)"
+    assert result.stdout.splitlines()[1].split()[-1] == "LimitRangeForbids"
     (note,) = [line for line in result.stderr.splitlines() if "told in part only" in line]
     assert "VerticalPodAutoscalers could not be read: vpa is forbidden; Nodes and DaemonSets could not be read: nodes is forbidden" in note
 

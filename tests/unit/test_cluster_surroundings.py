@@ -116,7 +116,7 @@ class TestNodes:
 
 
 def steps(kind: str, strategy: Json | None, *, replicas: int = 10) -> tuple[int, int]:
-    field = "strategy" if kind == "Deployment" else "updateStrategy"
+    field = "strategy" if kind in ("Deployment", "Rollout") else "updateStrategy"
     return rolling_steps(kind, {"spec": {"replicas": replicas, field: strategy}, "status": {"desiredNumberScheduled": replicas}})
 
 
@@ -132,6 +132,9 @@ def steps(kind: str, strategy: Json | None, *, replicas: int = 10) -> tuple[int,
         ("StatefulSet", None, 10, (0, 1)),
         ("StatefulSet", {"rollingUpdate": {"maxUnavailable": "25%"}}, 10, (0, 3)),
         ("StatefulSet", {"type": "OnDelete"}, 10, (0, 0)),
+        ("Rollout", None, 10, (3, 2)),
+        ("Rollout", {"canary": {"maxSurge": 0, "maxUnavailable": 2}}, 10, (0, 2)),
+        ("Rollout", {"blueGreen": {}}, 10, (10, 0)),
         ("DaemonSet", None, 10, (0, 1)),
         ("DaemonSet", {"rollingUpdate": {"maxSurge": "10%", "maxUnavailable": 0}}, 10, (1, 0)),
         ("DaemonSet", {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "25%"}}, 10, (0, 3)),
@@ -139,6 +142,11 @@ def steps(kind: str, strategy: Json | None, *, replicas: int = 10) -> tuple[int,
 )
 def test_steps_of_a_rolling_update(kind: str, strategy: Json | None, replicas: int, expected: tuple[int, int]) -> None:
     assert steps(kind, strategy, replicas=replicas) == expected
+
+
+@pytest.mark.parametrize(("job", "runs"), [({}, 1), ({"parallelism": 3}, 3)])
+def test_the_next_run_of_a_cron_job_is_one_more(job: Json, runs: int) -> None:
+    assert rolling_steps("CronJob", {"spec": {"jobTemplate": {"spec": job}}}) == (runs, 0)
 
 
 def test_a_workload_has_its_steps_labels_and_node_selector() -> None:

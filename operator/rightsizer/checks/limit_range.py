@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from rightsizer.checks.confines import Bounds, LimitRange
-from rightsizer.checks.differences import effective, sizes_after
+from rightsizer.checks.differences import coherent, effective, sizes_after
 from rightsizer.checks.facts import CheckFacts, FieldChange, Objection, Reason
+from rightsizer.profile import ON_CREATE
 from rightsizer.quantities import format_cpu, format_memory
 from rightsizer.workload import RESOURCES, Container, FieldPath, ResourceName, Role, SizeField, Sizes, Workload
 
@@ -36,21 +37,35 @@ def _moved(change: FieldChange, bounds: Iterable[Bounds]) -> FieldChange:
 
 
 def limit_range_forbids(facts: CheckFacts) -> Objection | None:
-    """A LimitRange would refuse the pods: bounds of a container, of the pod as a whole, or the ratio of limit and request."""
-    if not facts.changes:
-        return None
-    after = _after(facts.workload, facts.changes)
-    changed = {change.path for change in facts.changes}
-    found = [
-        (path, f"{message} of LimitRange {one.name}")
-        for one in facts.confines.limit_ranges
-        for bounds in one.bounds
-        for path, message in (_of_pod(bounds, after) if bounds.per_pod else _of_containers(bounds, after))
-        if path in changed
-    ]
-    if not found:
-        return None
-    return Objection(Reason.LIMIT_RANGE_FORBIDS, found[0][1], frozenset(path for path, _ in found))
+    """A LimitRange would refuse the pods: bounds of a container, of the pod as a whole, or the ratio of limit and request.
+
+    A pod is refused as a whole. Where the template is outside by numbers that do not change, nothing may be changed that makes new pods
+    or touches those that run; where pods are only sized at creation, they would be refused all the same.
+    """
+    remaining, held, message = facts.changes, frozenset[FieldPath](), ""
+    while remaining:
+        found = tuple(_outside_of(facts.confines.limit_ranges, _after(facts.workload, remaining)))
+        if not found:
+            break
+        changed = [(path, told) for path, told in found if path in {change.path for change in remaining}]
+        if not changed:
+            everything = facts.profile.apply.strategy != ON_CREATE
+            return Objection(Reason.LIMIT_RANGE_FORBIDS, message or found[0][1]) if everything else _held(held, message)
+        message = message or changed[0][1]
+        held |= {path for path, _ in changed}
+        remaining = coherent(facts.workload, (change for change in remaining if change.path not in held))
+    return _held(held, message)
+
+
+def _held(paths: frozenset[FieldPath], message: str) -> Objection | None:
+    return Objection(Reason.LIMIT_RANGE_FORBIDS, message, paths) if paths else None
+
+
+def _outside_of(limit_ranges: Iterable[LimitRange], after: Mapping[str, tuple[Container, Sizes]]) -> Iterator[Found]:
+    for one in limit_ranges:
+        for bounds in one.bounds:
+            for path, message in _of_pod(bounds, after) if bounds.per_pod else _of_containers(bounds, after):
+                yield path, f"{message} of LimitRange {one.name}"
 
 
 def _after(workload: Workload, changes: Iterable[FieldChange]) -> dict[str, tuple[Container, Sizes]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rightsizer.workload import RolloutPhase
+from rightsizer.workload import ARGO_ROLLOUT, CRON_JOB, RolloutPhase
 
 Standing = tuple[RolloutPhase, str]
 """The phase and, where there is more to say, why."""
@@ -100,14 +100,22 @@ def argo_rollout_standing(item: Mapping[str, Any]) -> Standing:
 
 
 def rolling_steps(kind: str, item: Mapping[str, Any]) -> tuple[int, int]:
-    """How many pods a rolling update has at most above and below the wanted number (surge, unavailable), as the controllers round."""
+    """How many pods a rolling update has at most above and below the wanted number (surge, unavailable), as the controllers round.
+
+    A CronJob has none: its next run is one more, beside one that may be under way.
+    """
     spec, replicas = item.get("spec") or {}, wanted_replicas(item)
-    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
-    rolling = strategy.get("rollingUpdate") or {}
+    if kind == CRON_JOB:
+        parallelism = spec["jobTemplate"]["spec"].get("parallelism")
+        return 1 if parallelism is None else int(parallelism), 0
+    strategy = spec.get("strategy" if kind in ("Deployment", ARGO_ROLLOUT) else "updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return 0, 0
     if strategy.get("type") == "Recreate":
         return 0, replicas
+    if kind == ARGO_ROLLOUT and "blueGreen" in strategy:
+        return replicas, 0
+    rolling = (strategy.get("canary") if kind == ARGO_ROLLOUT else strategy.get("rollingUpdate")) or {}
     if kind == "DaemonSet":
         wanted = int((item.get("status") or {}).get("desiredNumberScheduled", 0))
         surge = _share(rolling.get("maxSurge", 0), wanted, up=True)
