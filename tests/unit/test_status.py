@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -18,7 +18,7 @@ from rightsizer.methods.recommendation import Clamp, ContainerRecommendation, Ex
 from rightsizer.profile import LimitPolicy, Mode, Problem, Profile
 from rightsizer.status import profile as profile_status
 from rightsizer.status import recommendation as recommendation_status
-from rightsizer.status.change import change_figures, change_from_status, change_status
+from rightsizer.status.change import change_figures, change_from_status, change_status, history_from_status
 from rightsizer.status.conditions import Condition, Trouble, merge
 from rightsizer.status.dead_band import explanation_status, hold
 from rightsizer.status.naming import recommendation_name
@@ -148,6 +148,38 @@ class TestChange:
             "lastLowered": "2025-11-19T12:00:00Z",
         }
 
+    FULL: ClassVar[dict[str, Any]] = {
+        "last_lowered": NOW,
+        "lowered_before": NOW - 1,
+        "watched_until": NOW + 2,
+        "memory_watched_until": NOW + 3,
+        "reverts": "it was killed",
+        "failures": 3,
+        "undone_by": "argocd",
+        "restless": ("app", "proxy"),
+        "left": {"web-1": "Infeasible", "web-2": "Deferred"},
+    }
+
+    def test_there_and_back_with_every_field(self) -> None:
+        full = replace(change(Outcome.STARTED), **self.FULL)
+        assert [field.name for field in fields(full) if getattr(full, field.name) == field.default] == []
+        assert change_from_status(json.loads(json.dumps({"lastChange": change_status(full)}))) == full
+
+    @pytest.mark.parametrize("name", FULL)
+    def test_there_and_back_with_each_alone(self, name: str) -> None:
+        one = replace(change(Outcome.STARTED, last_lowered=None), **{name: self.FULL[name]})
+        assert change_from_status(json.loads(json.dumps({"lastChange": change_status(one)}))) == one
+
+    def test_every_field_is_described(self) -> None:
+        described = schema("resourcerecommendations", "status")["properties"]["lastChange"]
+        assert unknown_fields(change_status(replace(change(Outcome.STARTED), **self.FULL)), described) == []
+
+    def test_history_there_and_back_without_what_cannot_be_read(self) -> None:
+        changes = (change(Outcome.UNDONE), replace(change(Outcome.FAILED), time=NOW - 60))
+        written: list[Any] = [change_status(one) for one in changes]
+        assert history_from_status({"history": [written[0], {"time": 5}, None, written[1]]}) == changes
+        assert history_from_status({"history": "none"}) == history_from_status({}) == ()
+
     @pytest.mark.parametrize("outcome", list(Outcome))
     @pytest.mark.parametrize("last_lowered", [None, NOW])
     def test_there_and_back(self, outcome: Outcome, last_lowered: float | None) -> None:
@@ -165,6 +197,10 @@ class TestChange:
             {"applied": "app"},
             {"previous": [{"name": "app", "requests": 5}]},
             {"lastLowered": 5},
+            {"watchedUntil": "soon"},
+            {"failures": "many"},
+            {"left": [{"pod": "web-1"}]},
+            {"restless": 5},
         ],
     )
     def test_a_record_that_cannot_be_read_is_none(self, edit: dict[str, Any]) -> None:
