@@ -179,7 +179,7 @@ class TestOwnership:
     )
     def test_whose_fields_are_taken_over(self, rule: str, manager: str, taken: bool, reason: str | None) -> None:
         world = MovingWorld(takeOwnership=rule)
-        fields = [FieldPath("app", resource, field) for resource in ("cpu", "memory") for field in ("request", "limit")]  # type: ignore[arg-type]
+        fields = [FieldPath("app", resource, field) for resource in ("cpu", "memory") for field in ("request", "limit")]
         world.cluster.edit(WEB, managers=dict.fromkeys(fields, manager))
         world.minutes(8)
         assert (world.sizes() == WORKED, world.told()[1] if reason else None) == (taken, reason)

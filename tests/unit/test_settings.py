@@ -38,6 +38,7 @@ READ: list[tuple[str, str, Any]] = [
     ("PROMETHEUS_VERIFY", "No", False),
     ("OPERATOR_DEPLOYMENT", "system/sizer", WorkloadRef("system", "Deployment", "sizer")),
     ("CYCLE_SECONDS", "15", 15.0),
+    ("ROLLOUTS_PER_NAMESPACE", "7", 7),
     ("STALLED_AFTER_SECONDS", "120", 120.0),
     ("HTTP_ADDRESS", "127.0.0.1", "127.0.0.1"),
     ("HTTP_PORT", "0", 0),
