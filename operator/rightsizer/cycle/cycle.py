@@ -252,7 +252,11 @@ class Cycle:
             (case, standing, queue.objection(case.ruled, standing) if to_be_changed(standing) else None)
             for case, standing in in_order(places)
         ]
-        watching.list_pods(case.workload for case, standing, objection in asked if objection is None and to_be_changed(standing))
+        watching.list_pods(
+            case.workload
+            for case, standing, objection in asked
+            if objection is None and to_be_changed(standing) and case.ruled.profile.apply.strategy == IN_PLACE
+        )
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(
