@@ -18,7 +18,7 @@ from typing import Any
 
 # Imported as the running operator does, for the memory that it takes.
 import rightsizer.handlers  # noqa: F401
-from rightsizer.cli.allocator import give_memory_back
+from rightsizer.cli.allocator import collect_seldom, give_memory_back
 from rightsizer.cluster import connect
 from rightsizer.cycle import Cycle, Measuring
 from rightsizer.cycle.measuring import MeasuringReport
@@ -91,6 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     give_memory_back()
+    collect_seldom()
     clock, api = GivenClock(), ApiCount()
     cycle, measuring = build(
         kubeconfig=given.kubeconfig, prometheus_url=given.prometheus_url, history_folder=given.history_folder, clock=clock, api=api

@@ -1,4 +1,4 @@
-"""Freed memory is given back, where the C library lets itself be told."""
+"""Freed memory is given back, where the C library lets itself be told, and what lives is not looked through again and again."""
 
 from __future__ import annotations
 
@@ -42,3 +42,22 @@ def left_over(how: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc is on Linux only")
 def test_freed_memory_is_given_back() -> None:
     assert left_over("told") < 10_000_000
+
+
+COUNTING = """
+import gc, sys
+from rightsizer.cli.allocator import collect_seldom
+
+if sys.argv[1] == "told":
+    collect_seldom()
+whole = []
+gc.callbacks.append(lambda phase, about: whole.append(phase) if about["generation"] == 2 else None)
+kept = [{"number": [number]} for number in range(200_000)]
+print(len(whole))
+"""
+
+
+@pytest.mark.parametrize(("how", "expected"), [("told", False), ("untold", True)])
+def test_what_a_cycle_reads_is_not_looked_through_again_and_again(how: str, expected: bool) -> None:
+    found = subprocess.run([sys.executable, "-c", COUNTING, how], check=True, capture_output=True, text=True).stdout
+    assert (int(found) > 0) == expected

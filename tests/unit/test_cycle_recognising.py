@@ -129,3 +129,13 @@ class TestInTheCluster:
         world.restart()
         assert [report.read < 1 for report in world.run_cycles(3)] == [True] * 3
         assert looked_at == ["app"] * 3
+
+    def test_when_the_rest_of_the_past_is_there_all_is_looked_at_again(self, looked_at: list[str]) -> None:
+        world = self.world()
+        world.limits = ReadingLimits(at_once=1, portion_seconds=0)
+        world.restart()
+        assert world.run_cycle().read < 1
+        looked_at.clear()
+        world.measuring._limits = ReadingLimits(at_once=1)
+        assert world.run_cycle().read == 1
+        assert looked_at == ["app"]

@@ -22,7 +22,7 @@ from rightsizer.methods.levels import (
     WeightedPercentile,
     estimator_of,
 )
-from rightsizer.methods.statistics import ROWS_AT_ONCE, in_order, statistic, weighted_percentile
+from rightsizer.methods.statistics import CELLS_AT_ONCE, in_order, statistic, weighted_percentile
 from rightsizer.profile import LimitRule, ResourceRule
 
 NAN = float("nan")
@@ -239,6 +239,6 @@ def test_in_order_is_sorted_with_gaps_last(usage: Table) -> None:
 
 
 def test_blocks_of_rows_meet_without_a_seam() -> None:
-    usage = np.arange((ROWS_AT_ONCE + 3) * 4, dtype=np.float32).reshape(-1, 4)
+    usage = np.arange(CELLS_AT_ONCE + 3 * 4, dtype=np.float32).reshape(-1, 4)
     found = Percentile(0.5, 4).levels(usage, np.array([3]))
     assert found[:, 0].tolist() == statistic(usage, "p50").tolist()

@@ -9,10 +9,9 @@ import pytest
 from rightsizer.history import UsageWindow
 from rightsizer.methods import METHODS
 from rightsizer.methods.explanation import amount, whole_percent
-from rightsizer.methods.measured import Measured
+from rightsizer.methods.measured import ROWS_AT_ONCE, Measured
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation
 from rightsizer.methods.sizing import oom_floor
-from rightsizer.methods.statistics import ROWS_AT_ONCE
 from rightsizer.profile import DEFAULT_RULE, ContainerRule, LimitPolicy, LimitRule
 from rightsizer.workload import ResourceName, Sizes
 from tests.unit.builders import GI, MI, NOW, PLAIN_RULE, WIDE, WORKED, container_facts, usage_window, with_recognised

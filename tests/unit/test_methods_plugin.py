@@ -14,9 +14,8 @@ import yaml
 
 from rightsizer.errors import InvalidInput, MethodFailed
 from rightsizer.methods import METHODS, known_methods
-from rightsizer.methods.measured import Measured
+from rightsizer.methods.measured import ROWS_AT_ONCE, Measured
 from rightsizer.methods.plugin import GROUP, Asked, Plugin, installed
-from rightsizer.methods.statistics import ROWS_AT_ONCE
 from tests.unit import cli_files
 from tests.unit.builders import MI, PLAIN_RULE, WIDE, WORKED, container_facts, usage_window
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rightsizer.errors import InvalidQuantity
-from rightsizer.methods.statistics import ROWS_AT_ONCE, extent, peak, share_above, statistic
+from rightsizer.methods.statistics import CELLS_AT_ONCE, extent, peak, share_above, statistic
 
 NAN = float("nan")
 
@@ -91,8 +91,10 @@ def test_it_is_what_numpy_says(name: str, rows: np.ndarray[tuple[int, int], np.d
 
 
 def test_blocks_of_rows_meet_without_a_seam() -> None:
-    rows = np.arange((2 * ROWS_AT_ONCE + 3) * 4, dtype=np.float32).reshape(-1, 4)
+    rows = np.arange(2 * CELLS_AT_ONCE + 3 * 4, dtype=np.float32).reshape(-1, 4)
     assert statistic(rows, "p50").tolist() == pytest.approx(np.median(rows, axis=1).tolist())
+    assert share_above(rows, 4.0, among=rows).tolist() == [0.0, 0.75, *[1.0] * (len(rows) - 2)]
+    assert extent(rows).last.tolist() == [3] * len(rows)
 
 
 def test_extent_of_rows() -> None:

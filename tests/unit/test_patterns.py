@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,21 @@ class TestRarePeaks:
         cpu[0, 3 * DAY : 3 * DAY + slots] = 800
         assert not rare_peaks(cpu, told=NEW, least=least).found.any()
 
+    def test_what_is_told_is_not_taken_back_by_the_easier_bar(self) -> None:
+        """One peak is rare above 1.75 x what is usual, and above 1.5 x it there are too many of them."""
+        cpu = row(noisy(100, 14 * DAY))
+        usual = rare_peaks(cpu, told=NEW, least=50).usual[0]
+        cpu.reshape(14, DAY)[::2, :4] = 1.6 * usual
+        cpu[0, 3 * DAY : 3 * DAY + HOUR] = 2 * usual
+        assert rare_peaks(cpu, told=NEW, least=50).found.all()
+        again = rare_peaks(cpu, told=TOLD, least=50)
+        assert (again.found.tolist(), again.days.tolist()) == ([True], [1])
+
+    def test_a_peak_that_grew_smaller_is_told_on(self) -> None:
+        cpu = row(noisy(100, 14 * DAY))
+        cpu[0, 3 * DAY : 3 * DAY + HOUR] = 1.6 * rare_peaks(cpu, told=NEW, least=50).usual[0]
+        assert [rare_peaks(cpu, told=told, least=50).found[0] for told in (NEW, TOLD)] == [False, True]
+
     def test_recorded_rare_peak(self) -> None:
         """A machine that works by day, and on one of fourteen days twice as much as on any other."""
         cpu = last_weeks(recorded("azure-v1-vm")["vm-1239939"].cpu)
@@ -322,6 +338,17 @@ class TestRecognising:
         assert (
             found.message == "since about 1970-01-07 00:00 UTC CPU is 300m in the mean, before 100m: as after a release, but none was seen"
         )
+
+    @pytest.mark.parametrize("later", [0, 1, 6, 11])
+    def test_a_rare_peak_is_one_whenever_it_is_looked_for(self, later: int) -> None:
+        """What runs for an hour of the clock on eight days is in eight hours, and not in sixteen that begin in the midst of it."""
+        cpu = row(noisy(100, 14 * DAY))
+        cpu.reshape(14, DAY)[:8, 9 * HOUR : 10 * HOUR] = 180
+        cpu[0, 3 * DAY : 3 * DAY + HOUR] = 300
+        usage = window(np.roll(cpu, -later, axis=1), row(500.0 * MI, slots=14 * DAY))
+        usage = replace(usage, span=Span(usage.span.start + later * 300, usage.span.end + later * 300))
+        (found,) = recognise(usage, slice(0, 1), [NOTHING_KNOWN])
+        assert [each.type for each in found.findings] == [FindingType.RARE_PEAK]
 
     @pytest.mark.parametrize("slots", [0, 1, 100])
     def test_hardly_any_slots(self, slots: int) -> None:

@@ -20,6 +20,7 @@ _FIELDS: tuple[SizeField, ...] = ("request", "limit")
 RESTARTING = (ROLLOUT,)
 """Strategies under which a change restarts pods."""
 
+BEING_RESIZED = "made, the pods are being resized"
 IN_FORCE = "in force for pods that are created from now on; those that run keep theirs"
 
 
@@ -146,8 +147,10 @@ def raises(change: Change) -> bool:
 
 def made(change: Change) -> Change:
     """The change after it was made."""
+    if change.reverts:
+        return replace(change, outcome=Outcome.IN_PROGRESS, message=f"the former values are being put back: {change.reverts}")
     if change.strategy == ON_CREATE:
         return replace(change, outcome=Outcome.IN_PROGRESS, message=IN_FORCE)
     if change.strategy == IN_PLACE:
-        return replace(change, outcome=Outcome.IN_PROGRESS, message="made, the pods are being resized")
+        return replace(change, outcome=Outcome.IN_PROGRESS, message=BEING_RESIZED)
     return replace(change, outcome=Outcome.IN_PROGRESS, message="made, the pods are being replaced")

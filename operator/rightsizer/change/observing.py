@@ -18,13 +18,15 @@ class Watch:
     """How a change is watched.
 
     `period_seconds`: how long, 0 for not at all. `memory_peak_at`: when the hour ends that next sees as much memory as this workload uses
-    at most (unix seconds), if that is known. `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known
-    of how they are. `steady`: see `rightsizer.workload.WorkloadRef.steady`.
+    at most (unix seconds), if that is known. `throttling_known_at`: when it is known how much is throttled from now on, if it ever is.
+    `signs`: of harm, since the change. `blind`: the pods could not be seen, so nothing is known of how they are.
+    `steady`: see `rightsizer.workload.WorkloadRef.steady`.
     """
 
     now: float = 0.0
     period_seconds: int = 0
     memory_peak_at: float | None = None
+    throttling_known_at: float | None = None
     signs: tuple[Sign, ...] = ()
     blind: bool = False
     steady: bool = True
@@ -76,6 +78,8 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
         return _verified(change, watch)
     # Whole minutes would be enough; whole seconds are what the record keeps.
     until = float(int(watch.now + watch.period_seconds))
+    if watch.throttling_known_at is not None and any(_lowers_cpu_limit(one) for one in change.fields()):
+        until = max(until, watch.throttling_known_at)
     lowered_memory = any(_lowers_memory(one) for one in change.fields())
     peak = watch.memory_peak_at if lowered_memory and watch.memory_peak_at is not None and watch.memory_peak_at > until else None
     return replace(
@@ -120,7 +124,8 @@ def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
         return replace(ended, outcome=Outcome.FAILED, message=progress.message or "the rollout failed")
     if progress.phase is RolloutPhase.COMPLETE:
         return watched_from_now(change, watch)
-    return replace(change, outcome=Outcome.IN_PROGRESS, message=progress.message or "the pods are being replaced")
+    words = "" if change.reverts else progress.message or "the pods are being replaced"
+    return replace(change, outcome=Outcome.IN_PROGRESS, message=words or change.message)
 
 
 def _after_success(change: Change, watch: Watch) -> Change:
@@ -158,6 +163,10 @@ def _words(change: Change, *, steady: bool) -> str:
 
 def _harm(change: Change, signs: Iterable[Sign]) -> Sign | None:
     return next((sign for sign in signs if blamed(change, sign)), None)
+
+
+def _lowers_cpu_limit(one: FieldChange) -> bool:
+    return one.path.resource == "cpu" and one.path.field == "limit" and one.direction is Direction.LOWER
 
 
 def _lowers_memory(one: FieldChange) -> bool:

@@ -50,14 +50,14 @@ def judge(facts: CheckFacts) -> Verdict:
 
     Every objection is kept, also those after nothing is left; the first is the reason that is told.
     """
-    remaining = coherent(facts.workload, facts.changes)
+    remaining = replace(facts, changes=coherent(facts.workload, facts.changes))
     objections: list[Objection] = []
     for check in CHAIN:
-        objection = check(replace(facts, changes=remaining))
+        objection = check(remaining)
         if objection is not None:
             objections.append(objection)
-            remaining = _without(facts, remaining, objection.paths)
-    return Verdict(remaining, tuple(objections))
+            remaining = replace(remaining, changes=_without(facts, remaining.changes, objection.paths))
+    return Verdict(remaining.changes, tuple(objections))
 
 
 def _without(facts: CheckFacts, changes: Iterable[FieldChange], paths: frozenset[FieldPath] | None) -> tuple[FieldChange, ...]:

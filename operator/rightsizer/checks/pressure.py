@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from rightsizer.checks.facts import Direction, FieldChange
+from rightsizer.methods.pace import NEAR_LIMIT
 from rightsizer.methods.recommendation import Clamp, ContainerRecommendation
 
 _URGENT = (Clamp.OOM_KILL, Clamp.NEAR_LIMIT)
@@ -18,7 +19,10 @@ def relieves(recommendations: Recommendations, change: FieldChange) -> bool:
     explained = None if found is None else found.explanation(change.path.resource)
     if explained is None or change.path.resource != "memory" or change.direction is not Direction.RAISE:
         return False
-    return explained.request_clamp in _URGENT or explained.limit_clamp in _URGENT
+    # Where the statistic alone asks for as much already, no clamp tells of it.
+    limit, newest = found.current.memory_limit if found is not None else None, explained.measurement.last_value
+    near_limit = limit is not None and newest is not None and newest >= limit * NEAR_LIMIT
+    return near_limit or explained.request_clamp in _URGENT or explained.limit_clamp in _URGENT
 
 
 def under_pressure(recommendations: Recommendations, changes: Iterable[FieldChange]) -> bool:

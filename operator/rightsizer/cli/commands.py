@@ -58,10 +58,11 @@ def run(kubeconfig: Path | None, **options: Any) -> None:
     RIGHTSIZER_HTTP_PORT, RIGHTSIZER_LOG_LEVEL.
     """
     from rightsizer import handlers
-    from rightsizer.cli.allocator import give_memory_back
+    from rightsizer.cli.allocator import collect_seldom, give_memory_back
     from rightsizer.settings import from_environment
 
     give_memory_back()
+    collect_seldom()
     settings = from_environment(os.environ, **prometheus_settings(options))
     handlers.run(settings, kubeconfig=None if kubeconfig is None else str(kubeconfig))
 

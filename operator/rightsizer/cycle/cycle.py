@@ -20,7 +20,7 @@ from rightsizer.cycle.case import Case, Proof, look, observed, of_this
 from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
 from rightsizer.cycle.proving import Proving, ProvingReport
-from rightsizer.cycle.queue import Queue, in_order
+from rightsizer.cycle.queue import Queue, in_order, may_begin
 from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.remembering import remembered
@@ -252,7 +252,11 @@ class Cycle:
             (case, standing, queue.objection(case.ruled, standing) if to_be_changed(standing) else None)
             for case, standing in in_order(places)
         ]
-        watching.list_pods(case.workload for case, standing, objection in asked if objection is None and to_be_changed(standing))
+        watching.list_pods(
+            case.workload
+            for case, standing, objection in asked
+            if to_be_changed(standing) and may_begin(objection) and case.ruled.profile.apply.strategy == IN_PLACE
+        )
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(

@@ -52,6 +52,17 @@ def throttling_span(span: Span, *, newest: int) -> Span | None:
     return Span(hour_before + SLOT_SECONDS, end) if end > hour_before else None
 
 
+def throttling_known_until(now: float) -> int:
+    """Up to which slot the throttling was read by now."""
+    return int(now - LATE_SECONDS - SLOT_SECONDS) // THROTTLING_SECONDS * THROTTLING_SECONDS
+
+
+def throttling_known_at(now: float) -> float:
+    """When the throttling is known of some slots that begin now."""
+    hour = (int(now) + 2 * SLOT_SECONDS) // THROTTLING_SECONDS + 1
+    return float(hour * THROTTLING_SECONDS + LATE_SECONDS + SLOT_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Usage of these namespaces, which are scraped alike, over this span.

@@ -37,21 +37,19 @@ class Queue:
             self._note_failure(ruled, standing)
 
     def objection(self, ruled: Ruled, standing: Standing) -> Objection | None:
-        """Why this one has to wait; where nothing speaks against it, it is counted as begun. Ask in the order of `in_order`."""
-        allowed = standing.verdict.allowed
-        if under_pressure(standing.recommendations, allowed):
-            # It is about to be killed, or was: nobody else's rollout is worth that.
-            return None
-        stopped = self._stopped(ruled.profile, allowed)
-        if stopped is not None:
+        """Why this one, or a part of it, has to wait; where anything is left, it is counted as begun. Ask in the order of `in_order`."""
+        allowed, restarting = standing.verdict.allowed, ruled.profile.apply.strategy in RESTARTING
+        # It is about to be killed, or was: nobody else's rollout is worth that.
+        urgent = under_pressure(standing.recommendations, allowed)
+        stopped = None if urgent else self._stopped(ruled.profile, allowed)
+        if stopped is not None and not left_by(stopped, allowed):
             return stopped
-        if ruled.profile.apply.strategy not in RESTARTING:
-            return None
-        full = self._full(ruled)
+        full = self._full(ruled) if restarting and not urgent else None
         if full is not None:
             return full
-        self._begin(ruled)
-        return None
+        if restarting:
+            self._begin(ruled)
+        return stopped
 
     def _begin(self, ruled: Ruled) -> None:
         self._of_profile[ruled.profile.uid] += 1
@@ -71,7 +69,7 @@ class Queue:
         if not which or self._now >= until or not lower:
             return None
         message = f"the change of {which} failed at {moment(at)}: profile {profile.name} lowers nothing before {moment(until)}"
-        return Objection(Reason.QUEUE_STOPPED, message)
+        return Objection(Reason.QUEUE_STOPPED, message, lower)
 
     def _full(self, ruled: Ruled) -> Objection | None:
         profile, namespace = ruled.profile, ruled.workload.ref.namespace
@@ -84,6 +82,16 @@ class Queue:
         else:
             return None
         return Objection(Reason.ANOTHER_ROLLOUT_RUNNING, message)
+
+
+def left_by(objection: Objection, allowed: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
+    """What may be changed all the same."""
+    return tuple(change for change in allowed if objection.paths is not None and change.path not in objection.paths)
+
+
+def may_begin(objection: Objection | None) -> bool:
+    """Whether the objection leaves anything to be changed, as far as can be told without the numbers."""
+    return objection is None or objection.paths is not None
 
 
 def in_order(places: Iterable[Place]) -> list[Place]:

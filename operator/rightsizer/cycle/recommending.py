@@ -21,8 +21,9 @@ Held = Callable[[ContainerKey], Mapping[ResourceName, float]]
 Remembered = Mapping[ContainerKey, Known]
 LearntOf = Callable[[ContainerKey], Mapping[ResourceName, Learnt] | None]
 
-CONTAINERS_AT_ONCE = 256
-"""How many histories are decoded at a time: 14 days of one take some 66 kB on their way, so this stays below 20 MB."""
+CONTAINERS_AT_ONCE = 128
+"""How many histories are decoded at a time: 14 days of one take some 66 kB on their way, and 200 kB where they are looked at for what fools
+recommendations, so this stays below 30 MB."""
 
 
 def recommend(
@@ -54,12 +55,13 @@ def recommend(
             found[one.workload.ref] = {}
             groups[one.profile.method, one.profile.window_seconds].extend(_facts(one, oom_floors, held, learnt))
     recognising = recognising or Recognising()
-    recognising.forget_all_but({fact.key for facts in groups.values() for fact in facts if fact.key.workload.namespace not in unread})
     for (method, window_seconds), facts in groups.items():
         for chunk in _chunks(facts):
             recommendations = _of_chunk(chunk, history, methods[method], recognising, known or {}, end=end, seconds=window_seconds)
             for fact, recommendation in zip(chunk, recommendations, strict=True):
                 found[fact.key.workload][recommendation.name] = recommendation
+    # What was recognised in a part of the past is not asked for again when the rest is there: it would stand for up to an hour.
+    recognising.forget_all_but({fact.key for facts in groups.values() for fact in facts if fact.key.workload.namespace not in unread})
     return dict(found)
 
 

@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 from rightsizer.change import Change, Outcome, Progress, made, observe, start, start_reversal, to_be_repeated, to_be_reverted
+from rightsizer.checks.differences import coherent
 from rightsizer.checks.facts import FieldChange, Objection, Reason, Verdict
 from rightsizer.cycle import telling
 from rightsizer.cycle.acting import act, refused
 from rightsizer.cycle.assignment import fallen_back
 from rightsizer.cycle.case import WAIT_AFTER_REFUSAL_SECONDS, Case, history_with, look, recorded_as
 from rightsizer.cycle.creating import Creating, at_creation
+from rightsizer.cycle.queue import left_by
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing, done, handed_on
@@ -87,7 +89,8 @@ class Settling:
             case = replace(case, confines=creating.confines(case.workload.ref))
             standing = look(case, standing.change)
         if objection is not None:
-            standing = replace(standing, verdict=Verdict((), (objection, *standing.verdict.objections)))
+            allowed = coherent(case.workload, left_by(objection, standing.verdict.allowed))
+            standing = replace(standing, verdict=Verdict(allowed, (objection, *standing.verdict.objections)))
         settled = _settled(case, standing, changed_now=False, failed=False)
         try:
             intent = self._intent(case, standing, watching)

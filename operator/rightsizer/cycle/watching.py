@@ -15,6 +15,7 @@ import numpy as np
 
 from rightsizer.change import IN_FORCE, Change, Outcome, Progress, Sign, SignKind, Watch, by_rollout, restless, signs_of
 from rightsizer.cycle.assignment import Ruled
+from rightsizer.cycle.questions import throttling_known_at, throttling_known_until
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.errors import ClusterError
 from rightsizer.history import SLOT_SECONDS, History
@@ -92,6 +93,7 @@ class Watching:
             now=self._now,
             period_seconds=verify.period_seconds,
             memory_peak_at=self._memory_peak_at(change, ruled.workload.ref) if change.in_hand else None,
+            throttling_known_at=throttling_known_at(self._now) if self._history.has_throttling else None,
             signs=tuple(self._signs(ruled, change, max_throttled=verify.max_throttled)),
             steady=ruled.workload.ref.steady,
             blind=change.outcome is not Outcome.SUCCEEDED and self.pods(ruled.workload.ref) is None,
@@ -136,10 +138,12 @@ class Watching:
                 yield from self._throttled(key, change, max_throttled=max_throttled)
 
     def _throttled(self, key: ContainerKey, change: Change, *, max_throttled: float) -> Iterator[Sign]:
-        seconds = (self._end - int(change.time)) // SLOT_SECONDS * SLOT_SECONDS
+        # Slots without throttling have no value, nor have those that were not read yet: only whole hours are known.
+        end = throttling_known_until(self._now)
+        seconds = (end - int(change.time)) // SLOT_SECONDS * SLOT_SECONDS
         if seconds < SLOT_SECONDS or not self._history.has_throttling:
             return
-        throttled = self._history.window([key], end=self._end, seconds=seconds, throttled=True).throttled
+        throttled = self._history.window([key], end=end, seconds=seconds, throttled=True).throttled
         share = 0.0 if throttled is None else float(np.nan_to_num(throttled).mean())
         if share > max_throttled:
             message = f"container {key.container} was throttled in {format_percentage(share)} of its CPU periods since"

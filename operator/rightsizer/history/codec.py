@@ -29,7 +29,8 @@ UsageCodes = NDArray[np.uint16]
 PodCodes = NDArray[np.uint8]
 ShareCodes = NDArray[np.uint8]
 
-_PORTION = 1 << 18
+_PORTION = 16_000
+"""Copies of so many values, of eight bytes each, are below the 128 kB from which on the C library asks the kernel for new pages."""
 
 _LEAST_EXPONENT = -10
 _FLOAT32_MANTISSA_BITS = 23

@@ -20,10 +20,13 @@ from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.presence import NOTICEABLY_THROTTLED
 from rightsizer.methods.recommendation import Clamp, ContainerFacts, ContainerRecommendation, Explanation, Learnt, Measurement
 from rightsizer.methods.sizing import STEPS, Inputs, Sized, buffers, leak_hold, limits, requests, unthrottled, with_buffer
-from rightsizer.methods.statistics import ROWS_AT_ONCE, Numbers, extent, peak, runs, share_above
+from rightsizer.methods.statistics import Numbers, extent, peak, runs, share_above
 from rightsizer.methods.wishes import Wishes, learnt_of, wishes_of
 from rightsizer.profile import LEARNED, ContainerRule, LimitPolicy, ResourceRule
 from rightsizer.workload import RESOURCES, ResourceName, Sizes
+
+ROWS_AT_ONCE = 512
+"""What is made of two weeks of so many containers on the way takes some MB; of 10,000 at once it would be more than all else together."""
 
 _SHOWN_STEPS = 10
 """Measured values are rounded to a tenth of a step (0.1m, 0.1Mi) before they are used: what is shown is what is calculated with."""
@@ -137,6 +140,9 @@ class _Seen:
     given: Given | None = None
 
     def of(self, rows: Sequence[int]) -> _Seen:
+        """These rows, in ascending order."""
+        if len(rows) == len(self.values):
+            return self
         given = None if self.given is None else Given(self.given.told, {self.resource: self.given.levels[self.resource][rows]})
         return replace(
             self,
@@ -159,9 +165,13 @@ class _Seen:
         """
         if self.unthrottled is None:
             return None
-        if self.given is None:
-            return self._levels_of(self.unthrottled, rule)
-        return np.where(np.isnan(self.unthrottled).all(axis=1), np.nan, self.given.levels[self.resource])
+        rows = np.flatnonzero(~np.isnan(self.unthrottled).all(axis=1))
+        levels = np.full(len(self.unthrottled), np.nan)
+        if self.given is not None:
+            levels[rows] = self.given.levels[self.resource][rows]
+        elif len(rows):
+            levels[rows] = self._levels_of(self.unthrottled[rows], rule)
+        return levels
 
     def _levels_of(self, values: Values, rule: ResourceRule) -> Numbers:
         newest = np.array([self.span.slots - 1])

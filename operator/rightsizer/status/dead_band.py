@@ -184,11 +184,9 @@ def _throttled_alike(old: str | None, share: float) -> bool:
 
 
 def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:
-    wanted = recommendation.wanted
-    for resource, sizes in _standing_sizes(entry, recommendation, minimum_change=minimum_change).items():
-        wanted = wanted.with_value(resource, "request", sizes.request(resource))
-        wanted = wanted.with_value(resource, "limit", sizes.limit(resource))
-    return replace(recommendation, wanted=wanted)
+    stand = _standing_sizes(entry, recommendation, minimum_change=minimum_change)
+    values = {f"{resource}_{field}": sizes.get(resource, field) for resource, sizes in stand.items() for field in ("request", "limit")}
+    return replace(recommendation, wanted=replace(recommendation.wanted, **values)) if values else recommendation
 
 
 def _near(sizes: Sizes, explanation: Explanation, dead_band: float) -> bool:

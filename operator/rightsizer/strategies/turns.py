@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rightsizer.change import Progress
+from rightsizer.change import BEING_RESIZED, NOT_READY_SECONDS, Progress
 from rightsizer.errors import ResizeReason
-from rightsizer.pod import Pod, ResizeState
+from rightsizer.pod import RUNNING, Pod, ResizeState
 from rightsizer.strategies.in_place import asks_for, resizable, sized
 from rightsizer.workload import RESOURCES, RolloutPhase, SizeField, Sizes
 
@@ -52,6 +52,7 @@ def next_turn(
     """
     pods = sorted((pod for pod in pods if not pod.deleting and pod.phase not in _ENDED), key=lambda pod: pod.name)
     given_up: dict[Pod, str] = {}
+    passed_over: list[str] = []
     waiting: list[str] = []
     candidates: list[Pod] = []
     done = 0
@@ -65,7 +66,9 @@ def next_turn(
             if not why:
                 candidates.append(pod)
                 continue
-        if hopeless:
+        if why and _long_unready(pod, now=now):
+            passed_over.append(why)
+        elif hopeless:
             given_up[pod] = why
         elif why:
             waiting.append(why)
@@ -76,8 +79,8 @@ def next_turn(
         candidates.clear()
         given_up.clear()
     # Those that are given up now are told as such first, and count from the next turn on.
-    reasons = list(left.values()) if pods else []
-    progress = _progress(done, len(pods), reasons, [*waiting, *given_up.values(), *(f"pod {pod.name} is next" for pod in candidates)])
+    reasons = [*left.values(), *passed_over] if pods else []
+    progress = _progress(done, len(pods), reasons, [*waiting, *given_up.values(), *(BEING_RESIZED for _ in candidates)])
     return Turn(progress, None if waiting or not candidates else candidates[0], given_up)
 
 
@@ -95,6 +98,9 @@ def _asked(pod: Pod, *, asked_at: AskedAt, now: float) -> tuple[str, bool]:
         return f"the resize of pod {pod.name} is Deferred{told}", now - since >= DEFERRED_SECONDS
     if pod.phase != "Running":
         return "", False
+    if state is not ResizeState.ERROR and now - asked_at(pod) < TAKEN_SECONDS:
+        # No words for what goes on as it should: each would be a write.
+        return BEING_RESIZED, False
     return f"the resize of pod {pod.name} is {state}{told}", now - asked_at(pod) >= TAKEN_SECONDS
 
 
@@ -106,6 +112,11 @@ def _not_asked(pod: Pod, wanted: Mapping[str, Sizes], memory_peaks: Mapping[str,
     if refusal is None:
         return "", False
     return refusal.message, refusal.reason not in _PASSING
+
+
+def _long_unready(pod: Pod, *, now: float) -> bool:
+    """Whether it is not waited for any more. Where the change is to blame for it, that is told by the signs of harm."""
+    return pod.phase == RUNNING and pod.unready_since is not None and now - pod.unready_since >= NOT_READY_SECONDS
 
 
 def _gives_more(pod: Pod, wanted: Mapping[str, Sizes]) -> bool:
@@ -122,7 +133,8 @@ def _gives_more(pod: Pod, wanted: Mapping[str, Sizes]) -> bool:
 def _progress(done: int, count: int, reasons: Sequence[str], waiting: Sequence[str]) -> Progress:
     so_far = f"{done} of {count} pods are resized"
     if waiting:
-        return Progress(RolloutPhase.IN_PROGRESS, f"{so_far}; {waiting[0]}")
+        # Not how many: the record is written when it changes.
+        return Progress(RolloutPhase.IN_PROGRESS, waiting[0])
     if reasons and not done:
         return Progress(RolloutPhase.FAILED, f"no pod could be resized: {reasons[0]}")
     return Progress(RolloutPhase.COMPLETE, f"{so_far}; {'; '.join(reasons)}" if reasons else "")

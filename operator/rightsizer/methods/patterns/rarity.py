@@ -42,19 +42,40 @@ class RarePeaks:
 
 
 def rare_peaks(values: Values, *, told: Truth, least: float) -> RarePeaks:
-    """The rare peaks of values (rows, slots); one below `least` is not worth a word. `told`: rows of which it is told already."""
+    """The rare peaks of values (rows, slots); one below `least` is not worth a word. `told`: rows of which it is told already.
+
+    Those are told on by either bar: above the lower one there may be so many days that it would not be rare, which is no reason to take
+    back what is rare above the higher one.
+    """
     values = whole(values, DAY_SLOTS)
     hourly = peaks(values, HOUR_SLOTS)
     usual = percentile(hourly, USUAL)
     highest = np.fmax.reduce(hourly, axis=1, initial=np.nan).astype(np.float64)
-    above = usual * np.where(told, ABOVE_TOLD, ABOVE)
-    some = np.flatnonzero((highest > above) & (highest >= least))
-    on_day = np.zeros((len(values), values.shape[1] // DAY_SLOTS), dtype=np.bool_)
-    on_day[some] = (blocks(values[some], DAY_SLOTS) > above[some, np.newaxis, np.newaxis]).sum(axis=2) >= LEAST_SLOTS
     seen = (~np.isnan(blocks(hourly, DAY_SLOTS // HOUR_SLOTS))).any(axis=2).sum(axis=1).astype(np.float64)
-    days = on_day.sum(axis=1).astype(np.float64)
-    rare = days <= seen * np.where(told, OF_THE_DAYS_TOLD, OF_THE_DAYS)
-    return RarePeaks((days > 0) & rare & (seen >= LEAST_DAYS), days, seen, highest, usual, _apart(on_day))
+    most = np.where(seen >= LEAST_DAYS, seen * np.where(told, OF_THE_DAYS_TOLD, OF_THE_DAYS), 0.0)
+    large = highest >= least
+    on_day = _days_above(values, usual * ABOVE, (highest > usual * ABOVE) & large)
+    found = _rare(on_day, most)
+    lower = told & ~found & large
+    if lower.any():
+        on_lower = _days_above(values, usual * ABOVE_TOLD, lower)
+        found |= (rare := _rare(on_lower, most))
+        on_day[rare] = on_lower[rare]
+    return RarePeaks(found, on_day.sum(axis=1).astype(np.float64), seen, highest, usual, _apart(on_day))
+
+
+def _days_above(values: Values, above: Numbers, where: Truth) -> Truth:
+    """The days (rows, days) with a peak above the bar of its row, in some of the rows."""
+    rows = np.flatnonzero(where)
+    on_day = np.zeros((len(values), values.shape[1] // DAY_SLOTS), dtype=np.bool_)
+    on_day[rows] = (blocks(values[rows], DAY_SLOTS) > above[rows, np.newaxis, np.newaxis]).sum(axis=2) >= LEAST_SLOTS
+    return on_day
+
+
+def _rare(on_day: Truth, most: Numbers) -> Truth:
+    days = on_day.sum(axis=1)
+    rare: Truth = (days > 0) & (days <= most)
+    return rare
 
 
 def _apart(on_day: Truth) -> Numbers:

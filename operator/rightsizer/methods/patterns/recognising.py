@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rightsizer.history import SLOT_SECONDS, Span, UsageWindow, Values
 from rightsizer.methods.finding import NOTHING_RECOGNISED, Finding, FindingType, Known, Recognised
+from rightsizer.methods.levels import HOUR_SLOTS
 from rightsizer.methods.pace import Truth
 from rightsizer.methods.patterns.climb import climbs
 from rightsizer.methods.patterns.presence import IDLE_MILLICORES, hot_replicas, idle, short_history, throttled_often
@@ -70,8 +71,8 @@ def recognise(usage: UsageWindow, rows: Rows, known: Sequence[Known]) -> list[Re
     memory_splits, cpu_splits = _shifts(found, "memory", usage, known), _shifts(found, "cpu", usage, known)
     splits = [_splits(cpu=cpu_splits.get(row), memory=memory_splits.get(row)) for row in range(len(known))]
     counting = since_releases(usage, splits)
-    _rare_peaks(found, "memory", counting.memory)
-    _rare_peaks(found, "cpu", counting.cpu)
+    _rare_peaks(found, "memory", _by_clock(counting.memory, usage.span))
+    _rare_peaks(found, "cpu", _by_clock(counting.cpu, usage.span))
     _of_pods(found, usage)
     _of_little(found, usage.cpu, usage.memory)
     return [
@@ -164,6 +165,16 @@ def _shift_message(resource: ResourceName, seen: Shifts, row: int, span: Span, s
     if split is not None:
         return f"since {split.release} {means}: only usage since then counts"
     return f"since about {_moment(span.start + (seen.column[row] - 1) * SLOT_SECONDS)} {means}: as after a release, but none was seen"
+
+
+def _by_clock(values: Values, span: Span) -> Values:
+    """The values up to the end of the hour in which they end, by the clock, so that a block of twelve slots is such an hour.
+
+    Much is started at the full hour: in hours that begin at another time it would be in one more of them, and peaks would be rare or not
+    by when they were looked for.
+    """
+    missing = -(span.end // SLOT_SECONDS) % HOUR_SLOTS
+    return np.concatenate([values[:, missing:], np.full((len(values), missing), np.nan, dtype=values.dtype)], axis=1) if missing else values
 
 
 def _rare_peaks(found: _Found, resource: ResourceName, values: Values) -> None:
