@@ -99,7 +99,10 @@ def _take_back(bed: Testbed, screen: Screen) -> None:
     with screen.step(f"a container of {ROLLED} is killed for memory, and killed again: {pod}"):
         bed.oom_kill(LIVE, pod, "app", times=2)
         _wait(bed, lambda: bool(_change(bed, ROLLED).get("reverts")) and _change(bed, ROLLED).get("outcome") == "Succeeded", "the reversal")
-    screen.say(f"The memory of {ROLLED} had been lowered, so the kill is held against that, and the values of before are put back:")
+    screen.say(
+        f"The memory of {ROLLED} had been lowered, so the kill is held against that. Its pods are looked at when they are not all there,",
+        "and at the end of the watch, a minute here; then the values of before are put back:",
+    )
 
 
 def _wait(bed: Testbed, done: Callable[[], bool], what: str) -> None:

@@ -132,7 +132,7 @@ class TestSigns:
             ({}, []),
             ({"oom_killed_at": NOW + 5, "ended_at": NOW + 5, "waiting": "CrashLoopBackOff"}, [SignKind.OOM_KILL]),
             ({"oom_killed_at": NOW - 1, "ended_at": NOW - 1}, []),
-            ({"ended_at": NOW + 5}, [SignKind.RESTART]),
+            ({"ended_at": NOW + 5, "restarts": 1}, [SignKind.RESTART]),
             ({"ended_at": NOW - 1, "waiting": "CrashLoopBackOff"}, []),
             ({"ended_at": NOW + 5, "waiting": "CrashLoopBackOff"}, [SignKind.CRASH_LOOP]),
             ({"waiting": "ContainerCreating"}, []),
@@ -154,6 +154,11 @@ class TestSigns:
         assert signs_of([pod(crashing)], since=NOW, now=NOW, restless=["app"]) == ()
         killed = replace(crashing, oom_killed_at=NOW + 5)
         assert [sign.kind for sign in signs_of([pod(killed)], since=NOW, now=NOW, restless=["app"])] == [SignKind.OOM_KILL]
+
+    @pytest.mark.parametrize(("created", "restarts", "seen"), [(NOW - 10, 1, True), (NOW, 1, False), (NOW, 2, True)])
+    def test_one_restart_of_a_new_pod_tells_nothing(self, created: float, restarts: int, seen: bool) -> None:
+        restarted = replace(pod(PodContainer("app", GI, restarts=restarts, ended_at=NOW + 5)), created_at=created)
+        assert bool(signs_of([restarted], since=NOW, now=NOW + 60)) == seen
 
     def test_what_restarts_anyway(self) -> None:
         pods = [

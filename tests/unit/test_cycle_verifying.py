@@ -25,7 +25,7 @@ def crashes(world: MovingWorld) -> None:
 
 
 def restarts(world: MovingWorld) -> None:
-    world.suffer(ended_at=world.clock.time, restarts=1)
+    world.suffer(ended_at=world.clock.time, restarts=2)
 
 
 def unready(world: MovingWorld) -> None:
@@ -81,7 +81,7 @@ class TestHarm:
         world.minutes(1)
         be_throttled(world, share)
         world.minutes(70)
-        assert world.changes() == [(strategy, "Verifying", False)]
+        assert world.changes() == [(strategy, "Succeeded", False)]
         world.minutes(20)
         assert world.changes()[0] == (strategy, "Succeeded", taken_back)
         assert world.last_change().get("reverts", "").startswith("container app was throttled in 59.8% of its" if taken_back else "")

@@ -55,7 +55,6 @@ SURROUNDINGS_GRANTS: set[Grant] = {
     ("", "limitranges", "list"),
     ("", "resourcequotas", "list"),
     ("", "nodes", "list"),
-    ("policy", "poddisruptionbudgets", "list"),
     ("autoscaling.k8s.io", "verticalpodautoscalers", "list"),
     ("apps", "deployments", "get"),
 }
@@ -68,6 +67,7 @@ ON_CREATE_GRANTS: set[Grant] = SURROUNDINGS_GRANTS | {
     ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "get"),
 }
 APPLY_GRANTS: set[Grant] = SURROUNDINGS_GRANTS | {
+    ("policy", "poddisruptionbudgets", "list"),
     ("apps", "deployments", "patch"),
     ("apps", "statefulsets", "patch"),
     ("apps", "daemonsets", "patch"),

@@ -51,7 +51,8 @@ class Change:
 
     `last_lowered` is when this workload was last lowered (this change included), carried from change to change for the cool-down;
     `lowered_before`: by changes before this one.
-    `watched_until`: when it counts as verified; `memory_watched_until`: until when an OOM kill is still held against it. `reverts`: the
+    `watched_until`: when it counts as verified; `memory_watched_until`, `cpu_watched_until`: until when an OOM kill, and throttling, which
+    is read by whole hours, is still held against it. `reverts`: the
     trouble for which it takes another change back; empty where it is none of these. `failures`: how many changes in a row were taken back,
     this one included. `undone_by`: the field manager that put the former values back, if that is known. `restless`: containers that
     restarted before it already. `left`: pods that could not be resized in place, and why.
@@ -67,11 +68,18 @@ class Change:
     lowered_before: float | None = None
     watched_until: float | None = None
     memory_watched_until: float | None = None
+    cpu_watched_until: float | None = None
     reverts: str = ""
     failures: int = 0
     undone_by: str = ""
     restless: tuple[str, ...] = ()
     left: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def still_watched(self) -> bool:
+        """Whether something is still held against it, or may be."""
+        later = self.memory_watched_until is not None or self.cpu_watched_until is not None
+        return not self.outcome.ended or (self.outcome is Outcome.SUCCEEDED and later)
 
     @property
     def in_hand(self) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
 from rightsizer.checks.facts import Direction, FieldChange
 from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.workload import FieldPath, RolloutPhase, Workload
+
+UNWATCHED: Mapping[str, Any] = {"memory_watched_until": None, "cpu_watched_until": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def observe(change: Change, workload: Workload, progress: Progress, watch: Watch
         VERIFYING     as applied    well           SUCCEEDED once it was watched long enough
         SUCCEEDED     former        any            UNDONE
         SUCCEEDED     as applied    OOM kill       FAILED until the memory was seen at its peak
+        SUCCEEDED     as applied    throttled      FAILED until the throttling of its first hour was read
 
     Other changes that ended are returned as they are. A change that takes another one back is not watched.
     """
@@ -78,8 +82,7 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
         return _verified(change, watch)
     # Whole minutes would be enough; whole seconds are what the record keeps.
     until = float(int(watch.now + watch.period_seconds))
-    if watch.throttling_known_at is not None and any(_lowers_cpu_limit(one) for one in change.fields()):
-        until = max(until, watch.throttling_known_at)
+    lowered_cpu = any(_lowers_cpu_limit(one) for one in change.fields())
     lowered_memory = any(_lowers_memory(one) for one in change.fields())
     peak = watch.memory_peak_at if lowered_memory and watch.memory_peak_at is not None and watch.memory_peak_at > until else None
     return replace(
@@ -88,6 +91,7 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
         message=f"{_where(change, watch)}; watched until {_moment(until)}",
         watched_until=until,
         memory_watched_until=peak,
+        cpu_watched_until=watch.throttling_known_at if lowered_cpu else None,
     )
 
 
@@ -105,7 +109,7 @@ def dropped(change: Change, workload: Workload) -> Change:
         outcome=Outcome.SUPERSEDED,
         message=message,
         watched_until=None,
-        memory_watched_until=None,
+        **UNWATCHED,
     )
 
 
@@ -114,7 +118,7 @@ def cut_short(change: Change) -> Change:
     if change.outcome is not Outcome.VERIFYING:
         return change
     message = f"{_words(change, steady=True)}; the next change came before its watch ended"
-    return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, memory_watched_until=None)
+    return replace(change, outcome=Outcome.SUCCEEDED, message=message, watched_until=None, **UNWATCHED)
 
 
 def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
@@ -129,20 +133,29 @@ def _by_progress(change: Change, progress: Progress, watch: Watch) -> Change:
 
 
 def _after_success(change: Change, watch: Watch) -> Change:
-    until = change.memory_watched_until
-    if until is None or change.reverts:
+    if change.reverts or not change.still_watched:
         return change
-    harm = _harm(change, (sign for sign in watch.signs if sign.kind is SignKind.OOM_KILL and sign.at <= until))
+    oom_until, throttled_until = change.memory_watched_until or 0.0, change.cpu_watched_until or 0.0
+    harm = _harm(
+        change,
+        (
+            sign
+            for sign in watch.signs
+            if (sign.kind is SignKind.OOM_KILL and sign.at <= oom_until) or (sign.kind is SignKind.THROTTLED and throttled_until)
+        ),
+    )
     if harm is not None:
-        return replace(change, outcome=Outcome.FAILED, message=harm.message, memory_watched_until=None)
-    return replace(change, memory_watched_until=None, failures=0) if watch.now > until else change
+        return replace(change, outcome=Outcome.FAILED, message=harm.message, **UNWATCHED)
+    if watch.now <= max(oom_until, throttled_until):
+        return change
+    return replace(change, failures=0, **UNWATCHED)
 
 
 def _verified(change: Change, watch: Watch) -> Change:
     # What only gave more proves nothing about what failed, and what is still watched nothing at all.
-    unproved = change.reverts or change.memory_watched_until is not None or not _lowers(change)
-    failures = change.failures if unproved else 0
-    return replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None, failures=failures)
+    ended = replace(change, outcome=Outcome.SUCCEEDED, message=_where(change, watch), watched_until=None)
+    unproved = change.reverts or ended.still_watched or not _lowers(change)
+    return ended if unproved else replace(ended, failures=0)
 
 
 def _lowers(change: Change) -> bool:

@@ -18,6 +18,9 @@ from rightsizer.workload import FieldPath
 NOT_READY_SECONDS = 600
 """So long may a pod take to get ready: the default deadline of a Deployment, held for kinds without one as well."""
 
+SEVERAL_RESTARTS = 2
+"""So often has a container of a new pod to restart: how often those of the pods before it did is not known, and once may have any cause."""
+
 RESTLESS_SECONDS = 86_400
 """A container that restarted within this time before a change is not watched for restarts after it."""
 
@@ -43,7 +46,10 @@ class Sign:
 
 
 def signs_of(pods: Iterable[Pod], *, since: float, now: float, restless: Iterable[str] = ()) -> tuple[Sign, ...]:
-    """What these pods suffered since a time. `restless`: containers whose restarts tell nothing."""
+    """What these pods suffered since a time. `restless`: containers whose restarts tell nothing.
+
+    In a pod from before that time one restart tells something; in one that was created since, several.
+    """
     quiet = frozenset(restless)
     return tuple(sign for pod in pods for sign in _of_pod(pod, since=since, now=now, restless=quiet))
 
@@ -96,9 +102,13 @@ def _of_container(pod: Pod, container: PodContainer, *, since: float, restless: 
         return
     if container.waiting == CRASH_LOOP and container.ended_at is not None and container.ended_at >= since:
         yield Sign(SignKind.CRASH_LOOP, container.name, f"container {container.name} of pod {pod.name} crashes again and again")
-    elif container.ended_at is not None and container.ended_at >= since:
+    elif container.ended_at is not None and container.ended_at >= since and container.restarts >= _least_restarts(pod, since):
         message = f"container {container.name} of pod {pod.name} restarted"
         yield Sign(SignKind.RESTART, container.name, message, container.ended_at)
+
+
+def _least_restarts(pod: Pod, since: float) -> int:
+    return 1 if pod.created_at < since else SEVERAL_RESTARTS
 
 
 def raised_paths(change: Change) -> frozenset[FieldPath]:

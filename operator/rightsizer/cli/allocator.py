@@ -1,7 +1,7 @@
-"""Has the C library give freed memory back, and Python look for garbage seldom. The operator reads answers of many megabytes, in several threads, for as long as it runs.
+"""Has freed memory given back, and garbage looked for seldom. The operator reads answers of many megabytes, for as long as it runs.
 
 The allocator of glibc keeps what was freed in each of its arenas, and treats ever larger blocks as small ones: at 10,000 containers the
-process held twice the memory that it used. Knows nothing of what the memory is used for; elsewhere than on glibc it does nothing.
+process held twice the memory that it used. Knows nothing of what the memory is used for; elsewhere than on glibc, nothing is given back.
 """
 
 from __future__ import annotations

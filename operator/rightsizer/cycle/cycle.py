@@ -252,7 +252,11 @@ class Cycle:
             (case, standing, queue.objection(case.ruled, standing) if to_be_changed(standing) else None)
             for case, standing in in_order(places)
         ]
-        watching.list_pods(case.workload for case, standing, objection in asked if to_be_changed(standing) and may_begin(objection))
+        watching.list_pods(
+            case.workload
+            for case, standing, objection in asked
+            if to_be_changed(standing) and may_begin(objection) and case.ruled.profile.apply.strategy == IN_PLACE
+        )
         with Writing(at_once=self._writes_at_once) as writing:
             settled = [
                 self._settling.settle(
@@ -277,10 +281,18 @@ class Cycle:
         changed = [
             ruled.workload
             for ref, ruled in _active(seen)
-            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None and _pods_matter(change, ruled.workload, now)
+            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None
+            and (_pods_matter(change, ruled.workload, now) or self._killed_since(change, ref))
         ]
         watching.list_pods(changed)
         return watching
+
+    def _killed_since(self, change: Change, ref: WorkloadRef) -> bool:
+        """Whether the usage source tells of a kill that may have come after the change: the pods know better when it was."""
+        if change.outcome.ended:
+            return False
+        kills = (self._measuring.newest_kill(ContainerKey(ref, name)) for name in change.applied)
+        return any(at is not None and at >= change.time for at in kills)
 
     def _case(
         self, ruled: Ruled, seen: _Seen, measured: MeasuringReport, recommendations: Recommendations, watching: Watching, now: float
@@ -360,7 +372,7 @@ def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
 
 def _looked_at(change: Change) -> bool:
     """Whether what the pods do can still matter to it."""
-    return not change.outcome.ended or (change.outcome is Outcome.SUCCEEDED and change.memory_watched_until is not None)
+    return change.still_watched
 
 
 def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:

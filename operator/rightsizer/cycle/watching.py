@@ -134,7 +134,7 @@ class Watching:
             # It is told by the end of its slot, which may have begun before the change.
             if killed is not None and killed - SLOT_SECONDS >= change.time:
                 yield Sign(SignKind.OOM_KILL, name, f"container {name} was killed for memory", killed)
-            if change.outcome is Outcome.VERIFYING:
+            if change.outcome is Outcome.VERIFYING or change.cpu_watched_until is not None:
                 yield from self._throttled(key, change, max_throttled=max_throttled)
 
     def _throttled(self, key: ContainerKey, change: Change, *, max_throttled: float) -> Iterator[Sign]:

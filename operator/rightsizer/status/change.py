@@ -15,6 +15,7 @@ _TIMES = {
     "lowered_before": "loweredBefore",
     "watched_until": "watchedUntil",
     "memory_watched_until": "memoryWatchedUntil",
+    "cpu_watched_until": "cpuWatchedUntil",
 }
 _WORDS = {"reverts": "reverts", "undone_by": "undoneBy"}
 
