@@ -396,7 +396,9 @@ class FakeCluster(Faults):
         if there is not None and there.uid == workload.uid:
             # One whose owner is gone would be collected as garbage.
             stored = self.stored_recommendations.setdefault(recorded.workload, _Stored(recorded, workload.uid))
-            stored.recorded, stored.owner_uid = _copied(recorded), workload.uid
+            # The annotation is of others, so it stays.
+            stored.recorded = replace(_copied(recorded), revert_asked=stored.recorded.revert_asked)
+            stored.owner_uid = workload.uid
             stored.status_history.append(stored.recorded.status)
         self.raise_fault("write_recommendation", namespace, after=True)
 

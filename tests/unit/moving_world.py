@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rightsizer.pod import Pod, PodContainer
+from rightsizer.status.times import unix_seconds
 from rightsizer.workload import RolloutPhase, Sizes, WorkloadRef
 from tests.unit.builders import WIDE
 from tests.unit.world import World
@@ -105,3 +106,9 @@ def killed(world: MovingWorld) -> None:
 
 def never_ready(world: MovingWorld) -> None:
     world.cluster.fail_rollout(WEB, "ProgressDeadlineExceeded")
+
+
+def asked_back(world: MovingWorld) -> None:
+    """A person wants the newest change taken back."""
+    stored = world.cluster.stored_recommendations[WEB]
+    stored.recorded = replace(stored.recorded, revert_asked=unix_seconds(world.last_change()["time"]))

@@ -14,7 +14,7 @@ import pytest
 from tests.fake_kubelet import Kubelet
 from tests.fakes import WRITES
 from tests.unit.builders import WIDE, WORKED
-from tests.unit.moving_world import End, MovingWorld, end_of, killed, never_ready
+from tests.unit.moving_world import End, MovingWorld, asked_back, end_of, killed, never_ready
 
 MINUTES = 14
 CHANGING = (*WRITES, "emit")
@@ -48,10 +48,16 @@ def taken_back(strategy: str) -> tuple[tuple[str, str, bool], ...]:
     return ((strategy, "Succeeded", True), (strategy, "Failed", False))
 
 
+def asked_for(strategy: str, outcome: str = "Succeeded") -> tuple[tuple[str, str, bool], ...]:
+    return ((strategy, "Succeeded", True), (strategy, outcome, False))
+
+
 STORIES = {
     "rollout": Story({}, changes=succeeded("Rollout")),
     "rollout-killed-for-memory": Story({}, killed, changes=taken_back("Rollout"), sizes=WIDE),
     "rollout-never-ready": Story({}, never_ready, changes=taken_back("Rollout"), sizes=WIDE),
+    "rollout-asked-back": Story({}, asked_back, changes=asked_for("Rollout"), sizes=WIDE),
+    "in-place-asked-back": Story({"strategy": "InPlace"}, asked_back, changes=asked_for("InPlace", "Superseded"), sizes=WIDE),
     "in-place": Story({"strategy": "InPlace"}, changes=succeeded("InPlace")),
     "in-place-killed-for-memory": Story({"strategy": "InPlace"}, killed, changes=taken_back("InPlace"), sizes=WIDE),
     "in-place-infeasible": Story({"strategy": "InPlace"}, kubelet=Kubelet.FINDS_INFEASIBLE, changes=taken_back("InPlace"), sizes=WIDE),

@@ -114,7 +114,9 @@ def dropped(change: Change, workload: Workload) -> Change:
 
 
 def cut_short(change: Change) -> Change:
-    """The change as it is remembered where the next one came while it was being watched."""
+    """The change as it is remembered where the next one came while it was being watched, or was asked to take it back before that."""
+    if change.outcome is Outcome.IN_PROGRESS:
+        return replace(change, outcome=Outcome.SUPERSEDED, message="taken back before all pods had it")
     if change.outcome is not Outcome.VERIFYING:
         return change
     message = f"{_words(change, steady=True)}; the next change came before its watch ended"
