@@ -77,7 +77,7 @@ def requests_for_changes(events: Iterable[Manifest], references: Sequence[str]) 
 def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
     """How many workloads are in a rollout of their template, by namespace."""
     found: Counter[str] = Counter()
-    for item in stage.bed.kubectl.items("deployments", selector=f"app in ({','.join(_due_names(cluster))})"):
+    for item in stage.bed.kubectl.items("deployments", namespace="", selector=f"app in ({','.join(_due_names(cluster))})"):
         if item["metadata"]["generation"] > 1 and not _complete(item):
             found[item["metadata"]["namespace"]] += 1
     return found
@@ -85,13 +85,13 @@ def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
 
 def workloads(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
     places = set(cluster.namespaces)
-    items = stage.bed.kubectl.items("deployments")
+    items = stage.bed.kubectl.items("deployments", namespace="")
     return {reference(item, "Deployment"): item for item in items if item["metadata"]["namespace"] in places}
 
 
 def recommendations(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
     """The status of each recommendation, by workload."""
-    items = stage.bed.kubectl.items("resourcerecommendations")
+    items = stage.bed.kubectl.items("resourcerecommendations", namespace="")
     return {f"{item['metadata']['namespace']}/Deployment/{item['spec']['workloadRef']['name']}": item.get("status", {}) for item in items}
 
 
@@ -99,7 +99,7 @@ def pod_sizes(stage: Stage, cluster: ChaosCluster) -> dict[str, Any]:
     """What new pods get, by workload."""
     return {
         f"{item['metadata']['namespace']}/{name}": entry["containers"]["app"]
-        for item in stage.bed.kubectl.items("podsizes")
+        for item in stage.bed.kubectl.items("podsizes", namespace="")
         for name, entry in item["spec"]["workloads"].items()
     }
 
@@ -107,7 +107,7 @@ def pod_sizes(stage: Stage, cluster: ChaosCluster) -> dict[str, Any]:
 def pods_of(stage: Stage, cluster: ChaosCluster) -> dict[str, list[Any]]:
     """The resources of each running pod of the due workloads, by workload."""
     found: dict[str, list[Any]] = {}
-    for item in stage.bed.kubectl.items("pods", selector=f"app in ({','.join(_due_names(cluster))})"):
+    for item in stage.bed.kubectl.items("pods", namespace="", selector=f"app in ({','.join(_due_names(cluster))})"):
         if "deletionTimestamp" not in item["metadata"]:
             name = f"{item['metadata']['namespace']}/Deployment/{item['metadata']['labels']['app']}"
             found.setdefault(name, []).append(item["spec"]["containers"][0]["resources"])
