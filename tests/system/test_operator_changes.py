@@ -112,7 +112,7 @@ def wait_taken_back(stage: Stage, name: str) -> Manifest:
 
 def rightsizer(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("rightsizer")
-    command = [program, *arguments, "--kubeconfig", stage.bed.kubeconfig]
+    command = [str(program), *arguments, "--kubeconfig", str(stage.bed.kubeconfig)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120.0, check=False)
 
 
