@@ -53,16 +53,16 @@ def forbidden(stage: Stage, cluster: ChaosCluster, rollouts: Mapping[str, int]) 
 
 
 def requests_for_changes(events: Sequence[Manifest], references: Sequence[str]) -> Counter[str]:
-    """The requests of the operator that rollouts cost, by what they were: of each workload from the record before its patch on, the lists of
-    pods, and all events. What was written before is the recommendation, and why it waits."""
+    """The requests of the operator that rollouts cost, by what they were: of each workload from the record before its patch on, the lists
+    of pods, and all events. What was written before is the recommendation, and why it waits."""
     counted: Counter[str] = Counter()
     for reference in references:
         place, kind, name = reference.split("/")
         mine = [told for event in events if (told := _of(event, place, f"{kind.lower()}-{name}", name))]
         begin = mine.index("patch deployments") - 1 if "patch deployments" in mine else 0
         counted.update(mine[begin:])
-    told = Counter((event["verb"], (event.get("objectRef") or {}).get("resource")) for event in events)
-    counted.update({"list pods": told["list", "pods"], "create events": told["create", "events"]})
+    every = Counter((event["verb"], (event.get("objectRef") or {}).get("resource")) for event in events)
+    counted.update({"list pods": every["list", "pods"], "create events": every["create", "events"]})
     return counted
 
 
