@@ -21,7 +21,7 @@ from typing import Any
 from tests.chaos import judging
 from tests.chaos.cluster import ChaosCluster, chaos_cluster
 from tests.operator_process import ROOT, OperatorProcess, install_in_place, install_on_create, running
-from tests.scenario import Stage, profile, staged
+from tests.scenario import Stage, staged
 from tests.system.writes_seen import WritesSeen
 
 REPORT = ROOT / "build" / "chaos.json"
@@ -57,12 +57,12 @@ def run(stage: Stage, cluster: ChaosCluster, *, kills: int, chance: random.Rando
     due = [name for references in cluster.due.values() for name in references]
     count = len(cluster.usages) + len(cluster.others)
     tell(f"{count:,} workloads, {len(due)} to be changed; first all are only recommended for")
-    stage.bed.apply(*(profile(place, "Recommend", name="recommend") for place in cluster.namespaces))
+    stage.bed.apply(*cluster.profiles("Recommend", cluster.namespaces))
     with running(operator):
         wait(lambda: len(judging.recommendations(stage, cluster)) == count, "a recommendation for each workload")
     calm = set(cluster.namespaces[:CALM_NAMESPACES])
     cost = undisturbed(stage, cluster, operator, calm)
-    stage.bed.apply(*(one for one in cluster.profiles if one["metadata"]["namespace"] not in calm))
+    stage.bed.apply(*cluster.profiles("Apply", [place for place in cluster.namespaces if place not in calm]))
     with watched_rollouts(stage, cluster) as most:
         tell(f"{kills} kills")
         lives = [life(stage, operator, chance) for _ in range(kills)]
@@ -111,7 +111,7 @@ def undisturbed(stage: Stage, cluster: ChaosCluster, operator: OperatorProcess, 
     """The changes of some namespaces without a kill, and what one costs in requests."""
     references = [name for all_of in cluster.due.values() for name in all_of if name.split("/")[0] in calm]
     before = len(stage.bed.audit_events(operator.user))
-    stage.bed.apply(*(one for one in cluster.profiles if one["metadata"]["namespace"] in calm))
+    stage.bed.apply(*cluster.profiles("Apply", sorted(calm)))
     with running(operator):
         wait(lambda: ended(stage, cluster, references), "the end of the undisturbed changes")
     counted = judging.requests_for_changes(stage.bed.audit_events(operator.user)[before:], references)

@@ -6,7 +6,7 @@ others are only recommended for, and run no pods. Strategies go round with the n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,14 @@ class ChaosCluster:
     usages: tuple[WorkloadUsage, ...]
     others: tuple[Manifest, ...]
     extra: tuple[Manifest, ...]
-    profiles: tuple[Manifest, ...]
+    strategies: dict[str, str]
     due: dict[str, list[str]]
     forbidden: tuple[str, ...]
     namespaces: tuple[str, ...]
+
+    def profiles(self, mode: str, places: Iterable[str]) -> list[Manifest]:
+        """Those of some namespaces, with the due and the forbidden ones ruled in this mode."""
+        return [one for place in places for one in _profiles(place, self.strategies[place], mode)]
 
 
 def chaos_cluster(workloads: int, *, of_each: int = 100) -> ChaosCluster:
@@ -48,9 +52,15 @@ def chaos_cluster(workloads: int, *, of_each: int = 100) -> ChaosCluster:
         usages=tuple(steady(place, name, container()) for place in places for name in _ruled()),
         others=tuple(_idle(place, number) for place in places for number in range(of_each - len(_ruled()))),
         extra=(node_manifest("large", cpu="2000", memory="8Ti", pods=5000), *(_autoscaler(place) for place in places)),
-        profiles=tuple(one for place, strategy in _with_strategies(places) for one in _profiles(place, strategy)),
+        strategies=dict(_with_strategies(places)),
         due=due,
-        forbidden=tuple(f"{place}/Deployment/{name}" for place in places for name in FORBIDDEN),
+        # What holds the template does not hold sizes at creation.
+        forbidden=tuple(
+            f"{place}/Deployment/{name}"
+            for place, strategy in _with_strategies(places)
+            for name in FORBIDDEN
+            if name != "owned" or strategy == "Rollout"
+        ),
         namespaces=places,
     )
 
@@ -76,10 +86,10 @@ def _autoscaler(place: str) -> Manifest:
     return found
 
 
-def _profiles(place: str, strategy: str) -> list[Manifest]:
-    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": _ruled()}]}
+def _profiles(place: str, strategy: str, mode: str) -> list[Manifest]:
+    ruled, others = ({"matchExpressions": [{"key": "app", "operator": word, "values": _ruled()}]} for word in ("In", "NotIn"))
     rule = {"strategy": strategy, "verify": {"period": "1m"}, "maxConcurrent": ROLLOUTS_AT_ONCE}
     return [
-        profile(place, "Apply", name="apply", workloads={"selector": selector}, apply=rule),
-        profile(place, "Recommend", name="recommend"),
+        profile(place, mode, name="ruled", workloads={"selector": ruled}, apply=rule),
+        profile(place, "Recommend", name="others", workloads={"selector": others}),
     ]

@@ -6,11 +6,11 @@ The operator's own word counts for nothing but the record that it keeps in the r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.chaos.cluster import ROLLOUTS_AT_ONCE, ChaosCluster
-from tests.scenario import WORKED_EXAMPLE, Manifest, Stage, resources_of
+from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, resources_of
 
 
 def lost(stage: Stage, cluster: ChaosCluster) -> list[str]:
@@ -48,36 +48,38 @@ def doubled(stage: Stage, cluster: ChaosCluster) -> list[str]:
 def forbidden(stage: Stage, cluster: ChaosCluster, rollouts: Mapping[str, int]) -> list[str]:
     """Those that were changed although a check forbids it, and namespaces where more rollouts were seen at a time than allowed."""
     templates, sizes = workloads(stage, cluster), pod_sizes(stage, cluster)
-    found = [name for name in cluster.forbidden if templates[name]["metadata"]["generation"] > 1 or name in sizes]
+    found = [name for name in cluster.forbidden if resources_of(templates[name]) != GENEROUS or name in sizes]
     return found + [f"{place}: {count} rollouts at a time" for place, count in rollouts.items() if count > ROLLOUTS_AT_ONCE]
 
 
-def requests_for_changes(events: Iterable[Manifest], references: Sequence[str]) -> Counter[str]:
-    """The requests of the operator that changes cost, by what they were: to the changed workloads, their records and events, their pods."""
-    names = {reference.split("/")[2] for reference in references}
-    places = {reference.split("/")[0] for reference in references}
+def requests_for_changes(events: Sequence[Manifest], references: Sequence[str]) -> Counter[str]:
+    """The requests of the operator that rollouts cost, by what they were: of each workload from the record before its patch on, the lists
+    of pods, and all events. What was written before is the recommendation, and why it waits."""
     counted: Counter[str] = Counter()
-    for event in events:
-        target = event.get("objectRef") or {}
-        resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
-        name = str(target.get("name", ""))
-        if resource in ("pods", "podsizes") and event["verb"] != "list" and target.get("namespace") in places:
-            counted[f"{event['verb']} {resource}"] += 1
-        elif resource == "pods" and event["verb"] == "list":
-            counted["list pods"] += 1
-        elif resource == "events" and target.get("namespace") in places:
-            counted["create events"] += 1
-        elif resource == "pods/resize" and target.get("namespace") in places:
-            counted["patch pods/resize"] += 1
-        elif target.get("namespace") in places and event["verb"] == "patch" and name.removeprefix("deployment-") in names:
-            counted[f"patch {resource}"] += 1
+    for reference in references:
+        place, kind, name = reference.split("/")
+        mine = [told for event in events if (told := _of(event, place, f"{kind.lower()}-{name}", name))]
+        begin = mine.index("patch deployments") - 1 if "patch deployments" in mine else 0
+        counted.update(mine[begin:])
+    every = Counter((event["verb"], (event.get("objectRef") or {}).get("resource")) for event in events)
+    counted.update({"list pods": every["list", "pods"], "create events": every["create", "events"]})
     return counted
+
+
+def _of(event: Manifest, place: str, recommendation: str, workload: str) -> str:
+    """What a request of the operator about a workload was; empty where it was about another."""
+    target = event.get("objectRef") or {}
+    resource, name = "/".join(filter(None, (target.get("resource"), target.get("subresource")))), str(target.get("name", ""))
+    if target.get("namespace") != place or event["verb"] == "list":
+        return ""
+    mine = name == (recommendation if resource.startswith("resourcerecommendations") else workload)
+    return f"{event['verb']} {resource}" if mine else ""
 
 
 def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
     """How many workloads are in a rollout of their template, by namespace."""
     found: Counter[str] = Counter()
-    for item in stage.bed.kubectl.items("deployments", selector=f"app in ({','.join(_due_names(cluster))})"):
+    for item in stage.bed.kubectl.items("deployments", namespace="", selector=f"app in ({','.join(_due_names(cluster))})"):
         if item["metadata"]["generation"] > 1 and not _complete(item):
             found[item["metadata"]["namespace"]] += 1
     return found
@@ -85,13 +87,13 @@ def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
 
 def workloads(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
     places = set(cluster.namespaces)
-    items = stage.bed.kubectl.items("deployments")
+    items = stage.bed.kubectl.items("deployments", namespace="")
     return {reference(item, "Deployment"): item for item in items if item["metadata"]["namespace"] in places}
 
 
 def recommendations(stage: Stage, cluster: ChaosCluster) -> dict[str, Manifest]:
     """The status of each recommendation, by workload."""
-    items = stage.bed.kubectl.items("resourcerecommendations")
+    items = stage.bed.kubectl.items("resourcerecommendations", namespace="")
     return {f"{item['metadata']['namespace']}/Deployment/{item['spec']['workloadRef']['name']}": item.get("status", {}) for item in items}
 
 
@@ -99,7 +101,7 @@ def pod_sizes(stage: Stage, cluster: ChaosCluster) -> dict[str, Any]:
     """What new pods get, by workload."""
     return {
         f"{item['metadata']['namespace']}/{name}": entry["containers"]["app"]
-        for item in stage.bed.kubectl.items("podsizes")
+        for item in stage.bed.kubectl.items("podsizes", namespace="")
         for name, entry in item["spec"]["workloads"].items()
     }
 
@@ -107,7 +109,7 @@ def pod_sizes(stage: Stage, cluster: ChaosCluster) -> dict[str, Any]:
 def pods_of(stage: Stage, cluster: ChaosCluster) -> dict[str, list[Any]]:
     """The resources of each running pod of the due workloads, by workload."""
     found: dict[str, list[Any]] = {}
-    for item in stage.bed.kubectl.items("pods", selector=f"app in ({','.join(_due_names(cluster))})"):
+    for item in stage.bed.kubectl.items("pods", namespace="", selector=f"app in ({','.join(_due_names(cluster))})"):
         if "deletionTimestamp" not in item["metadata"]:
             name = f"{item['metadata']['namespace']}/Deployment/{item['metadata']['labels']['app']}"
             found.setdefault(name, []).append(item["spec"]["containers"][0]["resources"])

@@ -154,7 +154,7 @@ REFUSED = [
     ({"apply": {"windows": [{"days": []}]}}, "spec.apply.windows[0].days", "at least 1"),
     ({"apply": {"windows": [{"timezone": "UTC"}]}}, "spec.apply.windows[0].timezone", "unknown field"),
     ({"apply": {"raiseOutsideWindows": "yes"}}, "spec.apply.raiseOutsideWindows", "boolean"),
-    ({"apply": {"strategy": "InPlace"}}, "spec.apply.strategy", '"Rollout"'),
+    ({"apply": {"strategy": "Recreate"}}, "spec.apply.strategy", '"Rollout", "InPlace", "OnCreate"'),
     ({"workloads": {"kinds": ["Job"]}}, "spec.workloads.kinds[0]", '"DaemonSet", "CronJob", "Rollout"'),
     ({"workloads": {"kinds": []}}, "spec.workloads.kinds", "at least 1 items"),
     ({"workloads": {"kinds": ["Deployment", "Deployment"]}}, "spec.workloads.kinds[1]", "Duplicate value"),

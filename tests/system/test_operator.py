@@ -107,7 +107,7 @@ class TestWhatItChanges:
         assert change["applied"] == [{"name": "app", **WORKED_EXAMPLE}]
 
     def test_events_tell_of_the_change_on_the_workload_and_of_the_profile(self, stage: Stage) -> None:
-        assert stage.events("shop/Deployment/web") == [("Normal", "Resizing"), ("Normal", "Resized")]
+        assert stage.events("shop/Deployment/web") == [("Normal", "Resizing")]
         assert sorted(stage.events("shop/ResourceProfile/all")) == [("Normal", "Measuring"), ("Normal", "Understood")]
 
     def test_the_profile_counts_its_workloads(self, stage: Stage) -> None:

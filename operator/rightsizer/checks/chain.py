@@ -268,7 +268,7 @@ def _raises_all_the_same(facts: CheckFacts, change: FieldChange) -> bool:
 
 
 def _takes_back(manager: str) -> bool:
-    return bool(manager) and not manager.lower().startswith(PEOPLES_TOOLS)
+    return any(one and not one.lower().startswith(PEOPLES_TOOLS) for one in manager.split(", "))
 
 
 def _of_autoscaler(facts: CheckFacts, autoscaler: Autoscaler) -> Objection | None:

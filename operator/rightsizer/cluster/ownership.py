@@ -15,6 +15,7 @@ import orjson
 from rightsizer.cluster.metadata import unix_seconds
 from rightsizer.workload import RESOURCES, FieldPath, SizeField
 
+SEVERAL = ", "
 FIELD_MANAGER = "rightsizer"
 """The name under which every field that we set is held."""
 
@@ -48,12 +49,14 @@ def sized_at(managed_fields: Iterable[Mapping[str, Any]]) -> float | None:
 
 
 def other_managers(managed_fields: Iterable[Mapping[str, Any]]) -> dict[FieldPath, str]:
-    """The managers, other than ours, that hold size fields of a workload's template. Of several the last one named."""
+    """The managers, other than ours, that hold size fields of a workload's template; several with commas between them."""
     found: dict[FieldPath, str] = {}
     for entry in managed_fields:
         manager = entry.get("manager")
         if manager and manager != FIELD_MANAGER and not entry.get("subresource"):
-            found.update(dict.fromkeys(_size_fields(entry.get("fieldsV1") or {}), sys.intern(str(manager))))
+            for path in _size_fields(entry.get("fieldsV1") or {}):
+                before = found.get(path, "").split(SEVERAL)
+                found[path] = sys.intern(SEVERAL.join(sorted({*filter(None, before), str(manager)})))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rightsizer.change import Change, Outcome
+from rightsizer.checks.facts import Reason
 from rightsizer.methods.finding import FindingType
 from rightsizer.ports import EventTarget
 from rightsizer.profile import Mode, Profile
@@ -55,11 +56,11 @@ def of_change(workload: Workload, before: Change | None, after: Change | None, *
 
 
 def of_state(workload: Workload, mode: Mode, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Telling]:
-    """That a workload that should be changed is held back, or is no longer."""
+    """That a workload that should be changed is held back; that it waits for its turn is no news to anybody."""
     before, after = old.get("summary", {}), new.get("summary", {})
     if mode is not Mode.APPLY or (before.get("state"), before.get("reason")) == (after.get("state"), after.get("reason")):
         return
-    if after.get("state") in _HELD_BACK:
+    if after.get("state") in _HELD_BACK and after.get("reason") != Reason.ANOTHER_ROLLOUT_RUNNING:
         yield Telling(_workload_target(workload), "Warning", str(after.get("reason")), str(after.get("message")))
 
 
