@@ -491,6 +491,8 @@ class TestOomKill:
     def test_later_raises_what_was_applied(self, world: World) -> None:
         world.run_cycle()
         world.end_rollouts()
+        world.run_cycles(1)
+        assert world.last_change()["outcome"] == "Succeeded"
         world.next_slot()
         world.kill_for_memory(limit=576 * MI)
         world.run_cycle()

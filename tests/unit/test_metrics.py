@@ -17,6 +17,7 @@ FIGURES: dict[str, Any] = {
     "reasons": {"UpToDate": 3, "NotEnoughHistory": 1},
     "changes": 2,
     "failed_workloads": 1,
+    "reversals": 7,
     "troubled_namespaces": 4,
     "history_containers": 5,
     "history_bytes": 12_096,
@@ -114,6 +115,7 @@ class TestOperatorMetrics:
         assert value(metrics, "rightsizer_workload_reasons", reason="NotEnoughHistory") is None
         assert value(metrics, "rightsizer_workloads", mode="Apply", state="Applied") == 4
         assert value(metrics, "rightsizer_changes_total") == 4
+        assert value(metrics, "rightsizer_reversals_total") == 14
 
     def test_of_a_cycle_that_failed(self, metrics: OperatorMetrics) -> None:
         metrics.cycle_failed()

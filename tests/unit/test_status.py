@@ -153,6 +153,7 @@ class TestChange:
         "lowered_before": NOW - 1,
         "watched_until": NOW + 2,
         "memory_watched_until": NOW + 3,
+        "cpu_watched_until": NOW + 4,
         "reverts": "it was killed",
         "failures": 3,
         "undone_by": "argocd",
