@@ -94,6 +94,10 @@ def prepare(stage: Stage, cluster: ChaosCluster) -> None:
         stage.bed.apply(*cluster.others[start : start + APPLIED_AT_ONCE])
     install_on_create(stage.bed)
     install_in_place(stage.bed)
+    # A rollout that takes some seconds can be seen.
+    for name in (name for references in cluster.due.values() for name in references):
+        place, kind, workload = name.split("/")
+        stage.bed.kubectl("patch", kind, workload, "--namespace", place, "--patch", '{"spec":{"minReadySeconds":3}}')
     for name in cluster.forbidden:
         place, kind, workload = name.split("/")
         if workload == "paused":
@@ -140,7 +144,7 @@ def watched_rollouts(stage: Stage, cluster: ChaosCluster) -> Iterator[Counter[st
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(1.0):
+        while not over.wait(0.3):
             for place, count in judging.rolling(stage, cluster).items():
                 most[place] = max(most[place], count)
 

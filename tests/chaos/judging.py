@@ -12,6 +12,9 @@ from typing import Any
 from tests.chaos.cluster import ROLLOUTS_AT_ONCE, ChaosCluster
 from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, resources_of
 
+BEFORE = 2
+"""The generation of the due workloads before any change: made, and told to take their time."""
+
 
 def lost(stage: Stage, cluster: ChaosCluster) -> list[str]:
     """Those whose sizes in force, pods or record are not as they have to be in the end."""
@@ -35,7 +38,7 @@ def doubled(stage: Stage, cluster: ChaosCluster) -> list[str]:
     templates, records = workloads(stage, cluster), recommendations(stage, cluster)
     found = []
     for strategy, references in cluster.due.items():
-        most = 2 if strategy == "Rollout" else 1
+        most = BEFORE + 1 if strategy == "Rollout" else BEFORE
         for reference in references:
             generation = templates[reference]["metadata"]["generation"]
             record = records.get(reference, {})
@@ -80,7 +83,7 @@ def rolling(stage: Stage, cluster: ChaosCluster) -> Counter[str]:
     """How many workloads are in a rollout of their template, by namespace."""
     found: Counter[str] = Counter()
     for item in stage.bed.kubectl.items("deployments", namespace="", selector=f"app in ({','.join(_due_names(cluster))})"):
-        if item["metadata"]["generation"] > 1 and not _complete(item):
+        if item["metadata"]["generation"] > BEFORE and not _complete(item):
             found[item["metadata"]["namespace"]] += 1
     return found
 

@@ -83,7 +83,12 @@ def stage(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def operator(stage: Stage) -> Iterator[OperatorProcess]:
+    """Running; two of the workloads were harmed while they were being watched."""
     with stage.ruled_by(*PROFILES), running(stage.operator()) as started:
+        for name in ("killed", "crashing"):
+            wait_outcome(stage, name, "Verifying")
+        stage.bed.oom_kill(PLACE, pod_of(stage, "killed")["metadata"]["name"], "app")
+        stage.bed.kubectl("annotate", "pod", pod_of(stage, "crashing")["metadata"]["name"], "-n", PLACE, f"{CRASH_LOOP}=app")
         yield started
 
 
@@ -124,8 +129,6 @@ class TestRollout:
         assert stage.resources(reference("well")) == WORKED_EXAMPLE
 
     def test_that_kills_for_memory_is_taken_back(self, stage: Stage, operator: OperatorProcess) -> None:
-        wait_outcome(stage, "killed", "Verifying")
-        stage.bed.oom_kill(PLACE, pod_of(stage, "killed")["metadata"]["name"], "app")
         assert "killed for memory" in wait_taken_back(stage, "killed")["reverts"]
         assert stage.resources(reference("killed")) == GENEROUS
         assert stage.summary(reference("killed"))["reason"] == "BackingOff"
@@ -138,8 +141,6 @@ class TestRollout:
         stage.bed.kubectl("rollout", "status", "deployment", "never-ready", "-n", PLACE, "--timeout=30s")
 
     def test_that_crashes_is_taken_back(self, stage: Stage, operator: OperatorProcess) -> None:
-        wait_outcome(stage, "crashing", "Verifying")
-        stage.bed.kubectl("annotate", "pod", pod_of(stage, "crashing")["metadata"]["name"], "-n", PLACE, f"{CRASH_LOOP}=app")
         assert "crashes again and again" in wait_taken_back(stage, "crashing")["reverts"]
         assert stage.resources(reference("crashing")) == GENEROUS
 

@@ -119,6 +119,7 @@ def bed() -> Iterator[Testbed]:
         running.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ["sized", *names]))
         running.wait_for(lambda: stored(running), what="the definition in force")
         running.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
+        running.create_namespace("rightsizer")
         running.kubectl("apply", "-k", str(ROOT / "manifests" / "on-create"))
         running.create_namespace("sized")
         workloads = {name: {"app": WORKED} for name in ("Deployment/web", "Deployment/a-b-c", "StatefulSet/db", "DaemonSet/log")}

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from demo import clusterless, results
+from demo import clusterless, results, strategies
 from demo.__main__ import _is_set
 from demo.building import building
 from demo.cast import EXAMPLE, EXAMPLE_SIZES, KILLED, PAUSED, SCALED_ON_CPU, SHOWS
 from demo.picture import PICTURES, Picture, drawn
-from demo.places import PROFILES
+from demo.places import LIVE_PROFILES, PROFILES
 from demo.results import Key, Manifest, Scene
 from demo.screen import DemoFailed, Screen
 from rightsizer.profile import Mode, load_profile
@@ -182,7 +182,7 @@ def test_totals_count_every_pod_and_container() -> None:
 
 def test_the_cast_is_that_of_the_scenario() -> None:
     scenario = {(one.namespace, one.name) for one in demo_scenario.workloads()}
-    assert {name for _, name in scenario} == set(SHOWS)
+    assert {name for _, name in scenario} == {*SHOWS, strategies.IN_PLACE, strategies.ON_CREATE, strategies.ROLLED}
     assert {EXAMPLE, SCALED_ON_CPU, PAUSED, KILLED, INDEXER} <= scenario
 
 
@@ -191,12 +191,60 @@ def test_one_profile_applies_and_one_recommends() -> None:
     assert {profile.namespace: profile.mode for profile in profiles} == {"batch": Mode.RECOMMEND, "shop": Mode.APPLY}
 
 
+def test_the_three_strategies_have_a_profile_each() -> None:
+    profiles = [load_profile(one) for one in yaml.safe_load_all(LIVE_PROFILES.read_text())]
+    assert [profile.apply.strategy for profile in profiles] == ["InPlace", "OnCreate", "Rollout"]
+    assert all(profile.mode is Mode.APPLY and profile.apply.verify.period_seconds for profile in profiles)
+
+
+def live_pod(name: str, workload: str, sizes: Manifest, restarts: int = 0) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {"app": workload}},
+        "spec": {"containers": [{"resources": sizes}]},
+        "status": {"containerStatuses": [{"restartCount": restarts}]},
+    }
+
+
+KEY = ("live", "any")
+BEFORE_CHANGE = [live_pod("g-1", "gateway", OLD_SIZES), live_pod("m-1", "mailer", OLD_SIZES), live_pod("m-2", "mailer", OLD_SIZES)]
+CHANGED = strategies.Changed(
+    pods_before=BEFORE_CHANGE,
+    pods=[live_pod("g-1", "gateway", EXAMPLE_SIZES), live_pod("m-1", "mailer", OLD_SIZES), live_pod("m-3", "mailer", EXAMPLE_SIZES)],
+    templates={"gateway": workload(KEY), "mailer": workload(KEY), "cart": workload(KEY, EXAMPLE_SIZES, generation=2)},
+    cart_after=workload(KEY, OLD_SIZES, generation=3),
+    history={"cart": {"lastChange": {"reverts": "container app was killed for memory"}, "history": [{}]}},
+)
+
+
+def test_the_strategies_keep_what_they_promise() -> None:
+    found = list(strategies.findings(CHANGED))
+    assert (len(found), [one.text for one in found if not one.holds]) == (6, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (replace(CHANGED, pods=[live_pod("g-2", "gateway", EXAMPLE_SIZES), *CHANGED.pods[1:]]), "none was replaced or restarted"),
+        (replace(CHANGED, pods=[live_pod("g-1", "gateway", EXAMPLE_SIZES, 1), *CHANGED.pods[1:]]), "none was replaced or restarted"),
+        (replace(CHANGED, pods=[live_pod("g-1", "gateway", OLD_SIZES), *CHANGED.pods[1:]]), "none was replaced or restarted"),
+        (replace(CHANGED, pods=CHANGED.pods[:2]), "the pod that was created since"),
+        (replace(CHANGED, templates={**CHANGED.templates, "mailer": workload(KEY, generation=2)}), "were not touched"),
+        (replace(CHANGED, templates={**CHANGED.templates, "cart": workload(KEY)}), "cart: rolled out"),
+        (replace(CHANGED, cart_after=workload(KEY, EXAMPLE_SIZES)), "the former values are back"),
+        (replace(CHANGED, history={"cart": {"lastChange": {}}}), "the record tells both changes"),
+    ],
+)
+def test_each_broken_promise_of_a_strategy_is_seen(changed: strategies.Changed, words: str) -> None:
+    (broken,) = [one.text for one in strategies.findings(changed) if not one.holds]
+    assert words in broken
+
+
 def test_manifests_are_written_by_namespace(tmp_path: Path) -> None:
     folder = tmp_path / "manifests"
     folder.mkdir()
     (folder / "left.over.yaml").touch()
     clusterless.write_manifests(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["batch.yaml", "shop.yaml"]
+    assert sorted(path.name for path in folder.iterdir()) == ["batch.yaml", "live.yaml", "shop.yaml"]
     written = [document for path in folder.iterdir() for document in yaml.safe_load_all(path.read_text())]
     assert sorted(map(str, written)) == sorted(map(str, demo_scenario.manifests()))
 

@@ -43,7 +43,7 @@ def test_web_is_the_worked_example(scenario: dict[str, WorkloadUsage]) -> None:
 
 def test_every_kind_of_behaviour_is_there(scenario: dict[str, WorkloadUsage]) -> None:
     assert {workload.kind for workload in scenario.values()} == {"Deployment", "StatefulSet", "DaemonSet"}
-    assert {workload.namespace for workload in scenario.values()} == {"shop", "batch"}
+    assert {workload.namespace for workload in scenario.values()} == {"shop", "batch", "live"}
     assert scenario["payments"].containers[0].requests == scenario["payments"].containers[0].limits
     assert scenario["preview"].history_hours == 6
     assert [container.sidecar for container in scenario["node-agent"].containers] == [True, False]
@@ -90,7 +90,7 @@ def test_two_weeks_have_pods_of_every_workload_at_every_hour(scenario: dict[str,
 
 
 def test_namespaces_come_first_and_every_workload_has_its_object(scenario: dict[str, WorkloadUsage], objects: list[dict[str, Any]]) -> None:
-    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"] == ["shop", "batch"]
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"] == ["shop", "batch", "live"]
     assert [item["kind"] for item in objects[:2]] == ["Namespace", "Namespace"]
     described = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects[2:]}
     wanted = {(workload.kind, workload.namespace, workload.name) for workload in scenario.values()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,7 +59,7 @@ def show_history(text: str | None, options: Mapping[str, Any]) -> ExitCode:
     return _tell(failures)
 
 
-def revert(text: str, options: Mapping[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> ExitCode:
+def revert(text: str, options: Mapping[str, Any]) -> ExitCode:
     """Asks for the newest change to be taken back, and waits until the operator did."""
     kind, name = parse_reference(text)
     cluster = _open(options)
@@ -73,7 +73,7 @@ def revert(text: str, options: Mapping[str, Any], *, sleep: Callable[[float], ob
         )
     cluster.ask_to_revert(recorded, change_time=change.time)
     click.echo(f"asked to take back the change of {rfc3339(change.time)}: {change_figures(_backwards(change))}")
-    return _wait(cluster, recorded, change, seconds=options["wait"], sleep=sleep)
+    return _wait(cluster, recorded, change, seconds=options["wait"])
 
 
 def render(changes: Iterable[tuple[WorkloadRef, Change]]) -> str:
@@ -142,11 +142,9 @@ def _one(cluster: ReadableRecommendations, ref: WorkloadRef) -> Recorded:
     return found
 
 
-def _wait(
-    cluster: ReadableRecommendations, recorded: Recorded, change: Change, *, seconds: int, sleep: Callable[[float], object]
-) -> ExitCode:
+def _wait(cluster: ReadableRecommendations, recorded: Recorded, change: Change, *, seconds: int) -> ExitCode:
     for _ in range(seconds // POLL_SECONDS):
-        sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
         now = change_from_status(_one(cluster, recorded.workload).status)
         if now is not None and now.time != change.time and now.outcome.ended:
             click.echo(f"{_outcome(now)}: {now.message}")
