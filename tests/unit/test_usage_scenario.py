@@ -91,8 +91,8 @@ def test_two_weeks_have_pods_of_every_workload_at_every_hour(scenario: dict[str,
 
 def test_namespaces_come_first_and_every_workload_has_its_object(scenario: dict[str, WorkloadUsage], objects: list[dict[str, Any]]) -> None:
     assert [item["metadata"]["name"] for item in objects if item["kind"] == "Namespace"] == ["shop", "batch", "live"]
-    assert [item["kind"] for item in objects[:2]] == ["Namespace", "Namespace"]
-    described = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects[2:]}
+    assert [item["kind"] for item in objects[:3]] == ["Namespace"] * 3
+    described = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects[3:]}
     wanted = {(workload.kind, workload.namespace, workload.name) for workload in scenario.values()}
     assert described == wanted | {("HorizontalPodAutoscaler", "shop", "catalog")}
 
