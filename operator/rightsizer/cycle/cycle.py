@@ -10,38 +10,34 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rightsizer.change import NOT_READY_SECONDS, Change, Outcome
 from rightsizer.cycle import telling
-from rightsizer.cycle.assignment import Assignment, ByNamespace, Ruled, assign, fallen_back, places_of
+from rightsizer.cycle.assignment import Ruled
 from rightsizer.cycle.case import Case, Proof, look, observed, of_this
-from rightsizer.cycle.creating import Creating, at_creation
 from rightsizer.cycle.measuring import Measuring, MeasuringReport
-from rightsizer.cycle.proving import Proving, ProvingReport
+from rightsizer.cycle.proving import Proving
 from rightsizer.cycle.queue import Queue, in_order, may_begin
+from rightsizer.cycle.reading import Reading, Seen, newest_change
 from rightsizer.cycle.recognising import Recognising
 from rightsizer.cycle.recommending import Recommendations, recommend
 from rightsizer.cycle.remembering import remembered
+from rightsizer.cycle.report import CycleReport, report_of
 from rightsizer.cycle.resizing import Resizing
 from rightsizer.cycle.ruling import Ruling
 from rightsizer.cycle.settling import Settled, Settling, to_be_changed
-from rightsizer.cycle.surroundings import Looking, Surroundings
 from rightsizer.cycle.watching import Watching
 from rightsizer.cycle.writing import Writing
-from rightsizer.errors import ClusterError, ClusterForbidden, ClusterNotFound
+from rightsizer.errors import ClusterError, ClusterNotFound
 from rightsizer.history import SLOT_SECONDS, last_slot
 from rightsizer.methods import known_methods
 from rightsizer.methods.recommendation import Method
-from rightsizer.ports import Clock, Cluster, Recorded
-from rightsizer.profile import IN_PLACE, Mode, Profile, kinds_to_list, with_known_method
+from rightsizer.ports import Clock, Cluster
+from rightsizer.profile import IN_PLACE, Mode, Profile
 from rightsizer.status import profile as profile_status
-from rightsizer.status.change import change_from_status
-from rightsizer.status.conditions import Trouble
-from rightsizer.status.naming import recommendation_name
-from rightsizer.status.standing import State
-from rightsizer.workload import Autoscaler, ContainerKey, Workload, WorkloadRef
+from rightsizer.workload import ContainerKey, Workload, WorkloadRef
 
 logger = logging.getLogger(__name__)
 
@@ -52,49 +48,6 @@ all is read, what moved by nothing else is renewed only so often."""
 WRITES_AT_ONCE = 4
 """How many recommendations are written at a time; changes to workloads are made one after the other. It hides the latency of the API
 server: with 10 ms more for a request, 600 first writes take 6 s instead of 20 s. The server's own work, some 7 ms each, stays."""
-
-POLICIES_SEEN_FOR_SECONDS = 300
-"""Where pods are sized at their creation, the policies that do it are looked for so often; as long as one is missing, in each cycle."""
-
-
-@dataclass(frozen=True, slots=True)
-class CycleReport:
-    """What a cycle did, for metrics and log. `states`: workloads by (mode, state); `reasons`: by the reason told; `unfinished`: changes on
-    their way; `read`: share of the window that has been read, over all namespaces; `unread`: time was up, and there is more to be read;
-    `questions_answered`, `questions_halved`, `questions_failed`: those to the usage source; `proved_containers`: those with
-    evidence; `proving_seconds`: what was spent on it."""
-
-    profiles: int
-    workloads: int
-    containers: int
-    states: Mapping[tuple[str, str], int]
-    reasons: Mapping[str, int]
-    changed: int
-    reverted: int
-    unfinished: int
-    failed: int
-    troubled_namespaces: int
-    read: float
-    unread: bool
-    questions_answered: int
-    questions_halved: int
-    questions_failed: int
-    proved_containers: int
-    proving_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was read of the cluster. Of namespaces that could not be read whole there is nothing but why. `labels`: of all namespaces."""
-
-    profiles: tuple[Profile, ...]
-    labels: ByNamespace
-    workloads: tuple[Workload, ...]
-    failed_namespaces: Mapping[str, Trouble]
-    autoscalers: Mapping[WorkloadRef, tuple[Autoscaler, ...]]
-    recorded: Mapping[WorkloadRef, Recorded]
-    assignment: Assignment
-    creating: Creating
 
 
 class Cycle:
@@ -119,19 +72,18 @@ class Cycle:
         self._writes_at_once = writes_at_once
         self._measuring = measuring
         self._clock = clock
-        self._looking = Looking(cluster, own_deployment=own_deployment)
+        self._reading = Reading(cluster, clock, methods=self._methods, own_deployment=own_deployment)
         self._resizing = Resizing(cluster)
         self._settling = Settling(cluster, self._resizing)
         self._rollouts_per_namespace = rollouts_per_namespace
         self._proving = Proving(methods=self._methods)
         self._recognising = Recognising()
         self._renewed_at = -math.inf
-        self._policies_seen_at = -math.inf
 
     def run(self) -> CycleReport:
         """One cycle. Raises ClusterError where the cluster could not be read at all."""
         now = self._clock.now()
-        seen = self._read()
+        seen = self._reading.read()
         measured = self._measure(seen, now)
         ruled, history, end = seen.assignment.ruled.values(), self._measuring.history, last_slot(now)
         proved = self._proving.refresh(ruled, history, end=end, left_out=_unproved(seen, measured))
@@ -151,64 +103,13 @@ class Cycle:
         settled = self._settle(seen, measured, recommendations, now)
         self._delete_orphans(seen)
         self._tell_profiles(seen, measured, settled, now)
-        return _report(seen, measured, proved, settled)
+        return report_of(seen, measured, proved, settled)
 
-    def _read(self) -> _Seen:
-        profiles = tuple(with_known_method(profile, self._methods) for profile in self._cluster.profiles())
-        active = [profile for profile in profiles if profile.mode is not Mode.IGNORE]
-        namespaces = self._cluster.namespaces() if active else ()
-        labels = {namespace.name: namespace.labels for namespace in namespaces}
-        places = places_of(active, labels)
-        workloads = self._cluster.workloads(kinds_to_list(active), places)
-        autoscalers = self._cluster.autoscalers([place for place in places if place not in workloads.failed])
-        failed = _not_listed("WorkloadsNotListed", workloads.failed)
-        # Without knowing who scales what, nothing may be changed.
-        failed |= _not_listed("AutoscalersNotListed", autoscalers.failed)
-        for namespace, trouble in failed.items():
-            logger.warning("namespace %s is left alone, %s: %s", namespace, trouble.reason, trouble.message)
-        present = tuple(workload for workload in workloads.items if workload.ref.namespace not in failed)
-        # Of a copy that somebody made under another name, nothing is believed.
-        recorded = {found.workload: found for found in self._cluster.recommendations() if found.name == recommendation_name(found.workload)}
-        annotations = {namespace.name: namespace.annotations for namespace in namespaces}
-        assignment = assign(present, profiles, annotations, labels=labels)
-        ruled = {ref: fallen_back(one, _newest_change(one.workload, recorded.get(ref))) for ref, one in assignment.ruled.items()}
-        applying = {ref: one.profile.apply.strategy for ref, one in ruled.items() if one.mode is Mode.APPLY}
-        creating = self._creating(assignment, self._looking.around(applying, annotations, now=self._clock.now()))
-        ruled = {ref: creating.seen(one, recorded.get(ref)) for ref, one in ruled.items()}
-        return _Seen(
-            profiles=profiles,
-            labels=labels,
-            workloads=present,
-            failed_namespaces=failed,
-            autoscalers=_by_target(autoscalers.items),
-            recorded=recorded,
-            assignment=replace(assignment, ruled=ruled),
-            creating=creating,
-        )
-
-    def _creating(self, assignment: Assignment, surroundings: Surroundings) -> Creating:
-        try:
-            found = self._cluster.pod_sizes()
-        except ClusterForbidden as error:
-            # Of no matter to those that are not sized at creation.
-            return Creating(surroundings=surroundings, policy_trouble=f"PodSizes may not be read: {error}")
-        trouble = self._policy_trouble() if any(at_creation(one) for one in assignment.ruled.values()) else ""
-        return Creating(found, surroundings=surroundings, policy_trouble=trouble)
-
-    def _policy_trouble(self) -> str:
-        """Why new pods are not sized, if so. Policies that were there a short while ago are not looked for again."""
-        now = self._clock.now()
-        if now - self._policies_seen_at < POLICIES_SEEN_FOR_SECONDS:
-            return ""
-        trouble = self._cluster.policy_trouble()
-        self._policies_seen_at = -math.inf if trouble else now
-        return trouble
-
-    def _measure(self, seen: _Seen, now: float) -> MeasuringReport:
+    def _measure(self, seen: Seen, now: float) -> MeasuringReport:
         active = [profile for profile in seen.profiles if profile.mode is not Mode.IGNORE]
         # Of what a cluster-wide profile selects, only where it rules something.
         places = {profile.namespace for profile in active if not profile.cluster_wide}
-        places |= {ref.namespace for ref, _ in _active(seen)}
+        places |= {ref.namespace for ref, _ in seen.active()}
         wanted: dict[str, list[Workload]] = {name: [] for name in sorted(places) if name not in seen.failed_namespaces}
         for workload in seen.workloads:
             if workload.ref.namespace in wanted:
@@ -222,7 +123,7 @@ class Cycle:
         self._measuring.forget_all_but(self._kept(seen))
         return report
 
-    def _kills_since(self, seen: _Seen, now: float) -> Callable[[ContainerKey], float]:
+    def _kills_since(self, seen: Seen, now: float) -> Callable[[ContainerKey], float]:
         """From when on the OOM kills of a container count: as far back as the history reaches, or as its profile says."""
         reach = self._measuring.history.slots * SLOT_SECONDS
 
@@ -232,20 +133,20 @@ class Cycle:
 
         return since
 
-    def _kept(self, seen: _Seen) -> set[ContainerKey]:
+    def _kept(self, seen: Seen) -> set[ContainerKey]:
         """Containers that are there, and all of namespaces that could not be listed this time."""
         there = {ContainerKey(workload.ref, container.name) for workload in seen.workloads for container in workload.sizable}
         unseen = {key for key in self._measuring.history if key.workload.namespace in seen.failed_namespaces}
         return there | unseen
 
     def _settle(
-        self, seen: _Seen, measured: MeasuringReport, recommendations: Mapping[WorkloadRef, Recommendations], now: float
+        self, seen: Seen, measured: MeasuringReport, recommendations: Mapping[WorkloadRef, Recommendations], now: float
     ) -> list[Settled]:
         patient = measured.unread and now - self._renewed_at < RENEWED_WHILE_READING_SECONDS
         if not patient:
             self._renewed_at = now
         watching = self._watching(seen, now)
-        cases = [self._case(ruled, seen, measured, recommendations.get(ref, {}), watching, now) for ref, ruled in _active(seen)]
+        cases = [self._case(ruled, seen, measured, recommendations.get(ref, {}), watching, now) for ref, ruled in seen.active()]
         places = [(case, look(case, observed(case))) for case in cases]
         queue = Queue(((case.ruled, standing) for case, standing in places), per_namespace=self._rollouts_per_namespace, now=now)
         asked = [
@@ -273,15 +174,15 @@ class Cycle:
             seen.creating.write(self._cluster, left_alone=seen.failed_namespaces)
         return [one.result() for one in settled]
 
-    def _watching(self, seen: _Seen, now: float) -> Watching:
+    def _watching(self, seen: Seen, now: float) -> Watching:
         """With the pods of all workloads that have a change under way or watched."""
         watching = Watching(
             self._cluster, self._measuring.history, self._resizing, self._measuring.newest_kill, now=now, end=last_slot(now)
         )
         changed = [
             ruled.workload
-            for ref, ruled in _active(seen)
-            if (change := _newest_change(ruled.workload, seen.recorded.get(ref))) is not None
+            for ref, ruled in seen.active()
+            if (change := newest_change(ruled.workload, seen.recorded.get(ref))) is not None
             and (_pods_matter(change, ruled.workload, now) or self._killed_since(change, ref))
         ]
         watching.list_pods(changed)
@@ -295,7 +196,7 @@ class Cycle:
         return any(at is not None and at >= change.time for at in kills)
 
     def _case(
-        self, ruled: Ruled, seen: _Seen, measured: MeasuringReport, recommendations: Recommendations, watching: Watching, now: float
+        self, ruled: Ruled, seen: Seen, measured: MeasuringReport, recommendations: Recommendations, watching: Watching, now: float
     ) -> Case:
         ref = ruled.workload.ref
         recorded = of_this(ruled.workload, seen.recorded.get(ref))
@@ -315,12 +216,12 @@ class Cycle:
             confines=seen.creating.confines(ref),
         )
         change = case.change
-        if change is None or not _looked_at(change):
+        if change is None or not change.still_watched:
             return case
         case = replace(case, known_made=self._settling.has_made(ref, change))
         return replace(case, watch=watching.watch(ruled, change), progress=watching.progress(ruled, change))
 
-    def _delete_orphans(self, seen: _Seen) -> None:
+    def _delete_orphans(self, seen: Seen) -> None:
         """Recommendations of workloads that no profile rules any more. Those of workloads that are gone, the API server deletes."""
         for ref, recorded in seen.recorded.items():
             ruled = seen.assignment.ruled.get(ref)
@@ -331,7 +232,7 @@ class Cycle:
             except ClusterError as error:
                 logger.warning("recommendation %s/%s could not be deleted: %s", ref.namespace, recorded.name, error)
 
-    def _tell_profiles(self, seen: _Seen, measured: MeasuringReport, settled: list[Settled], now: float) -> None:
+    def _tell_profiles(self, seen: Seen, measured: MeasuringReport, settled: list[Settled], now: float) -> None:
         of_profile: defaultdict[str, list[Settled]] = defaultdict(list)
         for one in settled:
             of_profile[one.profile.uid].append(one)
@@ -354,15 +255,6 @@ class Cycle:
             self._cluster.emit(event.target, kind=event.kind, reason=event.reason, message=event.message)
 
 
-def _active(seen: _Seen) -> Iterator[tuple[WorkloadRef, Ruled]]:
-    return ((ref, ruled) for ref, ruled in seen.assignment.ruled.items() if ruled.profile.mode is not Mode.IGNORE)
-
-
-def _newest_change(workload: Workload, recorded: Recorded | None) -> Change | None:
-    found = of_this(workload, recorded)
-    return None if found is None else change_from_status(found.status)
-
-
 def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
     """Whether its pods are to be looked at: while they are resized, at the end of the watch, and when the workload tells of trouble."""
     if change.in_hand:
@@ -370,53 +262,10 @@ def _pods_matter(change: Change, workload: Workload, now: float) -> bool:
     return change.outcome is Outcome.VERIFYING and (bool(workload.rollout_message) or now >= (change.watched_until or now))
 
 
-def _looked_at(change: Change) -> bool:
-    """Whether what the pods do can still matter to it."""
-    return change.still_watched
-
-
-def _not_listed(reason: str, failed: Mapping[str, ClusterError]) -> dict[str, Trouble]:
-    return {namespace: Trouble(reason, str(error)) for namespace, error in failed.items()}
-
-
-def _by_target(autoscalers: Iterable[Autoscaler]) -> dict[WorkloadRef, tuple[Autoscaler, ...]]:
-    found: defaultdict[WorkloadRef, tuple[Autoscaler, ...]] = defaultdict(tuple)
-    for autoscaler in autoscalers:
-        found[autoscaler.target] += (autoscaler,)
-    return dict(found)
-
-
-def _unproved(seen: _Seen, measured: MeasuringReport) -> set[str]:
+def _unproved(seen: Seen, measured: MeasuringReport) -> set[str]:
     """Namespaces of which not everything is known just now: a replay of a part of the past would prove little."""
     return {*seen.failed_namespaces, *measured.trouble, *_unread(measured)}
 
 
 def _unread(measured: MeasuringReport) -> set[str]:
     return {namespace for namespace, share in measured.read.items() if share < 1}
-
-
-def _report(seen: _Seen, measured: MeasuringReport, proved: ProvingReport, settled: list[Settled]) -> CycleReport:
-    states: defaultdict[tuple[str, str], int] = defaultdict(int)
-    reasons: defaultdict[str, int] = defaultdict(int)
-    for one in settled:
-        states[str(one.mode), str(one.state)] += 1
-        reasons[one.reason] += 1
-    return CycleReport(
-        profiles=len(seen.profiles),
-        workloads=len(settled),
-        containers=sum(len(one.container_names) for one in settled),
-        states=states,
-        reasons=reasons,
-        changed=sum(one.changed_now and not one.reverting for one in settled),
-        reverted=sum(one.changed_now and one.reverting for one in settled),
-        unfinished=sum(one.state in (State.ROLLING_OUT, State.REVERTING) for one in settled),
-        failed=sum(one.failed for one in settled),
-        troubled_namespaces=len(set(measured.trouble) | set(seen.failed_namespaces)),
-        read=sum(measured.read.values()) / len(measured.read) if measured.read else 1.0,
-        unread=measured.unread,
-        questions_answered=measured.answered,
-        questions_halved=measured.halved,
-        questions_failed=measured.failed,
-        proved_containers=proved.containers,
-        proving_seconds=proved.seconds,
-    )
