@@ -184,3 +184,43 @@ class TestOwnership:
         world.minutes(8)
         assert (world.sizes() == WORKED, world.told()[1] if reason else None) == (taken, reason)
         assert [forced for _, forced in world.cluster.applied] == [True] * taken
+
+
+class TestUsageAboveTheRequest:
+    """Two values in a row raise at once what is resized in place, and nothing else."""
+
+    @staticmethod
+    def changed(strategy: str) -> MovingWorld:
+        world = MovingWorld(strategy=strategy, verify={"period": "0m"})
+        world.minutes(6)
+        assert world.pod_sizes(FIRST) == WORKED
+        world.change_usage(cpu=400)
+        return world
+
+    def test_is_followed_without_a_restart(self) -> None:
+        world = self.changed("InPlace")
+        world.next_slot()
+        world.minutes(1)
+        assert world.pod_sizes(FIRST) == WORKED
+        world.next_slot()
+        world.run_cycles(1)
+        explanation = world.recommended()["containers"][0]["explanation"]["cpu"]
+        assert explanation["clamp"] == "AboveRequest"
+        assert "raised to 1.2 x 400m = 480m, because the last two values are above the request of 216m" in explanation["text"]
+        world.minutes(3)
+        assert {world.pod_sizes(name).cpu_request for name in PODS} == {480}
+
+    def test_does_not_roll_anything_out(self) -> None:
+        world = self.changed("Rollout")
+        world.next_slot()
+        world.next_slot()
+        world.minutes(3)
+        assert world.pod_sizes(FIRST).cpu_request == 216
+
+    def test_is_not_followed_where_nothing_is_applied(self) -> None:
+        world = self.changed("InPlace")
+        world.apply_profile(mode="Recommend", window="1d", minimumHistory={"raise": "1h", "lower": "1h"}, apply={"strategy": "InPlace"})
+        world.next_slot()
+        world.next_slot()
+        world.minutes(1)
+        assert world.recommended()["containers"][0]["explanation"]["cpu"]["clamp"] == "None"

@@ -26,6 +26,8 @@ def inputs(
     guaranteed: bool = False,
     newest: float = NAN,
     previous: float = NAN,
+    current_request: float = NAN,
+    fast: bool = False,
 ) -> Inputs:
     each = np.ones(len(measured))
     return Inputs(
@@ -36,6 +38,8 @@ def inputs(
         guaranteed=np.full(len(measured), guaranteed),
         newest=each * newest,
         previous=each * previous,
+        current_request=each * current_request,
+        fast=np.full(len(measured), fast),
     )
 
 
@@ -49,6 +53,31 @@ def sizes(resource: ResourceName, rule: ResourceRule, given: Inputs) -> tuple[fl
 def test_the_worked_example() -> None:
     assert sizes("cpu", CPU, inputs(180)) == (216, Clamp.NONE, 432, Clamp.NONE)
     assert sizes("memory", MEMORY, inputs(320 * MI)) == (384 * MI, Clamp.NONE, 576 * MI, Clamp.NONE)
+
+
+@pytest.mark.parametrize(
+    ("fast", "previous", "newest", "request_", "clamp"),
+    [
+        (True, 300, 400, 480, Clamp.ABOVE_REQUEST),
+        (True, 400, 300, 480, Clamp.ABOVE_REQUEST),
+        (False, 300, 400, 216, Clamp.NONE),
+        (True, 200, 400, 216, Clamp.NONE),
+        (True, NAN, 400, 216, Clamp.NONE),
+        (True, 400, 200, 216, Clamp.NONE),
+        (True, 217, 217, 261, Clamp.ABOVE_REQUEST),
+    ],
+)
+def test_two_values_above_the_request_raise_it_where_that_restarts_nothing(
+    fast: bool, previous: float, newest: float, request_: int, clamp: Clamp
+) -> None:
+    given = inputs(180, previous=previous, newest=newest, current_request=216, fast=fast)
+    assert sizes("cpu", CPU, given) == (request_, clamp, 2 * request_, Clamp.NONE)
+
+
+@pytest.mark.parametrize(("previous", "newest", "request_"), [(400, 400, 480), (400, 450, 650), (390, 900, 1800)])
+def test_memory_above_its_request_is_raised_for_what_it_is_about_to_use(previous: int, newest: int, request_: int) -> None:
+    given = inputs(320 * MI, previous=previous * MI, newest=newest * MI, current_request=384 * MI, fast=True)
+    assert sizes("memory", MEMORY, given)[:2] == (request_ * MI, Clamp.ABOVE_REQUEST)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from rightsizer.status import profile as profile_status
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import change_figures, change_from_status, change_status, history_from_status
 from rightsizer.status.conditions import Condition, Trouble, merge
-from rightsizer.status.dead_band import explanation_status, hold
+from rightsizer.status.dead_band import explanation_status, hold, stand
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.profile import ProfileStanding
 from rightsizer.status.sizes import quantity, sizes_from_status, sizes_status
@@ -443,6 +443,12 @@ class TestRecommendation:
         assert [each["lastTransitionTime"] for each in again["conditions"]] == [rfc3339(NOW + 1200), rfc3339(NOW), rfc3339(NOW)]
 
 
+def held_by(
+    old: Mapping[str, Any], found: Mapping[str, ContainerRecommendation], *, minimum_change: float
+) -> dict[str, ContainerRecommendation]:
+    return hold(found, stand(old, found, minimum_change=minimum_change))
+
+
 def moved(found: ContainerRecommendation, factor: float, *, samples: int = 4032, **cpu: Any) -> ContainerRecommendation:
     """As if all that was measured were `factor` times as much."""
     wanted = Sizes(*(round(value * factor) for value in (216, 432, 384 * MI, 576 * MI)))
@@ -456,7 +462,7 @@ class TestDeadBand:
         self, old: Mapping[str, Any], found: ContainerRecommendation, *, later: float = 300.0, deployment: Workload | None = None
     ) -> dict[str, Any]:
         """What a cycle does: hold, compare, judge, render."""
-        held = hold(old, {"app": found}, minimum_change=0.1)
+        held = held_by(old, {"app": found}, minimum_change=0.1)
         facts = check_facts(deployment, list(held.values()))
         assert differences(held, facts.workload) == facts.changes
         return render(standing(deployment, *held.values()), old, NOW + later)
@@ -468,14 +474,14 @@ class TestDeadBand:
         assert self.cycle(second, moved(recommendation(), 0.992, samples=4000)) == first
 
     def test_what_is_held_is_what_is_acted_on(self) -> None:
-        held = hold(render(standing()), {"app": moved(recommendation(), 1.009)}, minimum_change=0.1)
+        held = held_by(render(standing()), {"app": moved(recommendation(), 1.009)}, minimum_change=0.1)
         assert held["app"].wanted == WORKED
 
     def test_holding_twice_changes_nothing(self) -> None:
         old = render(standing())
         for factor in (1.0, 1.005, 1.2):
-            once = hold(old, {"app": moved(recommendation(), factor)}, minimum_change=0.1)
-            assert hold(old, once, minimum_change=0.1) == once
+            once = held_by(old, {"app": moved(recommendation(), factor)}, minimum_change=0.1)
+            assert held_by(old, once, minimum_change=0.1) == once
 
     @pytest.mark.parametrize("factor", [1.012, 0.98, 1.5])
     def test_beyond_the_band_number_and_explanation_are_renewed_together(self, factor: float) -> None:
@@ -486,7 +492,7 @@ class TestDeadBand:
 
     @pytest.mark.parametrize(("minimum_change", "held"), [(0.1, False), (0.3, True), (0.0, False)])
     def test_the_band_is_a_tenth_of_the_minimum_change(self, minimum_change: float, held: bool) -> None:
-        found = hold(render(standing()), {"app": moved(recommendation(), 1.02)}, minimum_change=minimum_change)
+        found = held_by(render(standing()), {"app": moved(recommendation(), 1.02)}, minimum_change=minimum_change)
         assert (found["app"].wanted == WORKED) is held
 
     @pytest.mark.parametrize(("samples", "renewed"), [(4032 - 287, False), (4032 - 288, True)])
@@ -532,7 +538,7 @@ class TestDeadBand:
     def test_what_is_not_measured_is_never_off(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         old = render(standing(None, with_cpu(explanation("cpu", WORKED, **before))))
         new = with_cpu(explanation("cpu", WORKED, **after))
-        assert hold(old, {"app": new}, minimum_change=0.1)["app"].wanted == new.wanted
+        assert held_by(old, {"app": new}, minimum_change=0.1)["app"].wanted == new.wanted
 
     def test_being_applied_changes_what_is_now_and_not_what_is_recommended(self) -> None:
         first = render(standing())
@@ -552,7 +558,7 @@ class TestDeadBand:
     )
     def test_a_status_that_cannot_be_read_holds_nothing(self, entry: dict[str, Any]) -> None:
         new = moved(recommendation(), 1.005)
-        assert hold({"containers": [{"name": "app", **entry}]}, {"app": new}, minimum_change=0.1) == {"app": new}
+        assert held_by({"containers": [{"name": "app", **entry}]}, {"app": new}, minimum_change=0.1) == {"app": new}
 
     @given(factors=st.lists(st.floats(0.9, 1.1), min_size=1, max_size=8))
     def test_what_is_told_is_never_further_off_than_the_band(self, factors: list[float]) -> None:

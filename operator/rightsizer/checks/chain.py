@@ -244,7 +244,7 @@ def _why_so_much(facts: CheckFacts, change: FieldChange) -> str:
 
 def _worth_it(facts: CheckFacts, change: FieldChange) -> bool:
     clamps = facts.clamps(change.path) if change.direction is Direction.RAISE else ()
-    if Clamp.NEAR_LIMIT in clamps:
+    if Clamp.NEAR_LIMIT in clamps or Clamp.ABOVE_REQUEST in clamps:
         return True
     if Clamp.OOM_KILL in clamps:
         return _relative(change) >= _pace(facts).minimum_change

@@ -32,7 +32,7 @@ from rightsizer.profile import AT_CREATION, Mode
 from rightsizer.status import recommendation as recommendation_status
 from rightsizer.status.change import KEPT, change_from_status, history_from_status
 from rightsizer.status.conditions import Trouble
-from rightsizer.status.dead_band import entries_by_name, hold
+from rightsizer.status.dead_band import entries_by_name, hold, stand
 from rightsizer.status.naming import recommendation_name
 from rightsizer.status.standing import Standing
 from rightsizer.workload import Autoscaler, FieldPath, Workload
@@ -108,7 +108,9 @@ def look(case: Case, change: Change | None) -> Standing:
     workload, profile = case.workload, case.ruled.profile
     history = history_with(case, change, before=case.change)
     changes_so_far = (*(() if change is None else (change,)), *history)
-    held = hold(case.old, case.told, minimum_change=profile.apply.minimum_change)
+    told = case.told
+    standing = stand(case.old, told, minimum_change=profile.apply.minimum_change)
+    held = hold(told, standing)
     changes = within_bounds(differences(held, workload), case.confines.limit_ranges)
     facts = CheckFacts(
         now=case.now,
@@ -132,7 +134,8 @@ def look(case: Case, change: Change | None) -> Standing:
         workload=workload,
         mode=case.ruled.mode,
         minimum_change=profile.apply.minimum_change,
-        recommendations=case.told,
+        recommendations=told,
+        stand=standing,
         changes=changes,
         verdict=judge(facts),
         change=change,

@@ -11,6 +11,7 @@ from rightsizer.cycle.recognising import Recognising
 from rightsizer.history import SLOT_SECONDS, History, Span
 from rightsizer.methods import known_methods
 from rightsizer.methods.finding import NOTHING_KNOWN, Known
+from rightsizer.methods.pace import pace_of
 from rightsizer.methods.recommendation import ContainerFacts, ContainerRecommendation, Learnt, Method
 from rightsizer.methods.release import since_releases
 from rightsizer.profile import LEARNED, Mode
@@ -90,6 +91,8 @@ def _of_chunk(
 
 def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, learnt: LearntOf) -> Iterator[ContainerFacts]:
     workload = ruled.workload
+    # What is only recommended is not worth following every jump.
+    fast = ruled.mode is Mode.APPLY and pace_of(ruled.profile, strategy=ruled.profile.apply.strategy).fast
     for container in workload.sizable:
         rule = ruled.profile.rule_for(container.name)
         if not rule.ignored:
@@ -102,6 +105,7 @@ def _facts(ruled: Ruled, oom_floors: Mapping[ContainerKey, int], held: Held, lea
                 oom_floor=oom_floors.get(key),
                 held=held(key),
                 learnt=learnt(key),
+                fast=fast,
             )
 
 

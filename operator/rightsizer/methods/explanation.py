@@ -148,6 +148,8 @@ def _moved(steps: Steps) -> str:
             return _raised_after_oom_kill(steps)
         case Clamp.NEAR_LIMIT:
             return _raised_near_limit(steps)
+        case Clamp.ABOVE_REQUEST:
+            return _raised_above_request(steps)
         case Clamp.KEPT:
             return f"left at {_size(steps, steps.request)}, which is neither to be raised nor to be lowered"
         case Clamp.REPLAYED_KILL:
@@ -215,9 +217,18 @@ def _raised_after_oom_kill(steps: Steps) -> str:
 
 
 def _raised_near_limit(steps: Steps) -> str:
-    used, before = steps.measurement.last_value, steps.measurement.previous_value
-    why = f"because the memory in use is at {NEAR_LIMIT:.0%} of its limit or above"
-    climbed = 0.0 if before is None else used - before
+    return _raised_at_once(steps, steps.measurement.last_value, f"because the memory in use is at {NEAR_LIMIT:.0%} of its limit or above")
+
+
+def _raised_above_request(steps: Steps) -> str:
+    used, request = max(steps.measurement.last_value, steps.measurement.previous_value or 0.0), steps.current_request
+    of = "" if request is None else f" of {_size(steps, request)}"
+    return _raised_at_once(steps, used, f"because the last two values are above the request{of}")
+
+
+def _raised_at_once(steps: Steps, used: float, why: str) -> str:
+    before = steps.measurement.previous_value
+    climbed = 0.0 if before is None or steps.resource == "cpu" else used - before
     factor = min(1 + CLIMB_SLOTS * climbed / used, CLIMB_MOST) if used else 0.0
     if factor <= FAST_MARGIN:
         return f"raised to {_times(steps, FAST_MARGIN, used)}, {why}"

@@ -295,6 +295,8 @@ def _inputs(seen: _Seen, rule: ResourceRule, measurements: Sequence[Measurement]
         previous=_numbers([found.previous_value for found in measurements]),
         leak_hold=None if np.isnan(seen.leak_start).all() else leak_hold(requested, seen.leak_start, rule.buffer),
         unthrottled=None if unthrottled_levels is None else _as_shown(resource, unthrottled_levels),
+        current_request=requested,
+        fast=np.array([fact.fast for fact in facts], dtype=np.bool_),
     )
 
 

@@ -17,11 +17,11 @@ from rightsizer.workload import Container, ContainerKey, ResourceName, Sizes
 class Clamp(StrEnum):
     """Which bound decided a number, if one did.
 
-    OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now
-    asks for. GUARANTEED: what keeps the pod in that class. LIMIT: a request that had to stay at a limit that the profile keeps. LEAK:
-    memory that leaks is not followed. THROTTLED: what the CPU limit cut off is added. Of `Learned` only, KEPT: what is requested now needs
-    neither raising nor lowering; REPLAYED_KILL: what memory above its limit taught in the replay; MEASURED: what `Measured` gives, because
-    the replay was above its request for much more than was promised.
+    OOM_KILL and PEAK: the memory that a kill or the peak asks for. NEAR_LIMIT: what memory that comes near its limit now asks for.
+    ABOVE_REQUEST: usage above the request, where raising restarts nothing. GUARANTEED: what keeps the pod in that class. LIMIT: a request
+    that had to stay at a limit that the profile keeps. LEAK: memory that leaks is not followed. THROTTLED: what the CPU limit cut off is
+    added. Of `Learned` only, KEPT: what is requested now needs neither raising nor lowering; REPLAYED_KILL: what memory above its limit
+    taught in the replay; MEASURED: what `Measured` gives, because the replay was above its request for much more than was promised.
     """
 
     NONE = "None"
@@ -29,6 +29,7 @@ class Clamp(StrEnum):
     MAXIMUM = "Maximum"
     OOM_KILL = "OOMKill"
     NEAR_LIMIT = "NearLimit"
+    ABOVE_REQUEST = "AboveRequest"
     GUARANTEED = "Guaranteed"
     PEAK = "Peak"
     LIMIT = "Limit"
@@ -68,7 +69,8 @@ class ContainerFacts:
     `oom_floor`: bytes that an OOM kill taught (largest of limit x 1.2 and limit + 100Mi), None without one. `held`: the highest level of
     each resource (millicores, bytes) at the full hours of the hold that the profile's strategy asks for; what is left out is not known.
     `recognised`: what could fool the method, as it was recognised of late. `learnt`: what the method `Learned` came to, of each resource
-    of which there was enough history; None: its past has not been walked through yet, or the method is another one.
+    of which there was enough history; None: its past has not been walked through yet, or the method is another one. `fast`: usage above the
+    request raises it at once.
     """
 
     key: ContainerKey
@@ -79,6 +81,7 @@ class ContainerFacts:
     held: Mapping[ResourceName, float] = field(default_factory=dict)
     recognised: Recognised = NOTHING_RECOGNISED
     learnt: Mapping[ResourceName, Learnt] | None = None
+    fast: bool = False
 
 
 @dataclass(frozen=True, slots=True)

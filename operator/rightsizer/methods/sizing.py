@@ -6,6 +6,7 @@ as much as one. Nothing here knows where the usage comes from, or how a number i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rightsizer.history import Values
-from rightsizer.methods.pace import FAST_MARGIN, climbing_to, near_limit
+from rightsizer.methods.pace import FAST_MARGIN, above_request, climbing_to, near_limit
 from rightsizer.methods.recommendation import Clamp
 from rightsizer.methods.statistics import Numbers
 from rightsizer.methods.wishes import Wishes
@@ -52,7 +53,8 @@ class Inputs:
 
     `newest`: the last value that was seen; `previous`: that of the slot before it. `leak_hold`: the request that a leak is left with, NaN
     without a leak. `unthrottled`: what would have been measured without throttling, NaN where there is hardly any.
-    `wishes`: what was learned, in place of what was measured. None: in none of them.
+    `wishes`: what was learned, in place of what was measured. None: in none of them. `current_request`, `fast`: what is requested now, and
+    whether usage above it raises it at once; None: in none of them.
     """
 
     measured: Numbers
@@ -65,6 +67,8 @@ class Inputs:
     leak_hold: Numbers | None = None
     unthrottled: Numbers | None = None
     wishes: Wishes | None = None
+    current_request: Numbers | None = None
+    fast: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +195,15 @@ def requests(resource: ResourceName, rule: ResourceRule, inputs: Inputs) -> Size
         floors = np.where(inputs.guaranteed, floors, request_floor(rule.limit, floors))
         sized = raised(sized, floors, Clamp.OOM_KILL)
         sized = raised(sized, np.where(inputs.guaranteed, inputs.peak * PEAK_MARGIN, np.nan), Clamp.GUARANTEED)
+        sized = raised(sized, _above_request_floor(inputs, climbs=True), Clamp.ABOVE_REQUEST)
         sized = raised(sized, _near_limit_floor(rule.limit, inputs), Clamp.NEAR_LIMIT)
         # The limit that belongs to it holds the peak: it is no surprise that it will come again.
         sized = raised(sized, peak_floor(rule.limit, inputs.peak, _peak_margins(inputs)), Clamp.PEAK)
     elif inputs.unthrottled is not None:
         sized = raised(sized, with_buffer(inputs.unthrottled, rule.buffer), Clamp.THROTTLED)
         sized = raised(sized, np.where(inputs.guaranteed & _throttled(inputs), inputs.current_limit, np.nan), Clamp.THROTTLED)
+    if resource == "cpu":
+        sized = raised(sized, _above_request_floor(inputs, climbs=False), Clamp.ABOVE_REQUEST)
     sized = rounded_up(sized, STEPS[resource])
     if inputs.leak_hold is not None:
         sized = _replaced(sized, _leaks(inputs), inputs.leak_hold, Clamp.LEAK)
@@ -270,6 +277,17 @@ def _near_limit_floor(rule: LimitRule, inputs: Inputs) -> Numbers:
     """The requests that memory asks for at once, because it comes near a limit that can be moved; NaN for none."""
     near = near_limit(inputs.newest, inputs.current_limit) & (rule.policy is LimitPolicy.RATIO)
     return np.where(near, np.fmax(inputs.newest * FAST_MARGIN, climbing_to(inputs.previous, inputs.newest)), np.nan)
+
+
+def _above_request_floor(inputs: Inputs, *, climbs: bool) -> Numbers:
+    """The requests that usage above the request asks for at once, where that restarts nothing; NaN for none. `climbs`: as memory does."""
+    if inputs.fast is None or inputs.current_request is None:
+        return np.full(len(inputs.measured), np.nan)
+    above = above_request(inputs.previous, inputs.newest, inputs.current_request, math.inf) & inputs.fast
+    wanted = np.fmax(inputs.previous, inputs.newest) * FAST_MARGIN
+    if climbs:
+        wanted = np.fmax(wanted, climbing_to(inputs.previous, inputs.newest))
+    return np.where(above, wanted, np.nan)
 
 
 def _below_kept_limit(sized: Sized, inputs: Inputs) -> Sized:

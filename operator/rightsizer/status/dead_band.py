@@ -33,30 +33,35 @@ _SAMPLES_OF_A_DAY = 86_400 // SLOT_SECONDS
 _THROTTLED_BAND_PERCENT = 5
 _SAME_WHILE_STANDING = ("statistic", "window", "buffer", "clamp", "release")
 _BOUNDS = (Clamp.MINIMUM, Clamp.MAXIMUM, Clamp.LIMIT, Clamp.LEAK, Clamp.KEPT)
-_URGENT = (Clamp.OOM_KILL, Clamp.NEAR_LIMIT)
+_URGENT = (Clamp.OOM_KILL, Clamp.NEAR_LIMIT, Clamp.ABOVE_REQUEST)
 _LIMITS_LEFT = (Clamp.LEAK, Clamp.THROTTLED)
 
 
-def hold(
-    status: Mapping[str, Any], recommendations: Mapping[str, ContainerRecommendation], *, minimum_change: float
-) -> dict[str, ContainerRecommendation]:
-    """The recommendations, with the numbers of the written `status` where those still stand; explanations are left as they are.
+Stand = Mapping[str, Mapping[ResourceName, Sizes]]
+"""By container name, the written sizes that still stand, by the resources for which they do."""
 
-    `minimum_change` is a share. Whoever acts on recommendations acts on these: they are what a person has read. Holding twice changes
-    nothing.
-    """
+
+def stand(status: Mapping[str, Any], recommendations: Mapping[str, ContainerRecommendation], *, minimum_change: float) -> Stand:
+    """What still stands of what is written. `minimum_change` is a share."""
     entries = entries_by_name(status)
     return {
-        name: _held(entries.get(name, {}), recommendation, minimum_change=minimum_change)
+        name: _standing_sizes(entries.get(name, {}), recommendation, minimum_change=minimum_change)
         for name, recommendation in recommendations.items()
     }
 
 
+def hold(recommendations: Mapping[str, ContainerRecommendation], standing: Stand) -> dict[str, ContainerRecommendation]:
+    """The recommendations, with the written numbers where those still stand; explanations are left as they are.
+
+    Whoever acts on recommendations acts on these: they are what a person has read. Holding twice changes nothing.
+    """
+    return {name: _held(recommendation, standing[name]) for name, recommendation in recommendations.items()}
+
+
 def explanations_to_write(
-    entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float
+    entry: Mapping[str, Any], recommendation: ContainerRecommendation, stand: Mapping[ResourceName, Sizes]
 ) -> dict[ResourceName, dict[str, Any]]:
     """The explanations that belong to the numbers as `hold` gives them: those that stand in `entry`, or the new ones."""
-    stand = _standing_sizes(entry, recommendation, minimum_change=minimum_change)
     return {
         explanation.resource: _standing(entry, explanation) if explanation.resource in stand else explanation_status(explanation)
         for explanation in _explanations(recommendation)
@@ -183,8 +188,7 @@ def _throttled_alike(old: str | None, share: float) -> bool:
     return abs(int(old.removesuffix("%")) - whole_percent(share)) < _THROTTLED_BAND_PERCENT
 
 
-def _held(entry: Mapping[str, Any], recommendation: ContainerRecommendation, *, minimum_change: float) -> ContainerRecommendation:
-    stand = _standing_sizes(entry, recommendation, minimum_change=minimum_change)
+def _held(recommendation: ContainerRecommendation, stand: Mapping[ResourceName, Sizes]) -> ContainerRecommendation:
     values = {f"{resource}_{field}": sizes.get(resource, field) for resource, sizes in stand.items() for field in ("request", "limit")}
     return replace(recommendation, wanted=replace(recommendation.wanted, **values)) if values else recommendation
 

@@ -13,7 +13,7 @@ from rightsizer.checks.differences import effective
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.status.change import change_status
 from rightsizer.status.conditions import Condition, merge
-from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanations_to_write, hold
+from rightsizer.status.dead_band import LAST_SAMPLE, entries_by_name, explanations_to_write, hold, stand
 from rightsizer.status.evidence import evidence_status
 from rightsizer.status.findings import findings_to_write
 from rightsizer.status.release import image_status
@@ -93,19 +93,34 @@ def _without_last_samples(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _containers(standing: Standing, old: Mapping[str, Any], *, now: float) -> list[dict[str, Any]]:
     entries = entries_by_name(old)
-    recommendations = hold(old, standing.recommendations, minimum_change=standing.minimum_change)
+    known = standing.stand
+    stands = stand(old, standing.recommendations, minimum_change=standing.minimum_change) if known is None else known
+    recommendations = hold(standing.recommendations, stands)
     return [
-        _container(standing, container, entries.get(container.name, {}), recommendations.get(container.name), now=now)
+        _container(
+            standing,
+            container,
+            entries.get(container.name, {}),
+            recommendations.get(container.name),
+            stand=stands.get(container.name, {}),
+            now=now,
+        )
         for container in standing.workload.sizable
     ]
 
 
 def _container(
-    standing: Standing, container: Container, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None, *, now: float
+    standing: Standing,
+    container: Container,
+    entry: Mapping[str, Any],
+    recommendation: ContainerRecommendation | None,
+    *,
+    stand: Mapping[ResourceName, Sizes],
+    now: float,
 ) -> dict[str, Any]:
     declared = {**image_status(entry, container.image, now=now), "current": sizes_status(container.sizes)}
     status: dict[str, Any] = {"name": container.name, **declared}
-    explanations = _explanations(standing, entry, recommendation)
+    explanations = {} if recommendation is None else explanations_to_write(entry, recommendation, stand)
     if recommendation is not None and explanations:
         status = {**status, "recommended": sizes_status(recommendation.wanted), "explanation": explanations}
         renewed = _without_last_samples(status)["explanation"] != _without_last_samples(entry)["explanation"]
@@ -115,14 +130,6 @@ def _container(
         # What was recommended stays while usage cannot be measured; `measuredAt` tells its age.
         return {**status, **{name: entry[name] for name in ("recommended", "explanation", "findings") if name in entry}}
     return status
-
-
-def _explanations(
-    standing: Standing, entry: Mapping[str, Any], recommendation: ContainerRecommendation | None
-) -> dict[ResourceName, dict[str, Any]]:
-    if recommendation is None:
-        return {}
-    return explanations_to_write(entry, recommendation, minimum_change=standing.minimum_change)
 
 
 def _pairs(standing: Standing, containers: Iterable[Mapping[str, Any]]) -> list[SizePair]:

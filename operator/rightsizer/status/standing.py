@@ -15,6 +15,7 @@ from rightsizer.evidence.proof import Evidence
 from rightsizer.methods.recommendation import ContainerRecommendation
 from rightsizer.profile import ON_CREATE, Mode
 from rightsizer.status.conditions import Trouble
+from rightsizer.status.dead_band import Stand
 from rightsizer.workload import RESOURCES, RolloutPhase, Workload
 
 
@@ -56,7 +57,8 @@ class Standing:
     `changes`: the numbers in which the recommendations differ from the template, and `verdict` what the checks say to them. `change`: the
     newest change that was made; `history`: those before it, newest first. `trouble`: why usage could not be measured this time.
     `minimum_change` is a share. `evidence`: by container; `evidence_awaited`: what is written of it may still hold, as nothing was replayed
-    since the operator's start; `replay_troubles`: why a plug-in left it out, by container.
+    since the operator's start; `replay_troubles`: why a plug-in left it out, by container. `stand`: what still stands of what is written,
+    where that was found out already.
     """
 
     workload: Workload
@@ -71,6 +73,7 @@ class Standing:
     evidence_awaited: bool = False
     replay_troubles: Mapping[str, str] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
+    stand: Stand | None = None
 
     @property
     def measured(self) -> bool:
