@@ -20,9 +20,9 @@ FOLDER = ROOT / "docs" / "demo"
 # Pictures load nothing from elsewhere: any monospaced font does.
 _FONT_FACE = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 _COLOURS = (
-    (r"\b(Applied|UpToDate)\b", "green"),
+    (r"\b(Applied|UpToDate|RevertSucceeded)\b", "green"),
     (r"\b(Blocked|Waiting|Paused|NotEnoughHistory|HpaOnSameResource\S*|EvidenceTooWeak\S*)", "yellow"),
-    (r"\b(Recommended|RecommendOnly)\b", "cyan"),
+    (r"\b(Recommended|RecommendOnly|Verifying)\b", "cyan"),
 )
 
 
@@ -40,6 +40,7 @@ PICTURES = (
     Picture("applied", "with a cluster: the operator at work", ("kubectl get rr", "kubectl get deployments")),
     Picture("explain", "how the numbers came about", ("rightsizer explain",)),
     Picture("backtest", "how good the numbers are", ("rightsizer backtest",)),
+    Picture("history", "three ways to change a workload, one change taken back", ("kubectl get pods -n live", "rightsizer history")),
 )
 
 

@@ -92,7 +92,7 @@ def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], scr
         "Each workload has a ResourceRecommendation (rr). In shop they are applied already, where no check objects: EVIDENCE then",
         "compares with the new sizes.",
     )
-    _kubectl(stage.bed, screen, "get", "rr", "-A")
+    kubectl(stage.bed, screen, "get", "rr", "-A")
     screen.heading(f"How the numbers of {name} came about")
     _rightsizer(stage.bed, screen, "explain", f"deploy/{name}", "-n", namespace)
     screen.heading("How good the numbers are: the rule, today's sizes and other rules, replayed over the same past")
@@ -102,9 +102,9 @@ def show_results(stage: Stage, scene: Scene, before: Mapping[Key, Manifest], scr
     )
     _rightsizer(stage.bed, screen, "backtest", "-n", results.RECOMMENDING, "--rule", "current", "--rule", "vpa", "--rule", "p95+20")
     screen.heading("The rollouts that it made")
-    _kubectl(stage.bed, screen, "get", "deployments", "-n", namespace, "-o", _columns(_ROLLOUT_COLUMNS))
+    kubectl(stage.bed, screen, "get", "deployments", "-n", namespace, "-o", _columns(_ROLLOUT_COLUMNS))
     resized = ("get", "events", "-n", namespace, "--field-selector", "reason=Resizing")
-    _kubectl(stage.bed, screen, *resized, "-o", _columns(_EVENT_COLUMNS))
+    kubectl(stage.bed, screen, *resized, "-o", _columns(_EVENT_COLUMNS))
     screen.heading("What each workload shows")
     for workload, shows, became in results.lines(scene):
         screen.say(f"{workload:<11} {shows:<{_WIDEST}}  {became}")
@@ -142,6 +142,7 @@ def _rightsizer(bed: Testbed, screen: Screen, *arguments: str) -> None:
     screen.shown(f"rightsizer {' '.join(asked)}", run_rightsizer(asked, kubeconfig=bed.kubeconfig))
 
 
-def _kubectl(bed: Testbed, screen: Screen, *arguments: str) -> None:
+def kubectl(bed: Testbed, screen: Screen, *arguments: str) -> None:
+    """A command of kubectl with its output; long lists of columns are not shown."""
     shown = " ".join(argument if not argument.startswith("custom-columns=") else "custom-columns=..." for argument in arguments)
     screen.shown(f"kubectl {shown}", bed.kubectl(*arguments))

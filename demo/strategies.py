@@ -13,6 +13,7 @@ from demo.clusterless import run_rightsizer
 from demo.places import LIVE_PROFILES, ROOT, from_root
 from demo.results import Finding
 from demo.screen import DemoFailed, Screen
+from demo.showing import kubectl
 from tests.testbed import Testbed
 from tests.usage.demo_scenario import LIVE
 
@@ -60,7 +61,7 @@ def show(bed: Testbed, screen: Screen) -> Changed:
         f"{IN_PLACE}: its pods are the same as before, with other sizes, and never restarted. {ON_CREATE}: the pod that was deleted",
         f"came back with the new sizes, the other one keeps its own. {ROLLED}: all pods are new. Only its template was changed:",
     )
-    _kubectl(bed, screen, "get", "pods", "-n", LIVE, "-o", f"custom-columns={','.join(_POD_COLUMNS)}")
+    kubectl(bed, screen, "get", "pods", "-n", LIVE, "-o", f"custom-columns={','.join(_POD_COLUMNS)}")
     _take_back(bed, screen)
     _rightsizer(bed, screen, "history", "-n", LIVE)
     return Changed(before, pods, templates, _deployment(bed, ROLLED), {name: _status(bed, name) for name in (IN_PLACE, ON_CREATE, ROLLED)})
@@ -154,10 +155,6 @@ def _restarts(pod: Manifest) -> int:
 
 def _template(deployment: Manifest) -> Manifest:
     return dict(deployment["spec"]["template"]["spec"]["containers"][0]["resources"])
-
-
-def _kubectl(bed: Testbed, screen: Screen, *arguments: str) -> None:
-    screen.shown(f"kubectl {' '.join(arguments)}", bed.kubectl(*arguments))
 
 
 def _rightsizer(bed: Testbed, screen: Screen, *arguments: str) -> None:
