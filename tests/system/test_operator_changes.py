@@ -12,6 +12,7 @@ import pytest
 
 from tests.operator_process import OperatorProcess, install_in_place, install_on_create, running
 from tests.scenario import GENEROUS, WORKED_EXAMPLE, Manifest, Stage, profile, resources_of, staged, steady
+from tests.testbed.bed import OOM_ANNOTATION
 from tests.usage.manifest import workload_manifest
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -87,7 +88,7 @@ def operator(stage: Stage) -> Iterator[OperatorProcess]:
     with stage.ruled_by(*PROFILES), running(stage.operator()) as started:
         for name in ("killed", "crashing"):
             wait_outcome(stage, name, "Verifying")
-        stage.bed.oom_kill(PLACE, pod_of(stage, "killed")["metadata"]["name"], "app")
+        stage.bed.kubectl("annotate", "pod", pod_of(stage, "killed")["metadata"]["name"], "-n", PLACE, f"{OOM_ANNOTATION}=app")
         stage.bed.kubectl("annotate", "pod", pod_of(stage, "crashing")["metadata"]["name"], "-n", PLACE, f"{CRASH_LOOP}=app")
         yield started
 
