@@ -83,7 +83,7 @@ def test_the_usage_comes_through_the_api_server_and_the_credential_stays_there(b
     )
     (web,) = json.loads(done.stdout)
     assert web["containers"][0]["recommended"]["requests"] == {"cpu": "216m", "memory": "384Mi"}
-    assert {asked.path.split("/", 3)[3] for asked in pods.asked} == {"api/v1/query", "api/v1/query_range", "api/v1/series"}
+    assert {asked.path.split("/", 3)[3] for asked in pods.asked} == {"api/v1/query", "api/v1/query_range"}
     headers = [{name.lower(): value for name, value in asked.headers.items()} for asked in pods.asked]
     assert {one["x-scope-orgid"] for one in headers} == {"team"}
     assert not [one for one in headers if "authorization" in one]
