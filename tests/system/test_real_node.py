@@ -229,7 +229,7 @@ def test_recommendation_follows_what_the_kubelet_measured(stage: Stage, node: Re
         stage.wait_state("steady/Deployment/web", "Recommended", "RecommendOnly")
         why = explained(stage, "steady/Deployment/web")
     assert float(why["memory"]["measured"].removesuffix("Mi")) == pytest.approx(used / MEBIBYTE, abs=1.0)
-    assert 5 <= float(why["cpu"]["measured"].removesuffix("m")) <= 220, "of a slot that has only begun"
+    assert 1 <= float(why["cpu"]["measured"].removesuffix("m")) <= 220, "of a slot that has only begun"
     assert (why["memory"]["pods"], why["memory"]["samples"]) == (1, 1)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -97,6 +100,12 @@ def note(text: str) -> None:
     click.echo(f"note: {text}", err=True)
 
 
+def _give_output_up() -> None:
+    """What is still buffered would fail once more when Python ends, which then ends with a code of its own."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class CommandLine(click.Group):
     """A group of commands that ends with our exit codes, whatever goes wrong in a command."""
 
@@ -120,6 +129,7 @@ class CommandLine(click.Group):
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
                 click.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+                _give_output_up()
                 ctx.exit(ExitCode.UNUSABLE_INPUT)
             if ctx.meta.get(DEBUG):
                 raise
