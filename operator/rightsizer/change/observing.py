@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from rightsizer.change.change import IN_FORCE, Change, Outcome, Progress, made, not_lowered
 from rightsizer.change.signs import Sign, SignKind, blamed
 from rightsizer.checks.facts import Direction, FieldChange
+from rightsizer.checks.moment import moment
 from rightsizer.profile import IN_PLACE, ON_CREATE
 from rightsizer.workload import FieldPath, RolloutPhase, Workload
 
@@ -88,7 +88,7 @@ def watched_from_now(change: Change, watch: Watch) -> Change:
     return replace(
         change,
         outcome=Outcome.VERIFYING,
-        message=f"{_where(change, watch)}; watched until {_moment(until)}",
+        message=f"{_where(change, watch)}; watched until {moment(until)}",
         watched_until=until,
         memory_watched_until=peak,
         cpu_watched_until=watch.throttling_known_at if lowered_cpu else None,
@@ -185,7 +185,7 @@ def _lowers_cpu_limit(one: FieldChange) -> bool:
 
 
 def _lowers_memory(one: FieldChange) -> bool:
-    return one.path.resource == "memory" and one.direction == "Lower"
+    return one.path.resource == "memory" and one.direction is Direction.LOWER
 
 
 def _overwritten(change: Change, workload: Workload, paths: tuple[FieldPath, ...]) -> Change:
@@ -223,7 +223,3 @@ def _differing(change: Change, workload: Workload) -> tuple[FieldPath, ...]:
         return None if container is None else container.sizes.get(path.resource, path.field)
 
     return tuple(one.path for one in change.numbers() if containers[one.path.container] is None or now(one.path) != one.after)
-
-
-def _moment(time: float) -> str:
-    return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

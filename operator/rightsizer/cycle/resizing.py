@@ -6,7 +6,7 @@ What is asked for, and for how long already, is remembered only while the proces
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rightsizer.change import Change
@@ -15,6 +15,7 @@ from rightsizer.pod import Pod
 from rightsizer.ports import Cluster
 from rightsizer.strategies.in_place import asks_for, render
 from rightsizer.strategies.turns import MOST_LEFT, Turn, next_turn
+from rightsizer.workload import RolloutPhase
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +29,18 @@ class Resizing:
         self._cluster = cluster
         self._asked_at: dict[str, float] = {}
 
-    def forget_all_but(self, pods: Collection[str]) -> None:
-        """Of pods (by uid) that are gone, or whose change has ended, nothing needs to be known."""
-        kept = frozenset(pods)
-        self._asked_at = {uid: at for uid, at in self._asked_at.items() if uid in kept}
-
     def turn(self, change: Change, pods: Sequence[Pod], *, memory_peaks: Mapping[str, float], now: float) -> Turn:
         """Whose turn it is; nothing is asked of anybody."""
 
         def asked_at(pod: Pod) -> float:
             return self._asked_at.setdefault(pod.uid, now)
 
-        return next_turn(pods, change.applied, left=change.left, asked_at=asked_at, memory_peaks=memory_peaks, now=now)
+        turn = next_turn(pods, change.applied, left=change.left, asked_at=asked_at, memory_peaks=memory_peaks, now=now)
+        if turn.progress.phase is not RolloutPhase.IN_PROGRESS:
+            # All of them have it, or were given up.
+            for pod in pods:
+                self._asked_at.pop(pod.uid, None)
+        return turn
 
     def go_on(self, change: Change, turn: Turn, *, now: float) -> Change:
         """Resize the pod whose turn it is; give those up that it is hopeless for. Answers the change with what is left alone."""

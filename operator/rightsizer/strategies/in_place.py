@@ -10,13 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rightsizer.checks.creation import ROOM_ABOVE_PEAK
 from rightsizer.errors import ResizeReason
 from rightsizer.pod import BEST_EFFORT, GUARANTEED, RUNNING, Pod, PodContainer, ResizeState
 from rightsizer.quantities import format_cpu, format_memory, format_memory_short, round_up
 from rightsizer.workload import MODE_ANNOTATION, RESOURCES, FieldPath, Role, SizeField, Sizes
-
-ROOM_ABOVE_PEAK = 1.2
-"""A memory limit is not lowered below so many times the recent peak: the kernel kills what is above a limit, or does not take the limit."""
 
 _SECTIONS: Mapping[SizeField, str] = {"request": "requests", "limit": "limits"}
 _LISTS: Mapping[Role, str] = {Role.MAIN: "containers", Role.SIDECAR: "initContainers"}
